@@ -1,0 +1,18 @@
+//! The words of Fallgate and its pure decisions.
+//!
+//! Nothing here does I/O, waits, or asks for the time by itself: time and randomness come in through
+//! [`clock::Clock`] and [`entropy::Entropy`]. Every other crate may use these words; this one uses no other.
+
+pub mod audit;
+pub mod clock;
+pub mod credential;
+pub mod entropy;
+pub mod host;
+pub mod id;
+pub mod lifetime;
+pub mod path;
+pub mod problem;
+pub mod route;
+pub mod scope;
+pub mod token;
+pub mod user;

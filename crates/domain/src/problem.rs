@@ -1,0 +1,59 @@
+//! Errors as clients see them (RFC 9457).
+
+use serde::Serialize;
+
+/// The media type of a [`Problem`]'s JSON.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// A problem detail: what went wrong, in words that help an honest client and nobody else. Never holds a secret or
+/// anything the client could not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Identifies the kind of problem; `about:blank` means that the status says it all.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The status code's own words.
+    pub title: &'static str,
+    /// The HTTP status code.
+    pub status: u16,
+    /// What happened this time, and what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem of this status; the detail is a sentence for people.
+    pub fn new(status: u16, detail: impl Into<String>) -> Self {
+        Self { kind: "about:blank", title: title(status), status, detail: detail.into() }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> String {
+        // Strings and a number: this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The reason phrase of a status code that Fallgate answers by itself.
+pub const fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
