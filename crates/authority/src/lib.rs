@@ -1,1 +1,60 @@
-//! authority
+//! Who you are, what you may do, and when that ends.
+//!
+//! One [`Verifier`] answers every door. A [`Principal`] cannot be made anywhere else:
+//!
+//! ```compile_fail
+//! // Its fields are private, so a literal does not compile.
+//! let forged = fallgate_authority::Principal { entry: todo!(), role: None, lease: todo!() };
+//! ```
+//! ```compile_fail
+//! // There is no default caller.
+//! let nobody = fallgate_authority::Principal::default();
+//! ```
+//! ```compile_fail
+//! // Nor can one be read from a request's body.
+//! fn parse<'a, T: serde::Deserialize<'a>>() {}
+//! parse::<fallgate_authority::Principal>();
+//! ```
+//! ```compile_fail
+//! // A permit comes from a principal, never from thin air.
+//! let permit = fallgate_authority::Permit::<fallgate_authority::actions::WriteTokens>::new();
+//! ```
+//!
+//! The names in these examples do exist (a misspelt one would not compile either):
+//!
+//! ```
+//! use fallgate_authority::{Permit, Principal, actions::WriteTokens};
+//! fn caller(permit: &Permit<WriteTokens>) -> &Principal {
+//!     permit.principal()
+//! }
+//! ```
+
+pub mod actions;
+mod fresh;
+mod lease;
+mod mint;
+mod passphrase;
+mod permit;
+mod presented;
+mod principal;
+mod refusal;
+mod registrar;
+mod sync;
+mod uses;
+mod verifier;
+mod view;
+
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod model;
+
+pub use lease::{Ended, Lease, LeaseHandle};
+pub use mint::{MintError, MintOrder, MintedToken};
+pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
+pub use permit::{Action, PeerAddress, Permit, RoutePolicy};
+pub use presented::{Presented, RequestFacts};
+pub use principal::Principal;
+pub use refusal::{CHALLENGE, Denial, Refusal};
+pub use registrar::{Actor, CreateUserError, Registrar, RevokeOutcome, UserOrder};
+pub use uses::UseNotes;
+pub use verifier::Verifier;

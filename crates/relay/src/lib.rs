@@ -1,1 +1,18 @@
-//! relay
+//! Moves bytes, never without a lease.
+//!
+//! The relay owns every socket. It reads HTTP/1.1 itself, strictly, decides through the verifier before anything of a
+//! request moves, proxies to upstreams, and hands what is for Fallgate's own doors to them as an HTTP service.
+
+mod gate;
+mod ingress;
+mod wire;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
+pub use gate::{Gate, Limits, Listener};
+pub use ingress::hosts::Hosts;
+pub use ingress::own::Doors;
+pub use ingress::route::{Entrance, InvalidRoutes, Route, RouteTable};
+pub use wire::dial::Address;

@@ -1,1 +1,49 @@
-//! store
+//! Where the truth is kept. The only crate that names SQL.
+//!
+//! [`open`] gives two handles on one database. [`Store`] lists and shows; anybody may hold a copy. [`Vault`] answers
+//! whose credential a hash is and changes who is trusted; there is one, it cannot be copied, and it is moved into the
+//! verifier. So nobody else can look a credential up, or end one without cutting what hangs on it.
+//!
+//! Every method is async and speaks in the domain's words: nothing in the interface is a matter of SQLite alone.
+//! Absence is not failure: a lookup gives `Result<Option<_>, StoreError>`, so that an outage never reads as "no such
+//! token".
+//!
+//! Whatever changes identity data raises the [`Revision`] by one in its own transaction and says in the `change` table
+//! what moved. Whoever keeps a view in memory asks [`Vault::revision`] before each use and, when it rose, takes in
+//! [`Vault::changes_since`].
+
+mod audit;
+mod changes;
+mod credentials;
+mod error;
+mod revision;
+mod sqlite;
+mod store;
+mod users;
+mod vault;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use crate::error::StoreError;
+pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
+pub use crate::store::{CredentialFilter, Listed, Store};
+pub use crate::vault::{CreatedUser, Minted, PassphraseHash, Revoked, Vault};
+
+/// Which database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// A SQLite file. It is made, with mode 0600, when there is none; its folder must be there.
+    Sqlite(PathBuf),
+}
+
+/// Opens the database, making or migrating it where needed.
+///
+/// Several processes may hold one database open, and open a new one at once. A database that this version cannot
+/// serve (newer, foreign, damaged) is refused and not touched.
+pub async fn open(location: &Location) -> Result<(Store, Vault), StoreError> {
+    let Location::Sqlite(path) = location;
+    let backend = Arc::new(sqlite::Sqlite::open(path.clone()).await?);
+    Ok((Store::new(Arc::clone(&backend)), Vault::new(backend)))
+}

@@ -1,0 +1,33 @@
+//! What a caller may be permitted to do, each with the one scope it needs. A handler takes a
+//! [`Permit`](crate::Permit) of one of these, so a door cannot forget its check.
+
+use fallgate_domain::scope::PlainScope;
+
+use crate::permit::Action;
+
+macro_rules! action {
+    ($(#[$doc:meta])* $name:ident needs $scope:ident) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl Action for $name {
+            const SCOPE: PlainScope = PlainScope::$scope;
+        }
+    };
+}
+
+action! {
+    /// See one's own tokens (an admin: everybody's).
+    ReadIdentity needs IdentityRead
+}
+
+action! {
+    /// Mint, rename and revoke tokens.
+    WriteTokens needs TokensWrite
+}
+
+/// Use one route. A permit for it is had from [`Principal::permit_route`](crate::Principal::permit_route) only, since
+/// the answer depends on the route.
+#[derive(Debug)]
+pub enum UseRoute {}

@@ -1,0 +1,60 @@
+//! Proving that the view is current: before each decision, and every few milliseconds when nobody asks.
+
+use std::time::Duration;
+
+use fallgate_store::StoreError;
+
+use crate::verifier::Verifier;
+
+/// How often the store is looked at when no request comes in. What another process ends is cut within 100 ms.
+const WATCH_EVERY: Duration = Duration::from_millis(25);
+
+impl Verifier {
+    /// Takes in what changed since the last look, and cuts what those changes end. About a microsecond when nothing
+    /// did. An error means that nothing may be decided.
+    pub async fn freshen(&self) -> Result<(), StoreError> {
+        let newest = self.registrar.vault.revision().await?;
+        if newest == self.view.revision() { Ok(()) } else { self.catch_up().await }
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.applying.lock().await;
+        let known = self.view.revision();
+        let newest = self.registrar.vault.revision().await?;
+        if newest == known {
+            return Ok(());
+        }
+        if newest < known {
+            return Err(StoreError::Unavailable {
+                database: "of this home folder".to_owned(),
+                reason: "its revision went back, so it was replaced under the daemon; restart the daemon".to_owned(),
+            });
+        }
+        let changes = self.registrar.vault.changes_since(known).await?;
+        self.view.apply(&changes);
+        Ok(())
+    }
+
+    /// Looks at the store again and again, so that revocations by other processes cut live connections with no
+    /// request coming in. Never returns.
+    pub async fn watch(&self) {
+        let mut ticks = tokio::time::interval(WATCH_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            ticks.tick().await;
+            match self.freshen().await {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the store can be read again");
+                }
+                Ok(()) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!(%error, "cannot read the store; refusing every credential until it can be read");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

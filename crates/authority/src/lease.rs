@@ -1,0 +1,256 @@
+//! Leases: what an exchange or a live connection holds as long as it may go on.
+//!
+//! A lease rests on one account. Whatever changes there pokes it, and it judges its credential anew with the very
+//! function that let it in. The order that makes this sound, kept here and in [`crate::view::View::apply`]:
+//!
+//! * who comes in *registers, then reads* the credential's state;
+//! * who ends something *commits, then cuts*: makes the state visible, then pokes what is registered.
+//!
+//! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use fallgate_domain::clock::Clock;
+use fallgate_domain::scope::{Scope, Scopes};
+
+use crate::permit::RoutePolicy;
+use crate::refusal::{Denial, Refusal};
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::view::{Account, Entry};
+
+/// A lease looks again at least this often, whatever it was told (requirement R51).
+const SECOND_LINE: Duration = Duration::from_secs(30);
+
+/// The right to go on, held by whoever owns the socket. Let go of when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    state: Arc<LeaseState>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
+#[derive(Debug, Clone)]
+pub struct LeaseHandle(Arc<LeaseState>);
+
+/// Why a lease ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The credential does not stand any more.
+    Credential(Denial),
+    /// It stands, but what was permitted is not any more: the owner's role or the route's list has changed.
+    Narrowed,
+}
+
+impl Ended {
+    /// A short reason, for a WebSocket's close frame.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Credential(Denial::Revoked) => "token revoked",
+            Self::Credential(Denial::Expired) => "token expired",
+            Self::Credential(Denial::ParentEnded) => "the token's parent ended",
+            Self::Credential(Denial::OwnerDisabled) => "user disabled",
+            Self::Credential(Denial::OwnerGone) => "user deleted",
+            Self::Credential(_) => "credential no longer valid",
+            Self::Narrowed => "no longer permitted",
+        }
+    }
+
+    /// The same as a refusal, for a request that was not answered yet.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Credential(denial) => Refusal::BadCredential(*denial),
+            Self::Narrowed => Refusal::NotAdmitted,
+        }
+    }
+}
+
+/// The shared half of a lease.
+#[derive(Debug, Default)]
+pub(crate) struct LeaseState {
+    poked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    rests: Mutex<Rests>,
+}
+
+/// What a lease rests on.
+#[derive(Debug, Default)]
+struct Rests {
+    /// Where it is registered, and its place there. Kept from one request to the next on a connection: the same
+    /// caller coming again costs no lock that is shared.
+    registered: Option<(Arc<Account>, usize)>,
+    credential: Option<Arc<Entry>>,
+    need: Need,
+    /// The holder let go; nothing may rest on it any more.
+    released: bool,
+}
+
+/// What was permitted, and must stay so.
+#[derive(Debug, Default, Clone)]
+pub(crate) enum Need {
+    /// Only that the credential stands.
+    #[default]
+    Standing,
+    Scope(Scope),
+    Route(Arc<RoutePolicy>),
+}
+
+impl Need {
+    /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
+    /// owner's role allows now.
+    pub(crate) fn check(
+        &self,
+        entry: &Entry,
+        role: Option<fallgate_domain::user::Role>,
+    ) -> Result<(), Refusal> {
+        let allows =
+            |scope: &Scope| entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope));
+        match self {
+            Self::Standing => Ok(()),
+            Self::Scope(scope) if allows(scope) => Ok(()),
+            Self::Scope(scope) => Err(Refusal::Beyond(scope.clone())),
+            Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
+            Self::Route(route) => {
+                let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
+                let visitor = fallgate_domain::route::Visitor { owner, kind: entry.kind };
+                if route.admission.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
+            }
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { state: Arc::new(LeaseState::default()), clock }
+    }
+
+    /// For the verifier and the doors.
+    pub fn handle(&self) -> LeaseHandle {
+        LeaseHandle(self.state.clone())
+    }
+
+    /// The exchange is over; the connection stays. Nothing can end it until the next caller is verified.
+    pub fn settle(&self) {
+        let mut rests = self.state.rests.lock();
+        rests.credential = None;
+        rests.need = Need::Standing;
+    }
+
+    /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.
+    pub async fn ended(&self) -> Ended {
+        loop {
+            if let Some(ended) = self.judge() {
+                return ended;
+            }
+            let wait = self.until_deadline().map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
+            let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
+            tokio::select! {
+                () = poked => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Looks now: has it ended?
+    pub fn judge(&self) -> Option<Ended> {
+        let (entry, need) = {
+            let rests = self.state.rests.lock();
+            (rests.credential.clone()?, rests.need.clone())
+        };
+        match entry.judge(self.clock.now()) {
+            Err(denial) => Some(Ended::Credential(denial)),
+            Ok(role) => need.check(&entry, role).is_err().then_some(Ended::Narrowed),
+        }
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        let deadline = self.state.rests.lock().credential.as_ref()?.deadline()?;
+        Some(deadline.since(self.clock.now()).max(Duration::from_millis(1)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let registered = {
+            let mut rests = self.state.rests.lock();
+            rests.released = true;
+            rests.credential = None;
+            rests.registered.take()
+        };
+        unregister(registered);
+    }
+}
+
+impl LeaseHandle {
+    /// Registers on the credential's account, before anything of the credential's state is read. `false`: the
+    /// connection has gone.
+    #[must_use]
+    pub(crate) fn rest_on(&self, entry: &Arc<Entry>) -> bool {
+        let left = {
+            let mut rests = self.0.rests.lock();
+            if rests.released {
+                return false;
+            }
+            rests.credential = Some(entry.clone());
+            rests.need = Need::Standing;
+            match &rests.registered {
+                Some((account, _)) if Arc::ptr_eq(account, &entry.account) => return true,
+                _ => {}
+            }
+            let place = entry.account.leases.lock().insert(self.0.clone());
+            rests.registered.replace((entry.account.clone(), place))
+        };
+        unregister(left);
+        true
+    }
+
+    /// The caller was refused: nothing rests on them.
+    pub(crate) fn forget(&self) {
+        self.0.rests.lock().credential = None;
+    }
+
+    pub(crate) fn need(&self, need: Need) {
+        self.0.rests.lock().need = need;
+    }
+}
+
+fn unregister(registered: Option<(Arc<Account>, usize)>) {
+    if let Some((account, place)) = registered {
+        account.leases.lock().try_remove(place);
+    }
+}
+
+impl LeaseState {
+    /// Asks the holder to look again.
+    pub(crate) fn poke(&self) {
+        self.poked.store(true, Ordering::Release);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_poked(&self, context: &Context<'_>) -> Poll<()> {
+        {
+            let mut waker = self.waker.lock();
+            if !waker.as_ref().is_some_and(|known| known.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+        }
+        // After the waker is in place: a poke from now on wakes, and one before is seen here.
+        if self.poked.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    #[cfg(feature = "model")]
+    pub(crate) fn was_poked(&self) -> bool {
+        self.poked.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(feature = "model")]
+impl Lease {
+    pub(crate) fn was_poked(&self) -> bool {
+        self.state.was_poked()
+    }
+}

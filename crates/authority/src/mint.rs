@@ -1,0 +1,264 @@
+//! Issuing a token: decide what it may be, write it durably, show it once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use fallgate_domain::audit;
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::{Credential, CredentialKind, NewCredential, TokenName};
+use fallgate_domain::entropy::{self, NoEntropy};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::token::{PlainToken, TokenKind};
+use fallgate_domain::user::{User, Username};
+use fallgate_store::{Minted, StoreError};
+use serde_json::Value;
+use zeroize::Zeroize;
+
+use crate::actions::WriteTokens;
+use crate::permit::Permit;
+use crate::principal::Principal;
+use crate::registrar::{Actor, Registrar};
+use crate::verifier::Verifier;
+
+/// A token to be minted.
+#[derive(Debug, Clone)]
+pub struct MintOrder {
+    /// Whose it will be.
+    pub owner: Username,
+    /// What its owner will call it.
+    pub name: Option<TokenName>,
+    /// What it may be used for; the defaults, if nothing is said.
+    pub scopes: Option<Scopes>,
+    /// How long it lasts; 90 days, if nothing is said (requirement R33).
+    pub lifetime: Option<Lifetime>,
+}
+
+/// A token that was minted, with the one sight of its secret.
+#[derive(Debug)]
+pub struct MintedToken {
+    /// Its row.
+    pub credential: Credential,
+    /// Whose it is.
+    pub owner: Username,
+    /// Shown once.
+    pub secret: PlainToken,
+}
+
+/// Why a token was not minted.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// Nobody has that name.
+    #[error("there is no user {0}")]
+    UnknownUser(Username),
+    /// They are disabled.
+    #[error("the user {0} is disabled")]
+    OwnerDisabled(Username),
+    /// A scope that the one who mints does not have.
+    #[error("the scope {0} is beyond what may be given here")]
+    ScopeBeyond(Scope),
+    /// A longer life than that of the token which mints it.
+    #[error("a token cannot outlive the one that mints it, which ends at {0}")]
+    OutlivesParent(Timestamp),
+    /// The token that mints it has ended.
+    #[error("the token that asks for it has ended")]
+    ParentEnded,
+    /// The asked-for life makes no sense.
+    #[error(transparent)]
+    Lifetime(#[from] InvalidLifetime),
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The token that mints another, as far as it limits it (requirement R27).
+struct ParentLimits {
+    id: CredentialId,
+    scopes: Scopes,
+    expires_at: Option<Timestamp>,
+}
+
+impl ParentLimits {
+    /// A token minted by one's own token is its child. One minted from a sign-in, or for somebody else, has no
+    /// parent.
+    fn of(principal: &Principal, owner: &User) -> Option<Self> {
+        (principal.kind() == CredentialKind::Token && principal.user() == Some(owner.id)).then(|| Self {
+            id: principal.credential(),
+            scopes: principal.scopes(),
+            expires_at: principal.expires_at(),
+        })
+    }
+}
+
+impl Registrar {
+    /// Mints a token that hangs on nothing, for whoever has access to the home folder.
+    pub async fn mint(&self, order: MintOrder, actor: &Actor) -> Result<MintedToken, MintError> {
+        let owner = self.owner(&order.owner).await?;
+        self.issue(order, owner, None, actor).await
+    }
+
+    async fn owner(&self, username: &Username) -> Result<User, MintError> {
+        let found = self.store.user_named(username).await?;
+        found.ok_or_else(|| MintError::UnknownUser(username.clone()))
+    }
+
+    async fn issue(
+        &self,
+        order: MintOrder,
+        owner: User,
+        parent: Option<ParentLimits>,
+        actor: &Actor,
+    ) -> Result<MintedToken, MintError> {
+        let now = self.clock.now();
+        let scopes = granted_scopes(order.scopes, &owner, parent.as_ref())?;
+        let expires_at = granted_end(order.lifetime, parent.as_ref(), now)?;
+        let mut random = entropy::bytes::<32>(&*self.entropy)?;
+        let secret = PlainToken::new(TokenKind::Token, &random);
+        random.zeroize();
+        let credential = Credential {
+            id: CredentialId::new(now, &*self.entropy)?,
+            kind: CredentialKind::Token,
+            owner: Some(owner.id),
+            parent: parent.map(|parent| parent.id),
+            minted_by: actor.mark(),
+            name: order.name.map_or_else(|| "token".to_owned(), TokenName::into_string),
+            hint: secret.hint(),
+            scopes,
+            created_at: now,
+            expires_at,
+            revoked: None,
+            last_use: None,
+        };
+        let detail = BTreeMap::from([
+            ("owner".to_owned(), Value::from(owner.username.as_str())),
+            ("name".to_owned(), Value::from(credential.name.clone())),
+            ("scopes".to_owned(), Value::from(credential.scopes.to_string())),
+        ]);
+        let event = actor.event(now, audit::Action::TokenMint, credential.id.to_string(), detail);
+        let new = NewCredential { credential: credential.clone(), hash: secret.hash() };
+        match self.vault.mint(new, event).await? {
+            Minted::Minted(_) => Ok(MintedToken { credential, owner: owner.username, secret }),
+            Minted::OwnerUnknown => Err(MintError::UnknownUser(owner.username)),
+            Minted::OwnerDisabled => Err(MintError::OwnerDisabled(owner.username)),
+            Minted::ParentEnded => Err(MintError::ParentEnded),
+        }
+    }
+}
+
+impl Verifier {
+    /// Mints a token on a caller's behalf: for themselves, or, for an admin, for anybody. What a plain user asks for
+    /// somebody else is minted for themselves.
+    pub async fn mint(
+        &self,
+        permit: &Permit<WriteTokens>,
+        mut order: MintOrder,
+        ip: Option<IpAddr>,
+    ) -> Result<MintedToken, MintError> {
+        let principal = permit.principal();
+        let (Some(actor), Some(username)) = (Actor::of(principal, ip), principal.username()) else {
+            return Err(MintError::UnknownUser(order.owner));
+        };
+        if !principal.is_admin() {
+            order.owner = username.clone();
+        }
+        let owner = self.registrar.owner(&order.owner).await?;
+        let parent = ParentLimits::of(principal, &owner);
+        self.registrar.issue(order, owner, parent, &actor).await
+    }
+}
+
+/// Asked-for scopes must fit; defaults are cut down to fit.
+fn granted_scopes(
+    asked: Option<Scopes>,
+    owner: &User,
+    parent: Option<&ParentLimits>,
+) -> Result<Scopes, MintError> {
+    let limits = [Some(Scopes::ceiling(owner.role)), parent.map(|parent| parent.scopes.clone())];
+    let mut limits = limits.into_iter().flatten();
+    match asked {
+        Some(scopes) => match limits.find_map(|limit| limit.first_beyond(&scopes)) {
+            Some(scope) => Err(MintError::ScopeBeyond(scope)),
+            None => Ok(scopes),
+        },
+        None => Ok(limits.fold(Scopes::default_for_tokens(), |scopes, limit| scopes.within(&limit))),
+    }
+}
+
+/// An asked-for end must not be after the parent's; the default is cut down to it.
+fn granted_end(
+    asked: Option<Lifetime>,
+    parent: Option<&ParentLimits>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, MintError> {
+    let end = asked.unwrap_or(Lifetime::DEFAULT).ends_at(now)?;
+    let Some(limit) = parent.and_then(|parent| parent.expires_at) else { return Ok(end) };
+    match (asked, end) {
+        (None, _) => Ok(Some(end.map_or(limit, |end| end.min(limit)))),
+        (Some(_), Some(end)) if end <= limit => Ok(Some(end)),
+        (Some(_), _) => Err(MintError::OutlivesParent(limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fallgate_domain::entropy::TestEntropy;
+    use fallgate_domain::id::UserId;
+    use fallgate_domain::scope::PlainScope;
+    use fallgate_domain::user::Role;
+
+    use super::*;
+
+    fn user(role: Role) -> User {
+        User {
+            id: UserId::new(Timestamp::from_millis(0), &TestEntropy::default()).unwrap(),
+            username: "alice".parse().unwrap(),
+            display_name: "Alice".parse().unwrap(),
+            role,
+            created_at: Timestamp::from_millis(0),
+            disabled_at: None,
+        }
+    }
+
+    fn parent(scopes: Scopes, expires_at: Option<Timestamp>) -> ParentLimits {
+        let id = CredentialId::new(Timestamp::from_millis(0), &TestEntropy::default()).unwrap();
+        ParentLimits { id, scopes, expires_at }
+    }
+
+    #[test]
+    fn r27_a_childs_scopes_stay_within_its_parents() {
+        let narrow = parent(Scopes::plain([PlainScope::TokensWrite, PlainScope::IdentityRead]), None);
+        let asked = Some(Scopes::plain([PlainScope::RoutesUse]));
+        let refused = granted_scopes(asked, &user(Role::Admin), Some(&narrow));
+        assert!(matches!(refused, Err(MintError::ScopeBeyond(_))));
+        let defaults = granted_scopes(None, &user(Role::Admin), Some(&narrow)).unwrap();
+        assert_eq!(defaults, Scopes::plain([PlainScope::IdentityRead]));
+    }
+
+    #[test]
+    fn only_an_admin_gets_the_scope_admin() {
+        let asked = Some(Scopes::plain([PlainScope::Admin]));
+        assert!(granted_scopes(asked.clone(), &user(Role::User), None).is_err());
+        assert!(granted_scopes(asked, &user(Role::Admin), None).is_ok());
+    }
+
+    #[test]
+    fn r27_a_child_ends_with_its_parent_at_the_latest() {
+        let now = Timestamp::from_millis(0);
+        let hour = now.plus(Duration::from_hours(1));
+        let limited = parent(Scopes::none(), Some(hour));
+        assert_eq!(granted_end(None, Some(&limited), now).unwrap(), Some(hour));
+        let half = Some(Lifetime::For(Duration::from_mins(30)));
+        assert_eq!(granted_end(half, Some(&limited), now).unwrap(), Some(now.plus(Duration::from_mins(30))));
+        for asked in [Lifetime::Never, Lifetime::For(Duration::from_hours(2))] {
+            let refused = granted_end(Some(asked), Some(&limited), now);
+            assert!(matches!(refused, Err(MintError::OutlivesParent(end)) if end == hour));
+        }
+        assert_eq!(granted_end(Some(Lifetime::Never), None, now).unwrap(), None);
+    }
+}

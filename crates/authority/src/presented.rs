@@ -1,0 +1,100 @@
+//! The credential that a request carries. It is taken out here, once, and verified elsewhere.
+
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
+use zeroize::Zeroizing;
+
+use crate::refusal::{Denial, Refusal};
+
+/// What a request presents, as a hash: the secret itself goes no further than this module.
+#[derive(Debug, Clone)]
+pub struct Presented {
+    pub(crate) hash: TokenHash,
+    /// Came along in `Authorization: Basic`; must be the owner's, if there is an owner and it is not empty.
+    pub(crate) username: Option<String>,
+}
+
+/// What else is known of a request. Told and noted; nothing here is ever decided on (requirements R7, R14).
+#[derive(Debug, Clone, Copy)]
+pub struct RequestFacts<'a> {
+    /// The client's address, if it came over IP.
+    pub ip: Option<IpAddr>,
+    /// What the client calls itself.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+impl Presented {
+    /// Reads the value of the request's one `Authorization` header. An unreadable one is refused, never skipped: the
+    /// caller chose to say who they are, so nothing ambient may speak for them.
+    pub fn from_authorization(value: Option<&[u8]>) -> Result<Self, Refusal> {
+        let value = value.ok_or(Refusal::NoCredential)?;
+        let malformed = Refusal::BadCredential(Denial::Malformed);
+        let split = value.iter().position(|byte| *byte == b' ').ok_or(malformed.clone())?;
+        let (scheme, rest) = value.split_at(split);
+        let rest = rest.trim_ascii();
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            Self::from_secret(rest, None)
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
+            let decoded = Zeroizing::new(STANDARD.decode(rest).map_err(|_| malformed.clone())?);
+            let colon = decoded.iter().position(|byte| *byte == b':').ok_or(malformed.clone())?;
+            let (username, password) = decoded.split_at(colon);
+            let username = std::str::from_utf8(username).map_err(|_| malformed)?;
+            let username = Some(username.to_owned()).filter(|name| !name.is_empty());
+            Self::from_secret(password.get(1..).unwrap_or_default(), username)
+        } else {
+            Err(malformed)
+        }
+    }
+
+    fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
+        let token = PlainToken::parse(TokenKind::Token, secret)
+            .map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
+        Ok(Self { hash: token.hash(), username })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> String {
+        PlainToken::new(TokenKind::Token, &[9; 32]).expose().to_owned()
+    }
+
+    #[test]
+    fn r29_bearer_and_basic_present_the_same_thing() {
+        let bearer = Presented::from_authorization(Some(format!("bEARER {}", secret()).as_bytes())).unwrap();
+        for (username, told) in [("", None), ("alice", Some("alice"))] {
+            let basic = format!("Basic {}", STANDARD.encode(format!("{username}:{}", secret())));
+            let basic = Presented::from_authorization(Some(basic.as_bytes())).unwrap();
+            assert_eq!(basic.hash, bearer.hash);
+            assert_eq!(basic.username.as_deref(), told);
+        }
+    }
+
+    #[test]
+    fn r8_what_cannot_be_read_is_refused() {
+        let good = secret();
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            &good,
+            &format!("Token {good}"),
+            &format!("Bearer {good}x"),
+            &format!("Bearer x{good}"),
+            &format!("Bearer {good},{good}"),
+            "Basic %%%",
+            &format!("Basic {}", STANDARD.encode(&good)),
+            &format!("Basic {}", STANDARD.encode(format!("a:b:{good}"))),
+            "Bearer \u{fc}\u{fc}",
+        ] {
+            let refusal = Presented::from_authorization(Some(value.as_bytes())).unwrap_err();
+            assert_eq!(refusal, Refusal::BadCredential(Denial::Malformed), "{value}");
+        }
+        assert_eq!(Presented::from_authorization(None).unwrap_err(), Refusal::NoCredential);
+    }
+}

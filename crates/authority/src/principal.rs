@@ -1,0 +1,73 @@
+//! The verified caller.
+
+use std::sync::Arc;
+
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::user::{DisplayName, Role, Username};
+
+use crate::lease::LeaseHandle;
+use crate::view::Entry;
+
+/// Who is calling, as the verifier found it. Only [`Verifier::verify`](crate::Verifier::verify) makes one: its fields
+/// are private to this crate, and there is no other constructor.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub(crate) entry: Arc<Entry>,
+    /// The owner's role at the moment of the decision; `None` when nobody owns the credential.
+    pub(crate) role: Option<Role>,
+    pub(crate) lease: LeaseHandle,
+}
+
+impl Principal {
+    /// The credential that was presented.
+    pub fn credential(&self) -> CredentialId {
+        self.entry.id
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> CredentialKind {
+        self.entry.kind
+    }
+
+    /// Its owner's id.
+    pub fn user(&self) -> Option<UserId> {
+        self.entry.account.user.as_ref().map(|user| user.id)
+    }
+
+    /// Its owner's username.
+    pub fn username(&self) -> Option<&Username> {
+        self.entry.account.user.as_ref().map(|user| &user.username)
+    }
+
+    /// How its owner is shown.
+    pub fn display_name(&self) -> Option<DisplayName> {
+        self.entry.account.display_name()
+    }
+
+    /// Its owner's role.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// What it may be used for now: its own scopes, within what the owner's role allows.
+    pub fn scopes(&self) -> Scopes {
+        match self.role {
+            Some(role) => self.entry.scopes.within(&Scopes::ceiling(role)),
+            None => self.entry.scopes.clone(),
+        }
+    }
+
+    /// When it ends by itself, or what it hangs on does.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.entry.deadline()
+    }
+
+    /// Whether it acts for everybody: scope `admin`, held by an admin.
+    pub fn is_admin(&self) -> bool {
+        let admin = Scope::Plain(fallgate_domain::scope::PlainScope::Admin);
+        self.role == Some(Role::Admin) && self.entry.scopes.allow(&admin)
+    }
+}

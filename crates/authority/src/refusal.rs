@@ -1,0 +1,105 @@
+//! Why a request is refused: what the client is told, and what only we know.
+
+use std::fmt;
+
+use axum_core::body::Body;
+use axum_core::response::{IntoResponse, Response};
+use fallgate_domain::problem::{MEDIA_TYPE, Problem};
+use fallgate_domain::scope::Scope;
+use http::{HeaderValue, StatusCode, header};
+
+/// The challenge of every `401` (RFC 6750).
+pub const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
+
+/// Why a credential does not stand. For the log and the audit trail only: clients hear the same sentence for each
+/// (requirement R38).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// Not of a form that we mint, or a wrong checksum.
+    Malformed,
+    /// Nobody has this credential.
+    Unknown,
+    /// It was revoked.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// Something in its lineage was ended.
+    ParentEnded,
+    /// Its owner is disabled.
+    OwnerDisabled,
+    /// Its owner was deleted.
+    OwnerGone,
+    /// The username that came with it is not its owner's.
+    WrongUsername,
+}
+
+impl Denial {
+    /// One word for logs and close reasons.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::ParentEnded => "parent-ended",
+            Self::OwnerDisabled => "owner-disabled",
+            Self::OwnerGone => "owner-gone",
+            Self::WrongUsername => "wrong-username",
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A request that is not let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It carries no credential.
+    NoCredential,
+    /// It carries one that does not stand.
+    BadCredential(Denial),
+    /// The credential does not have the scope that this needs, or its owner's role does not allow it (any more).
+    Beyond(Scope),
+    /// The route's `allow` list does not name the caller.
+    NotAdmitted,
+    /// The store cannot be asked, so nothing can be decided.
+    Unavailable,
+}
+
+impl Refusal {
+    /// What the client is told. Says nothing that helps a guesser.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NoCredential => {
+                Problem::new(401, "This needs a credential: send Authorization: Bearer with a token.")
+            }
+            Self::BadCredential(_) => Problem::new(401, "The credential is not valid."),
+            Self::Beyond(scope) => {
+                Problem::new(403, format!("This needs the scope {scope}, which the credential does not have."))
+            }
+            Self::NotAdmitted => Problem::new(403, "You may not use this route."),
+            Self::Unavailable => {
+                Problem::new(503, "Fallgate cannot read its store and refuses everything until it can.")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let mut response = Response::new(Body::from(problem.json()));
+        *response.status_mut() =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if problem.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
+        response
+    }
+}

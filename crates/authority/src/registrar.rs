@@ -1,0 +1,214 @@
+//! Acts: what changes who may do what. Each is one durable transaction with its audit event.
+//!
+//! The command line uses a registrar alone, on the home folder. In the daemon the [`Verifier`] owns it, and cuts
+//! after each act what the act ended.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fallgate_domain::audit::{self, NewEvent};
+use fallgate_domain::clock::{Clock, Timestamp};
+use fallgate_domain::credential::Revocation;
+use fallgate_domain::entropy::{Entropy, NoEntropy};
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::user::{DisplayName, Role, User, Username};
+use fallgate_store::{CreatedUser, Revoked, Store, StoreError, Vault};
+use serde_json::Value;
+
+use crate::actions::WriteTokens;
+use crate::passphrase::{HashFailed, Passphrase};
+use crate::permit::Permit;
+use crate::principal::Principal;
+use crate::verifier::Verifier;
+
+/// Makes acts durable.
+#[derive(Debug)]
+pub struct Registrar {
+    pub(crate) store: Store,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Who acts, for the audit trail.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    /// Somebody with access to the home folder, under this OS user's name.
+    Cli {
+        /// The OS user.
+        os_user: String,
+    },
+    /// A verified caller.
+    User {
+        /// For good.
+        id: UserId,
+        /// As they are called.
+        username: Username,
+        /// With which credential.
+        credential: CredentialId,
+        /// From where.
+        ip: Option<IpAddr>,
+    },
+}
+
+impl Actor {
+    /// The caller as an actor; `None` for a credential that nobody owns, which cannot act.
+    pub fn of(principal: &Principal, ip: Option<IpAddr>) -> Option<Self> {
+        Some(Self::User {
+            id: principal.user()?,
+            username: principal.username()?.clone(),
+            credential: principal.credential(),
+            ip,
+        })
+    }
+
+    /// As the audit trail names it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cli { os_user } => format!("cli:{os_user}"),
+            Self::User { username, .. } => username.to_string(),
+        }
+    }
+
+    /// As a credential's row remembers it: by id, since a re-created username inherits nothing.
+    pub(crate) fn mark(&self) -> String {
+        match self {
+            Self::Cli { os_user } => format!("cli:{os_user}"),
+            Self::User { id, .. } => format!("user:{id}"),
+        }
+    }
+
+    pub(crate) fn event(
+        &self,
+        at: Timestamp,
+        action: audit::Action,
+        target: String,
+        detail: BTreeMap<String, Value>,
+    ) -> NewEvent {
+        let (credential, ip) = match self {
+            Self::Cli { .. } => (None, None),
+            Self::User { credential, ip, .. } => (Some(*credential), ip.map(|ip| ip.to_string())),
+        };
+        NewEvent { at, action, actor: self.name(), credential, target, ip, detail }
+    }
+}
+
+/// An account to be made.
+#[derive(Debug)]
+pub struct UserOrder {
+    /// How they sign in.
+    pub username: Username,
+    /// How they are shown; the username, if nothing is said.
+    pub display_name: Option<DisplayName>,
+    /// What they may do at most.
+    pub role: Role,
+    /// What they will sign in with.
+    pub passphrase: Passphrase,
+}
+
+/// Why an account was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateUserError {
+    /// There is one of that name.
+    #[error("there is a user {0} already")]
+    UsernameTaken(Username),
+    /// No random bytes for the id.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The passphrase could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashFailed),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What came of a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokeOutcome {
+    /// It is revoked now, durably.
+    Revoked,
+    /// It was revoked before.
+    AlreadyRevoked,
+    /// There is no such credential.
+    Unknown,
+    /// It is another's.
+    NotYours,
+}
+
+impl Registrar {
+    /// Takes the vault: whoever holds this can change who may do what.
+    pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { store, vault, clock, entropy }
+    }
+
+    /// What may be listed and shown.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The clock that acts are dated by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Makes an account.
+    pub async fn create_user(&self, order: UserOrder, actor: &Actor) -> Result<User, CreateUserError> {
+        let now = self.clock.now();
+        let user = User {
+            id: UserId::new(now, &*self.entropy)?,
+            display_name: order.display_name.unwrap_or_else(|| DisplayName::from(&order.username)),
+            username: order.username,
+            role: order.role,
+            created_at: now,
+            disabled_at: None,
+        };
+        let detail = BTreeMap::from([("role".to_owned(), Value::from(user.role.name()))]);
+        let event = actor.event(now, audit::Action::UserCreate, user.username.to_string(), detail);
+        let hash = order.passphrase.hash(&*self.entropy)?;
+        match self.vault.create_user(user.clone(), Some(hash), event).await? {
+            CreatedUser::Created(_) => Ok(user),
+            CreatedUser::UsernameTaken => Err(CreateUserError::UsernameTaken(user.username)),
+        }
+    }
+
+    /// Ends a credential for good, and all minted from it with it: one durable row (requirement R31).
+    pub async fn revoke(
+        &self,
+        id: CredentialId,
+        reason: Option<String>,
+        actor: &Actor,
+    ) -> Result<RevokeOutcome, StoreError> {
+        let now = self.clock.now();
+        let event = actor.event(now, audit::Action::TokenRevoke, id.to_string(), BTreeMap::new());
+        let revocation = Revocation { at: now, by: actor.mark(), reason };
+        Ok(match self.vault.revoke(id, revocation, event).await? {
+            Revoked::Revoked(_) => RevokeOutcome::Revoked,
+            Revoked::AlreadyRevoked => RevokeOutcome::AlreadyRevoked,
+            Revoked::Unknown => RevokeOutcome::Unknown,
+        })
+    }
+}
+
+impl Verifier {
+    /// Ends a credential on a caller's behalf: their own, one they minted, or, for an admin, any. Open connections
+    /// are cut before this returns.
+    pub async fn revoke(
+        &self,
+        permit: &Permit<WriteTokens>,
+        id: CredentialId,
+        ip: Option<IpAddr>,
+    ) -> Result<RevokeOutcome, StoreError> {
+        let Some(actor) = Actor::of(permit.principal(), ip) else { return Ok(RevokeOutcome::NotYours) };
+        let Some(listed) = self.store().credential(id).await? else { return Ok(RevokeOutcome::Unknown) };
+        let own = listed.credential.owner == permit.principal().user();
+        if !(own || listed.credential.minted_by == actor.mark() || permit.principal().is_admin()) {
+            return Ok(RevokeOutcome::NotYours);
+        }
+        let outcome = self.registrar.revoke(id, None, &actor).await?;
+        // Commit, then cut; only then acknowledge.
+        self.freshen().await?;
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,120 @@
+//! The one verifier. Every door asks it: API, inline proxy, WebSocket. There is no second check anywhere.
+
+use std::sync::Arc;
+
+use fallgate_domain::clock::{Clock, Timestamp};
+use fallgate_store::{Store, StoreError};
+use tokio::sync::Mutex;
+
+use crate::lease::{Lease, LeaseHandle};
+use crate::presented::{Presented, RequestFacts};
+use crate::principal::Principal;
+use crate::refusal::{Denial, Refusal};
+use crate::registrar::Registrar;
+use crate::uses::{UseNotes, UseQueue};
+use crate::view::View;
+
+/// Decides who a caller is. It owns the vault, which is not `Clone`: there can be one verifier for a store, and nobody
+/// else can ask whose credential a hash is.
+#[derive(Debug)]
+pub struct Verifier {
+    pub(crate) registrar: Registrar,
+    pub(crate) view: View,
+    /// Held while changes are taken in.
+    pub(crate) applying: Mutex<()>,
+    uses: UseQueue,
+}
+
+impl Verifier {
+    /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
+    /// second value writes down uses: somebody must run it.
+    pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
+        let view = View::new();
+        let revision = registrar
+            .vault
+            .load(&mut |row| {
+                view.take(&row);
+            })
+            .await?;
+        view.set_revision(revision);
+        let (uses, notes) = UseQueue::new();
+        Ok((Arc::new(Self { registrar, view, applying: Mutex::new(()), uses }), notes))
+    }
+
+    /// A lease that rests on nothing yet, for whoever owns a socket.
+    pub fn lease(&self) -> Lease {
+        Lease::new(self.clock().clone())
+    }
+
+    /// The clock that decisions are made by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.registrar.clock
+    }
+
+    /// What may be listed and shown.
+    pub fn store(&self) -> &Store {
+        &self.registrar.store
+    }
+
+    /// Finds out who is calling. The lease rests on the caller from here on, until it is settled or dropped.
+    pub async fn verify(
+        &self,
+        presented: &Presented,
+        facts: &RequestFacts<'_>,
+        lease: &LeaseHandle,
+    ) -> Result<Principal, Refusal> {
+        self.freshen().await.map_err(|error| {
+            tracing::error!(%error, "cannot read the store; refusing");
+            Refusal::Unavailable
+        })?;
+        let now = self.clock().now();
+        let principal = loop {
+            if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
+                break decision?;
+            }
+            // A change is being taken in: wait until it is.
+            drop(self.applying.lock().await);
+        };
+        self.uses.note(&principal.entry, facts, now);
+        Ok(principal)
+    }
+
+    /// Writes the uses down that have been noted; see [`UseNotes::run`].
+    pub(crate) async fn write_uses(
+        &self,
+        uses: &[(fallgate_domain::id::CredentialId, fallgate_domain::credential::LastUse)],
+    ) -> Result<(), StoreError> {
+        self.registrar.vault.note_uses(uses).await
+    }
+}
+
+fn decide(
+    view: &View,
+    presented: &Presented,
+    lease: &LeaseHandle,
+    now: Timestamp,
+) -> Result<Principal, Refusal> {
+    let refuse = |denial| Refusal::BadCredential(denial);
+    // A hash that nobody has registers nothing: guessing fills no memory.
+    let entry = view.entry(&presented.hash).ok_or(refuse(Denial::Unknown))?;
+    // Register, then read. The other half of the contract is in `View::apply`: commit, then cut.
+    if !lease.rest_on(&entry) {
+        return Err(Refusal::Unavailable);
+    }
+    let owner = entry.account.user.as_ref().map(|user| user.username.as_str());
+    let outcome = match (entry.judge(now), owner, presented.username.as_deref()) {
+        (Err(denial), _, _) => Err(refuse(denial)),
+        (Ok(_), Some(owner), Some(told)) if owner != told => Err(refuse(Denial::WrongUsername)),
+        (Ok(role), _, _) => Ok(role),
+    };
+    match outcome {
+        Ok(role) => Ok(Principal { entry, role, lease: lease.clone() }),
+        Err(refusal) => {
+            if let Refusal::BadCredential(denial) = &refusal {
+                tracing::debug!(credential = %entry.id, %denial, "refused");
+            }
+            lease.forget();
+            Err(refusal)
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What the store says of credentials and their owners, in memory. A view proves that it is current before each use
+//! (see [`crate::fresh`]); nothing here has a time to live.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as StdOrdering, fence};
+
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::token::TokenHash;
+use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_store::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
+use slab::Slab;
+
+use crate::lease::LeaseState;
+use crate::refusal::Denial;
+use crate::sync::{AtomicBool, AtomicI64, Mutex, Ordering};
+
+/// No expiry, as an entry keeps it.
+const NEVER: i64 = i64::MAX;
+
+/// One credential, as lean as a million of them must be. What can change is atomic, so that an entry is never
+/// replaced and a lease can hold on to it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: CredentialId,
+    /// `None` where the secret cannot be looked up.
+    hash: Option<TokenHash>,
+    pub(crate) kind: CredentialKind,
+    pub(crate) account: Arc<Account>,
+    pub(crate) scopes: Scopes,
+    parent: Parent,
+    ended: AtomicBool,
+    expires_at: AtomicI64,
+    /// When its use was last put down for writing, in milliseconds.
+    pub(crate) noted_at: AtomicI64,
+}
+
+#[derive(Debug)]
+enum Parent {
+    None,
+    Entry(Arc<Entry>),
+    /// It names a parent that is no more; what hangs on nothing falls.
+    Gone,
+}
+
+/// A user's account, or the one that stands for credentials nobody owns. Leases hang here: whatever changes for an
+/// account or one of its credentials, exactly its leases are asked to look again.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) user: Option<AccountUser>,
+    disabled: AtomicBool,
+    gone: AtomicBool,
+    admin: AtomicBool,
+    display_name: Mutex<Option<DisplayName>>,
+    pub(crate) leases: Mutex<Slab<Arc<LeaseState>>>,
+}
+
+/// The parts of a user that never change.
+#[derive(Debug)]
+pub(crate) struct AccountUser {
+    pub(crate) id: UserId,
+    pub(crate) username: Username,
+}
+
+impl Entry {
+    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Option<Option<Arc<Self>>>) -> Self {
+        let parent = match parent {
+            None => Parent::None,
+            Some(Some(entry)) => Parent::Entry(entry),
+            Some(None) => Parent::Gone,
+        };
+        let expires_at = row.expires_at.map_or(NEVER, Timestamp::millis);
+        Self {
+            id: row.id,
+            hash: row.hash,
+            kind: row.kind,
+            account,
+            scopes: row.scopes.clone(),
+            parent,
+            ended: AtomicBool::new(row.revoked),
+            expires_at: AtomicI64::new(expires_at),
+            noted_at: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// When it ends by itself; also the end of whatever it hangs on, if that comes first.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let mut earliest = self.expires_at.load(Ordering::Acquire);
+        let mut parent = &self.parent;
+        while let Parent::Entry(entry) = parent {
+            earliest = earliest.min(entry.expires_at.load(Ordering::Acquire));
+            parent = &entry.parent;
+        }
+        (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
+    }
+
+    /// Whether the credential stands at `now`, and with which role. The one place where that is decided: for each
+    /// request, and again for each open connection when anything changed.
+    pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(Denial::Revoked);
+        }
+        if self.has_expired(now) {
+            return Err(Denial::Expired);
+        }
+        let mut parent = &self.parent;
+        loop {
+            match parent {
+                Parent::None => break,
+                Parent::Gone => return Err(Denial::ParentEnded),
+                Parent::Entry(entry) => {
+                    if entry.ended.load(Ordering::Acquire) || entry.has_expired(now) {
+                        return Err(Denial::ParentEnded);
+                    }
+                    parent = &entry.parent;
+                }
+            }
+        }
+        self.account.judge()
+    }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        now.millis() >= self.expires_at.load(Ordering::Acquire)
+    }
+
+    fn update(&self, row: &CredentialRow) {
+        self.expires_at.store(row.expires_at.map_or(NEVER, Timestamp::millis), Ordering::Release);
+        self.ended.store(row.revoked, Ordering::Release);
+    }
+}
+
+impl Account {
+    pub(crate) fn of(row: &UserRow) -> Self {
+        let account = Self::bare(Some(AccountUser { id: row.id, username: row.username.clone() }));
+        account.update(row);
+        account
+    }
+
+    pub(crate) fn ownerless() -> Self {
+        Self::bare(None)
+    }
+
+    fn bare(user: Option<AccountUser>) -> Self {
+        Self {
+            user,
+            disabled: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            admin: AtomicBool::new(false),
+            display_name: Mutex::new(None),
+            leases: Mutex::new(Slab::new()),
+        }
+    }
+
+    pub(crate) fn display_name(&self) -> Option<DisplayName> {
+        self.display_name.lock().clone()
+    }
+
+    /// Asks every lease that rests on this account to look again. Call it after the change is in the view, never
+    /// before: a lease that looked in between would find nothing new.
+    pub(crate) fn poke(&self) {
+        for (_, lease) in self.leases.lock().iter() {
+            lease.poke();
+        }
+    }
+
+    fn judge(&self) -> Result<Option<Role>, Denial> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(Denial::OwnerGone);
+        }
+        if self.disabled.load(Ordering::Acquire) {
+            return Err(Denial::OwnerDisabled);
+        }
+        let role = if self.admin.load(Ordering::Acquire) { Role::Admin } else { Role::User };
+        Ok(self.user.is_some().then_some(role))
+    }
+
+    fn update(&self, row: &UserRow) {
+        self.disabled.store(row.disabled, Ordering::Release);
+        self.admin.store(row.role == Role::Admin, Ordering::Release);
+        *self.display_name.lock() = Some(row.display_name.clone());
+    }
+}
+
+/// An entry under the hash of its secret: the key lies in the entry, once.
+#[derive(Debug)]
+struct ByHash(Arc<Entry>);
+
+/// An entry under its id.
+#[derive(Debug)]
+struct ById(Arc<Entry>);
+
+macro_rules! keyed {
+    ($name:ident, $key:ty, $field:ident) => {
+        impl Borrow<$key> for $name {
+            fn borrow(&self) -> &$key {
+                &self.0.$field
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.$field.hash(state);
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.$field == other.0.$field
+            }
+        }
+
+        impl Eq for $name {}
+    };
+}
+
+keyed!(ByHash, Option<TokenHash>, hash);
+keyed!(ById, CredentialId, id);
+
+/// A token's hash is as good as random already.
+#[derive(Debug, Default)]
+struct TakeFirstBytes(u64);
+
+impl Hasher for TakeFirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// Lengths and discriminants, which are the same for every key.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn write_isize(&mut self, _: isize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Everything the verifier knows, at one revision of the store.
+#[derive(Debug)]
+pub(crate) struct View {
+    by_hash: papaya::HashSet<ByHash, BuildHasherDefault<TakeFirstBytes>>,
+    by_id: papaya::HashSet<ById>,
+    accounts: papaya::HashMap<UserId, Arc<Account>>,
+    ownerless: Arc<Account>,
+    revision: AtomicU64,
+    /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
+    /// no decision mixes two revisions, and readers take no lock.
+    generation: AtomicU64,
+}
+
+impl View {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
+            by_id: papaya::HashSet::new(),
+            accounts: papaya::HashMap::new(),
+            ownerless: Arc::new(Account::ownerless()),
+            revision: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision.load(StdOrdering::Acquire))
+    }
+
+    pub(crate) fn set_revision(&self, revision: Revision) {
+        self.revision.store(revision.0, StdOrdering::Release);
+    }
+
+    pub(crate) fn entry(&self, hash: &TokenHash) -> Option<Arc<Entry>> {
+        self.by_hash.pin().get(&Some(*hash)).map(|found| found.0.clone())
+    }
+
+    /// Reads something that must belong to one revision. `None`: a change is being taken in; wait for it and ask
+    /// again.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Self) -> T) -> Option<T> {
+        let before = self.generation.load(StdOrdering::Acquire);
+        if before % 2 == 1 {
+            return None;
+        }
+        let value = read(self);
+        fence(StdOrdering::Acquire);
+        (self.generation.load(StdOrdering::Relaxed) == before).then_some(value)
+    }
+
+    /// Takes in what changed, then asks the leases that it may concern to look again. One caller at a time.
+    pub(crate) fn apply(&self, changes: &Changes) {
+        self.generation.fetch_add(1, StdOrdering::AcqRel);
+        let mut touched: Vec<Arc<Account>> = changes.rows.iter().filter_map(|row| self.take(row)).collect();
+        touched.extend(changes.gone.iter().filter_map(|gone| self.drop_gone(gone)));
+        self.set_revision(changes.revision);
+        self.generation.fetch_add(1, StdOrdering::AcqRel);
+        touched.sort_by_key(|account| Arc::as_ptr(account).addr());
+        touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        // Commit, then cut: the state above is visible before any lease is asked to look again. The other half of
+        // the contract is in `Verifier::verify`: register, then read.
+        touched.iter().for_each(|account| account.poke());
+    }
+
+    /// Takes in one row; tells whose leases should look again.
+    pub(crate) fn take(&self, row: &Row) -> Option<Arc<Account>> {
+        match row {
+            Row::User(row) => Some(self.take_user(row)),
+            Row::Credential(row) => self.take_credential(row),
+        }
+    }
+
+    fn take_user(&self, row: &UserRow) -> Arc<Account> {
+        let accounts = self.accounts.pin();
+        let account = accounts.get_or_insert_with(row.id, || Arc::new(Account::of(row)));
+        account.update(row);
+        account.clone()
+    }
+
+    fn take_credential(&self, row: &CredentialRow) -> Option<Arc<Account>> {
+        let by_id = self.by_id.pin();
+        if let Some(ById(entry)) = by_id.get(&row.id) {
+            entry.update(row);
+            return Some(entry.account.clone());
+        }
+        let account = match row.owner {
+            None => self.ownerless.clone(),
+            Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
+                let nobody = Account::ownerless();
+                nobody.gone.store(true, Ordering::Release);
+                Arc::new(nobody)
+            }),
+        };
+        let parent = row.parent.map(|parent| by_id.get(&parent).map(|found| found.0.clone()));
+        let entry = Arc::new(Entry::new(row, account, parent));
+        by_id.insert(ById(entry.clone()));
+        if row.hash.is_some() {
+            self.by_hash.pin().insert(ByHash(entry));
+        }
+        // Nothing can rest on what nobody has seen before.
+        None
+    }
+
+    fn drop_gone(&self, gone: &Gone) -> Option<Arc<Account>> {
+        match gone {
+            Gone::User(id) => {
+                let accounts = self.accounts.pin();
+                let account = accounts.get(id)?.clone();
+                accounts.remove(id);
+                account.gone.store(true, Ordering::Release);
+                Some(account)
+            }
+            Gone::Credential(id) => {
+                let by_id = self.by_id.pin();
+                let ById(entry) = by_id.get(id)?;
+                let entry = entry.clone();
+                by_id.remove(id);
+                self.by_hash.pin().remove(&entry.hash);
+                entry.end();
+                Some(entry.account.clone())
+            }
+        }
+    }
+}

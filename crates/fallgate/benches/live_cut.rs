@@ -1,0 +1,274 @@
+//! How long after another process's revoke the last of 1,000 tunnels (each a WebSocket) on that token is closed.
+//!
+//! `cargo xtask bench cut` runs it; with `--check` a missed number is a failure. It measures the built
+//! program: the gate as one process, `fallgate token revoke` as another, clients and upstream here.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _, future::try_join_all};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    task::{JoinSet, LocalSet, spawn_blocking, spawn_local},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async, client_async,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        http::{HeaderValue, header::AUTHORIZATION},
+    },
+};
+
+const SOCKETS: usize = 1000;
+/// How many handshakes are under way at once: the listen queue is not what is measured.
+const AT_ONCE: usize = 50;
+const CUT_CODE: u16 = 4401;
+const WANTED: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> anyhow::Result<()> {
+    let check = std::env::args().any(|argument| argument == "--check");
+    enough_files()?;
+    let folder = tempfile::tempdir()?;
+    let upstream = echo_upstream()?;
+    let home = folder.path().join("home");
+    cli(&home, &["user", "create", "bench", "--passphrase-stdin"], "otter slate canyon vivid 41\n")?;
+    let minted = cli(&home, &["token", "create", "--username", "bench", "--name", "bench", "--json"], "")?;
+    let minted: serde_json::Value = serde_json::from_str(&minted).context("`token create --json`")?;
+    let text = |field: &str| {
+        minted
+            .get(field)
+            .and_then(|value| value.as_str())
+            .with_context(|| format!("a mint without `{field}`"))
+    };
+    let (id, secret) = (text("id")?.to_owned(), text("secret")?.to_owned());
+    let gate = Gate::start(folder.path(), &home, upstream)?;
+    let cut = runtime()?.block_on(measure(gate.address, &home, &id, &secret))?;
+    drop(gate);
+    println!(
+        "cut: {} WebSockets on one token; the last closed {} ms after the CLI's exit ({} ms after its start); \
+         {} with code {CUT_CODE}",
+        cut.closed, cut.after_exit, cut.after_start, cut.told,
+    );
+    if check {
+        ensure!(cut.told == SOCKETS, "{} of {SOCKETS} sockets were not told {CUT_CODE}", SOCKETS - cut.told);
+        ensure!(
+            cut.after_exit <= i128::try_from(WANTED.as_millis())?,
+            "the last was closed {} ms after the exit, at most {} are wanted",
+            cut.after_exit,
+            WANTED.as_millis(),
+        );
+    }
+    Ok(())
+}
+
+struct Cut {
+    closed: usize,
+    /// How many were closed with the right code.
+    told: usize,
+    /// Milliseconds from the CLI's exit to the last close; negative when all were closed before.
+    after_exit: i128,
+    after_start: i128,
+}
+
+async fn measure(gate: SocketAddr, home: &Path, id: &str, secret: &str) -> anyhow::Result<Cut> {
+    let mut sockets = Vec::with_capacity(SOCKETS);
+    while sockets.len() < SOCKETS {
+        let more = (SOCKETS - sockets.len()).min(AT_ONCE);
+        sockets.extend(try_join_all((0..more).map(|_| open(gate, secret))).await?);
+    }
+    let mut closes = JoinSet::new();
+    for socket in sockets {
+        closes.spawn(closed(socket));
+    }
+    let (home, id) = (home.to_owned(), id.to_owned());
+    let revoke = spawn_blocking(move || -> anyhow::Result<(Instant, Instant)> {
+        let started = Instant::now();
+        cli(&home, &["token", "revoke", &id], "")?;
+        Ok((started, Instant::now()))
+    });
+    let all = timeout(PATIENCE, closes.join_all()).await;
+    let (started, exited) = revoke.await??;
+    let all = all.with_context(|| format!("sockets still open {} s after the revoke", PATIENCE.as_secs()))?;
+    let last = all.iter().map(|(when, _)| *when).max().context("no sockets")?;
+    Ok(Cut {
+        closed: all.len(),
+        told: all.iter().filter(|(_, code)| *code == Some(CUT_CODE)).count(),
+        after_exit: milliseconds(exited, last),
+        after_start: milliseconds(started, last),
+    })
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Opens a WebSocket through the gate and sees one echo, so that the tunnel is known to stand.
+async fn open(gate: SocketAddr, secret: &str) -> anyhow::Result<Socket> {
+    let mut request = format!("ws://{gate}/bench/").into_client_request()?;
+    request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {secret}"))?);
+    let (mut socket, _) = client_async(request, connect(gate).await?).await?;
+    socket.send(Message::text("there?")).await?;
+    let echo =
+        timeout(PATIENCE, socket.next()).await.context("no echo")?.context("closed before the echo")??;
+    ensure!(echo == Message::text("there?"), "another echo than what was sent");
+    Ok(socket)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ban is about where the gate connects to; this is its client"
+)]
+async fn connect(gate: SocketAddr) -> std::io::Result<TcpStream> {
+    TcpStream::connect(gate).await
+}
+
+/// When a WebSocket ended, and the code it was told, if any.
+async fn closed(mut socket: Socket) -> (Instant, Option<u16>) {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Close(frame))) => return (Instant::now(), frame.map(|frame| frame.code.into())),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return (Instant::now(), None),
+        }
+    }
+}
+
+fn milliseconds(from: Instant, to: Instant) -> i128 {
+    let after = to.saturating_duration_since(from).as_millis().cast_signed();
+    after - from.saturating_duration_since(to).as_millis().cast_signed()
+}
+
+/// A WebSocket echo on a thread of its own, for as long as this process lives.
+fn echo_upstream() -> anyhow::Result<SocketAddr> {
+    let runtime = runtime()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        LocalSet::new().block_on(&runtime, async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(async move {
+                    let Ok(mut socket) = accept_async(stream).await else { return };
+                    while let Some(Ok(message)) = socket.next().await {
+                        if message.is_close() || socket.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+    });
+    Ok(address)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The gate as a process, ended when dropped.
+struct Gate {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Gate {
+    fn start(folder: &Path, home: &Path, upstream: SocketAddr) -> anyhow::Result<Self> {
+        let config = folder.join("fallgate.toml");
+        let route =
+            format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n");
+        fs::write(&config, route)?;
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = folder.join("log");
+        let printed = File::create(&log)?;
+        let child = program()
+            .args(["serve", "--listen", &address.to_string(), "--home"])
+            .arg(home)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(printed.try_clone()?)
+            .stderr(printed)
+            .spawn()?;
+        let mut gate = Self { child, address };
+        let deadline = Instant::now() + PATIENCE;
+        while !healthy(address) {
+            if gate.child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!("the gate does not come up; it printed: {}", fs::read_to_string(&log)?.trim());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(gate)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ban is about where the gate connects to; this is its client"
+)]
+fn healthy(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<Vec<u8>> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
+}
+
+/// The program under measurement, whatever the surroundings say about where its home is.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fallgate"));
+    command.env_remove("FALLGATE_CONFIG").env_remove("FALLGATE_SERVER");
+    command
+}
+
+fn cli(home: &Path, arguments: &[&str], stdin: &str) -> anyhow::Result<String> {
+    let typed = format!("fallgate {}", arguments.join(" "));
+    let mut child = program()
+        .args(arguments)
+        .env("FALLGATE_HOME", home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // One that does not read its input may have ended; what it says then tells more.
+        drop(pipe.write_all(stdin.as_bytes()));
+    }
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "`{typed}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Two ends of each socket are in this process, two in the gate, which inherits the limit.
+fn enough_files() -> anyhow::Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    let soft = soft.context("no limit on open files in /proc/self/limits")?;
+    let needed = 2 * SOCKETS + 100;
+    let enough = soft == "unlimited" || soft.parse::<usize>()? >= needed;
+    ensure!(
+        enough,
+        "only {soft} open files allowed, {needed} needed: `ulimit -n {needed}`, or run `cargo xtask bench cut`"
+    );
+    Ok(())
+}

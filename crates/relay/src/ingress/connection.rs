@@ -1,0 +1,224 @@
+//! One client's connection: a request after the other, each decided on before anything of it moves.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fallgate_authority::{Lease, Presented, Refusal, RequestFacts};
+use fallgate_domain::host::Host;
+use fallgate_domain::path::{CanonicalPath, split_target};
+use fallgate_domain::problem::Problem;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::forward::{self, Passage};
+use super::own;
+use super::refuse::Answer;
+use super::route::Destination;
+use crate::gate::Worker;
+use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
+use crate::wire::socket::Wire;
+
+/// The interim answer that asks for a body (RFC 9110, 10.1.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How long a client has to read the last answer before the connection is closed on it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A client's connection, between requests and during one.
+pub(crate) struct Connection {
+    pub(crate) client: Wire,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) lease: Lease,
+    pub(crate) head: RequestHead,
+    /// For heads on their way out.
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// What becomes of a connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It takes the next request.
+    KeepAlive,
+    /// It is closed in good order.
+    Close,
+    /// There is nobody left to be orderly with.
+    Gone,
+}
+
+/// How reading a head ended.
+enum Reading {
+    Head,
+    Closed,
+    Refused(Answer),
+}
+
+impl Connection {
+    pub(crate) fn new(client: Wire, peer: Option<IpAddr>, worker: Arc<Worker>) -> Self {
+        let lease = worker.gate.verifier.lease();
+        Self { client, peer, worker, lease, head: RequestHead::default(), scratch: Vec::new() }
+    }
+
+    /// Serves requests until either side closes, or the gate shuts down.
+    pub(crate) async fn serve(mut self, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let after = match self.read_head(&mut stopping).await {
+                Reading::Head => self.exchange().await,
+                Reading::Closed => return,
+                Reading::Refused(answer) => self.refuse_and_close(&answer).await,
+            };
+            self.lease.settle();
+            match after {
+                After::KeepAlive if *stopping.borrow() => return,
+                After::KeepAlive => {}
+                After::Close => {
+                    // Slow or stubborn clients are not waited for.
+                    let _ = timeout(LINGER, self.client.drain(&self.worker.stock)).await;
+                    return;
+                }
+                After::Gone => return,
+            }
+        }
+    }
+
+    /// Waits for a request, then for the whole of its head.
+    async fn read_head(&mut self, stopping: &mut watch::Receiver<bool>) -> Reading {
+        let limits = &self.worker.gate.limits;
+        if self.client.input.is_empty() {
+            if self.head.len() > 1_024 {
+                // The index of a large head is not kept while idle.
+                self.head = RequestHead::default();
+            }
+            let (client, stock) = (&mut self.client, &self.worker.stock);
+            let readable = poll_fn(|context| client.poll_readable(context, stock));
+            tokio::select! {
+                biased;
+                ready = timeout(limits.idle, readable) => match ready {
+                    Ok(Ok(())) => {}
+                    _ => return Reading::Closed,
+                },
+                _ = stopping.wait_for(|stopping| *stopping) => return Reading::Closed,
+            }
+        }
+        self.head.clear();
+        let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
+        let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
+        let reading = async {
+            loop {
+                if !client.input.is_empty() {
+                    match head.parse(client.input.filled(), &head_limits) {
+                        Ok(Progress::Complete) => return Reading::Head,
+                        Ok(Progress::Partial) => {}
+                        Err(malformed) => return Reading::Refused(malformed.into()),
+                    }
+                }
+                match client.fill(stock).await {
+                    Ok(0) | Err(_) => return Reading::Closed,
+                    Ok(_) => {}
+                }
+            }
+        };
+        timeout(limits.head_time, reading).await.unwrap_or_else(|_| {
+            Reading::Refused(Problem::new(408, "The request took too long to arrive.").into())
+        })
+    }
+
+    /// Decides, in the order that leaks nothing (10-identity): host 421, path 400, credential 401, scope 403; then
+    /// lets the request through.
+    async fn exchange(&mut self) -> After {
+        let worker = self.worker.clone();
+        let gate = &worker.gate;
+        let buffer = self.client.input.filled();
+        let Ok(host) = Host::parse_header(self.head.host().of(buffer)) else {
+            return self.refuse_and_close(&Problem::new(400, "The Host cannot be read.").into()).await;
+        };
+        let (raw_path, query) = match split_target(self.head.target().of(buffer)) {
+            Ok(parts) => parts,
+            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
+        };
+        if !gate.hosts.knows(&host) && !gate.routes.has_host(&host) && raw_path != b"/health" {
+            let problem = Problem::new(
+                421,
+                "Fallgate does not serve this host. If it should, name it in server.public_url, server.hosts or a route.",
+            );
+            return self.refuse(&problem.into()).await;
+        }
+        let path = match CanonicalPath::parse(raw_path) {
+            Ok(path) => path,
+            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
+        };
+        let route = match gate.routes.find(&host, &path) {
+            Destination::Own => {
+                let target = with_query(path.as_str(), query);
+                return own::serve(self, target).await;
+            }
+            Destination::Route(route) => route,
+        };
+        let passage = if route.is_public(&path) {
+            Passage::Public
+        } else {
+            let presented = Presented::from_authorization(
+                self.head.field(FieldId::Authorization).map(|value| value.of(buffer)),
+            );
+            let presented = match presented {
+                Ok(presented) => presented,
+                Err(refusal) => return self.refuse_credential(&refusal).await,
+            };
+            let facts = RequestFacts {
+                ip: self.peer,
+                user_agent: self.head.field(FieldId::UserAgent).map(|value| value.of(buffer)),
+            };
+            let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
+            match verified.and_then(|principal| principal.permit_route(&route.policy)) {
+                Ok(permit) => Passage::Permitted(permit),
+                Err(refusal) => return self.refuse_credential(&refusal).await,
+            }
+        };
+        let request = forward::prepare(self, route, &passage, &path, query);
+        forward::serve(self, route, request).await
+    }
+
+    async fn refuse_credential(&mut self, refusal: &Refusal) -> After {
+        self.lease.settle();
+        self.refuse(&Answer::from(refusal)).await
+    }
+
+    /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
+    pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
+        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        if whole && self.head.keep_alive() {
+            self.client.input.consume(self.head.len());
+            self.answer(answer, false).await
+        } else {
+            self.refuse_and_close(answer).await
+        }
+    }
+
+    /// Answers with a problem, whatever state the request is in; the connection takes no other.
+    pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
+        self.answer(answer, true).await
+    }
+
+    async fn answer(&mut self, answer: &Answer, close: bool) -> After {
+        let mut out = std::mem::take(&mut self.scratch);
+        out.clear();
+        answer.write(&mut out, self.head.is_head(), close);
+        let written = timeout(self.worker.gate.limits.idle, self.client.write_all(&out)).await;
+        out.clear();
+        self.scratch = out;
+        match written {
+            Ok(Ok(())) if close => After::Close,
+            Ok(Ok(())) => After::KeepAlive,
+            _ => After::Gone,
+        }
+    }
+}
+
+fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}

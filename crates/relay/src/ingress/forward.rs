@@ -1,0 +1,395 @@
+//! Sending one request to its upstream and the answer back, streamed both ways under the caller's lease.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use fallgate_authority::actions::UseRoute;
+use fallgate_authority::{Ended, Permit, Principal};
+use fallgate_domain::path::CanonicalPath;
+use fallgate_domain::problem::Problem;
+use fallgate_domain::user::{DisplayName, Role, Username};
+
+use super::connection::{After, CONTINUE, Connection};
+use super::refuse::Answer;
+use super::route::Route;
+use crate::gate::Worker;
+use crate::wire::buffer::Stock;
+use crate::wire::dial::{DialError, dial};
+use crate::wire::http1::{AnswerHead, BodyKind, ChunkDecoder, HeadLimits, Malformed, Progress, Version};
+use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Upward};
+use crate::wire::pump::{Pump, PumpError};
+use crate::wire::socket::Wire;
+use crate::wire::splice;
+
+/// The one protocol that a connection may change to.
+const WEBSOCKET: &str = "websocket";
+
+/// How many bytes of a next request are taken in while this one is under way.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Proof that a request may go up.
+#[derive(Debug)]
+pub(crate) enum Passage {
+    /// The path is open to anybody.
+    Public,
+    /// The caller may use the route.
+    Permitted(Permit<UseRoute>),
+}
+
+/// A request, ready to go up.
+pub(crate) struct Prepared {
+    /// The head as the upstream will see it.
+    head: Vec<u8>,
+    body: BodyKind,
+    /// The version that the client speaks.
+    client: Version,
+    keep_alive: bool,
+    expects_continue: bool,
+    /// It asks for a WebSocket.
+    websocket: bool,
+    /// It is a `HEAD`, whose answer has no body.
+    to_head: bool,
+    /// Doing it twice is doing it once (RFC 9110, 9.2.2), and there is no body that could be half gone.
+    repeatable: bool,
+}
+
+/// How far an exchange got before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Nothing of an answer has gone to the client.
+    Waiting,
+    /// The answer is on its way.
+    Answering,
+}
+
+/// Why an exchange failed.
+#[derive(Debug)]
+enum Failure {
+    Dial(DialError),
+    /// The upstream closed before it answered, or its connection broke.
+    UpstreamBroke(io::Error),
+    /// The upstream's answer cannot be read.
+    UpstreamMalformed(Malformed),
+    /// The client's body broke the framing.
+    ClientMalformed(Malformed),
+    /// The client left.
+    ClientGone,
+    /// What the caller's passage rests on has ended.
+    Ended(Ended),
+}
+
+/// How an exchange ended well.
+enum Done {
+    /// Answered. `reusable`: the client's connection can take another request.
+    Answered { reusable: bool },
+    /// The upstream agreed to switch; nothing of HTTP is left.
+    Switched(Wire),
+}
+
+/// Writes the head that goes up: cleaned, re-framed, with what we say of the caller.
+pub(crate) fn prepare(
+    connection: &Connection,
+    route: &Route,
+    passage: &Passage,
+    path: &CanonicalPath<'_>,
+    query: Option<&str>,
+) -> Prepared {
+    let (head, buffer) = (&connection.head, connection.client.input.filled());
+    let stripped = route.stripped_prefix().and_then(|prefix| path.strip_prefix(prefix));
+    let caller = match passage {
+        Passage::Permitted(permit) if route.identity_headers => Some(permit.principal()),
+        _ => None,
+    };
+    let display_name = caller.and_then(Principal::display_name);
+    let identity = caller.map(|principal| Identity {
+        user: principal.username().map_or("", Username::as_str),
+        name: display_name.as_ref().map_or("", DisplayName::as_str),
+        groups: principal.role().map_or("", Role::name),
+        email: "",
+    });
+    // Only a WebSocket may become a tunnel; any other offer is not passed on.
+    let websocket =
+        head.upgrade().is_some_and(|protocol| protocol.of(buffer).eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    let up = Upward {
+        path: stripped.as_ref().unwrap_or(path).as_str(),
+        query,
+        host: route.upstream_host.as_deref(),
+        client: connection.peer,
+        proto: "http",
+        forwarded_host: head.host().of(buffer),
+        prefix: stripped.is_some().then(|| route.stripped_prefix().map(CanonicalPath::as_str)).flatten(),
+        strip_authorization: true,
+        identity,
+        body: head.body(),
+        upgrade: websocket.then_some(WEBSOCKET),
+    };
+    let mut out = Vec::with_capacity(head.len() + 256);
+    hygiene::write_request(&mut out, head, buffer, &up);
+    Prepared {
+        head: out,
+        body: head.body(),
+        client: head.version(),
+        keep_alive: head.keep_alive(),
+        expects_continue: head.expects_continue(),
+        websocket,
+        to_head: head.is_head(),
+        repeatable: head.body().is_empty() && !websocket && is_idempotent(head.method().of(buffer)),
+    }
+}
+
+/// Carries the exchange out, under the lease that the verifier bound to the caller.
+pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: Prepared) -> After {
+    connection.client.input.consume(connection.head.len());
+    let mut reached = Reached::Waiting;
+    let attempt = Attempt {
+        client: &mut connection.client,
+        worker: &connection.worker,
+        route,
+        request: &request,
+        reached: &mut reached,
+    };
+    let outcome = tokio::select! {
+        biased;
+        ended = connection.lease.ended() => Err(Failure::Ended(ended)),
+        outcome = attempt.run() => outcome,
+    };
+    match outcome {
+        Ok(Done::Answered { reusable }) if reusable && request.keep_alive && !request.websocket => After::KeepAlive,
+        Ok(Done::Answered { .. }) => After::Close,
+        // From here on there is no HTTP left on this connection.
+        Ok(Done::Switched(upstream)) => {
+            let stock = &connection.worker.stock;
+            splice::websocket(&mut connection.client, upstream, &connection.lease, stock).await;
+            After::Gone
+        }
+        // What has begun cannot be taken back: the client sees that it did not end. Where an answer ends with its
+        // connection, only a reset shows that.
+        Err(_) if reached == Reached::Answering => {
+            if request.client == Version::Http10 {
+                connection.client.reset_on_close();
+            }
+            After::Gone
+        }
+        Err(Failure::ClientGone) => After::Gone,
+        Err(failure) => {
+            let answer = failure.answer(route);
+            connection.refuse_and_close(&answer).await
+        }
+    }
+}
+
+impl Failure {
+    /// What the client is told: nothing of the upstream's address or the system's words.
+    fn answer(&self, route: &Route) -> Answer {
+        let name = &route.policy.name;
+        match self {
+            Self::Ended(ended) => Answer::from(&ended.refusal()),
+            Self::ClientMalformed(malformed) => Answer::from(*malformed),
+            Self::ClientGone => Problem::new(400, "The request broke off.").into(),
+            Self::Dial(error) => {
+                tracing::warn!(route = %name, upstream = %route.upstream, %error, "upstream not reached");
+                match error {
+                    DialError::TimedOut => {
+                        Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
+                    }
+                    DialError::Refused(_) => {
+                        Problem::new(502, format!("The upstream of {name} is not reachable.")).into()
+                    }
+                }
+            }
+            Self::UpstreamBroke(error) => {
+                tracing::warn!(route = %name, upstream = %route.upstream, %error, "upstream broke off");
+                Problem::new(502, format!("The upstream of {name} broke off without an answer.")).into()
+            }
+            Self::UpstreamMalformed(malformed) => {
+                let reason = malformed.reason;
+                tracing::warn!(route = %name, upstream = %route.upstream, reason, "upstream answered nonsense");
+                Problem::new(502, format!("The upstream of {name} sent an answer that cannot be read.")).into()
+            }
+        }
+    }
+}
+
+/// One exchange with an upstream.
+struct Attempt<'a> {
+    client: &'a mut Wire,
+    worker: &'a Worker,
+    route: &'a Route,
+    request: &'a Prepared,
+    reached: &'a mut Reached,
+}
+
+impl Attempt<'_> {
+    async fn run(mut self) -> Result<Done, Failure> {
+        if let Some(kept) = self.worker.pool.take(&self.route.upstream) {
+            match self.exchange(kept).await {
+                // The upstream closed it while it was idle, and never saw the request.
+                Err(Failure::UpstreamBroke(error)) if self.request.repeatable && *self.reached == Reached::Waiting => {
+                    tracing::debug!(%error, "a kept connection was stale; trying a new one");
+                }
+                outcome => return outcome,
+            }
+        }
+        let fresh = dial(&self.route.upstream).await.map_err(Failure::Dial)?;
+        self.exchange(fresh).await
+    }
+
+    async fn exchange(&mut self, mut upstream: Wire) -> Result<Done, Failure> {
+        // Ours to answer, now that the caller is authorised and the upstream is there (30-gate).
+        if self.request.expects_continue && self.client.input.is_empty() {
+            self.client.write_all(CONTINUE).await.map_err(|_| Failure::ClientGone)?;
+        }
+        let chunked = self.request.body == BodyKind::Chunked;
+        let mut sending =
+            Sending::new(Pump::new(self.request.body, ChunkDecoder::for_requests(), chunked, self.request.head.clone()));
+        let mut head = AnswerHead::default();
+        poll_fn(|context| self.poll_answer_head(context, &mut sending, &mut upstream, &mut head)).await?;
+        if head.status() == 101 {
+            return self.switch(upstream, &head).await;
+        }
+        self.pass_answer(sending, upstream, &head).await
+    }
+
+    /// Sends the request, and reads until the head of its final answer has come.
+    fn poll_answer_head(
+        &mut self,
+        context: &mut Context<'_>,
+        sending: &mut Sending,
+        upstream: &mut Wire,
+        head: &mut AnswerHead,
+    ) -> Poll<Result<(), Failure>> {
+        let stock = &self.worker.stock;
+        sending.poll(context, self.client, upstream, stock)?;
+        loop {
+            match head.parse(upstream.input.filled(), &HeadLimits::default(), self.request.to_head) {
+                // Interim answers are ours to give (30-gate); 101 is none of them.
+                Ok(Progress::Complete) if head.is_interim() && head.status() != 101 => {
+                    upstream.input.consume(head.len());
+                    head.clear();
+                }
+                Ok(Progress::Complete) => return Poll::Ready(Ok(())),
+                Ok(Progress::Partial) => {
+                    match ready!(upstream.poll_fill(context, stock, false)) {
+                        Ok(0) => {
+                            let error = io::ErrorKind::UnexpectedEof.into();
+                            return Poll::Ready(Err(Failure::UpstreamBroke(error)));
+                        }
+                        Ok(_) => {}
+                        Err(error) => return Poll::Ready(Err(Failure::UpstreamBroke(error))),
+                    }
+                }
+                Err(malformed) => return Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),
+            }
+        }
+    }
+
+    /// Only to a client that asked for a WebSocket, and only after the upstream agreed to one (requirement R65).
+    async fn switch(&mut self, mut upstream: Wire, head: &AnswerHead) -> Result<Done, Failure> {
+        let agreed = head.upgrade().is_some_and(|protocol| {
+            protocol.of(upstream.input.filled()).eq_ignore_ascii_case(WEBSOCKET.as_bytes())
+        });
+        if !(self.request.websocket && agreed) {
+            return Err(Failure::UpstreamMalformed(Malformed::answer("a change of protocol nobody asked for")));
+        }
+        let mut out = Vec::with_capacity(head.len() + 64);
+        hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
+        upstream.input.consume(head.len());
+        *self.reached = Reached::Answering;
+        self.client.write_all(&out).await.map_err(|_| Failure::ClientGone)?;
+        Ok(Done::Switched(upstream))
+    }
+
+    async fn pass_answer(
+        &mut self,
+        mut sending: Sending,
+        mut upstream: Wire,
+        head: &AnswerHead,
+    ) -> Result<Done, Failure> {
+        let close = !self.request.keep_alive || self.request.websocket || !sending.is_done();
+        let mut out = Vec::with_capacity(head.len() + 64);
+        let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
+        upstream.input.consume(head.len());
+        let mut answer =
+            Pump::new(head.body(), ChunkDecoder::for_answers(), framing == BodyKind::Chunked, out);
+        *self.reached = Reached::Answering;
+        let stock = &self.worker.stock;
+        let (client, upstream_wire) = (&mut *self.client, &mut upstream);
+        poll_fn(|context| {
+            sending.poll(context, client, upstream_wire, stock)?;
+            match ready!(answer.poll(context, upstream_wire, client, stock)) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(PumpError::Source(error)) => Poll::Ready(Err(Failure::UpstreamBroke(error))),
+                Err(PumpError::Malformed(malformed)) => Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),
+                Err(PumpError::Sink(_)) => Poll::Ready(Err(Failure::ClientGone)),
+            }
+        })
+        .await?;
+        // Never reused after an early answer or a broken one (requirement R66).
+        let whole = sending.is_done();
+        if whole && head.keep_alive() && upstream.input.is_empty() {
+            self.worker.pool.keep(&self.route.upstream, upstream, stock);
+        }
+        Ok(Done::Answered { reusable: whole && !close && framing != BodyKind::UntilClose })
+    }
+
+    fn downward(&self, close: bool) -> Downward<'_> {
+        let prefix = self.route.stripped_prefix().map(CanonicalPath::as_str);
+        Downward {
+            client: self.request.client,
+            close,
+            own_origin: self.route.is_on_own_origin(),
+            rewrite: Some(Rewrite { upstream_origin: &self.route.upstream_origin, public_origin: None, prefix }),
+        }
+    }
+}
+
+/// The request on its way up, and after that an eye on the client.
+struct Sending {
+    pump: Pump,
+    /// The upstream takes no more of it; perhaps it has answered early.
+    refused: bool,
+}
+
+impl Sending {
+    fn new(pump: Pump) -> Self {
+        Self { pump, refused: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.pump.is_done()
+    }
+
+    /// Sends what can be sent; afterwards notices when the client leaves. Fails with what ends the exchange.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Wire,
+        upstream: &mut Wire,
+        stock: &Stock,
+    ) -> Result<(), Failure> {
+        if !self.refused && !self.pump.is_done() {
+            match self.pump.poll(context, client, upstream, stock) {
+                Poll::Ready(Err(PumpError::Malformed(malformed))) => return Err(Failure::ClientMalformed(malformed)),
+                Poll::Ready(Err(PumpError::Source(_))) => return Err(Failure::ClientGone),
+                // Whatever it says before it closes is still its answer.
+                Poll::Ready(Err(PumpError::Sink(_))) => self.refused = true,
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => return Ok(()),
+            }
+        }
+        // A client that leaves ends the request; one that sends the next one early has it taken in, to a point.
+        while self.pump.is_read() && client.input.len() < READ_AHEAD {
+            match client.poll_fill(context, stock, false) {
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Failure::ClientGone),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
+}

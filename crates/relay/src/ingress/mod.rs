@@ -1,0 +1,8 @@
+//! The front gate: what comes in, where it goes, and what the caller must be allowed to do for it.
+
+pub(crate) mod connection;
+mod forward;
+pub(crate) mod hosts;
+pub(crate) mod own;
+mod refuse;
+pub(crate) mod route;

@@ -1,0 +1,291 @@
+//! Handing what is for our own doors to them: an HTTP service behind our listener.
+
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_core::body::Body;
+use bytes::Bytes;
+use fallgate_authority::PeerAddress;
+use fallgate_domain::problem::Problem;
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::{Body as HttpBody, Frame};
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::{After, Connection, CONTINUE};
+use super::refuse::Answer;
+use crate::wire::buffer::Stock;
+use crate::wire::http1::{BodyKind, Chunk, ChunkDecoder, CHUNK_END, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head};
+use crate::wire::socket::Wire;
+
+/// Our own pages and API: a request in, an answer out, never an error.
+pub type Doors =
+    Arc<dyn Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+
+/// Why a request's body did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body broke off or broke the framing")]
+struct BrokenBody;
+
+/// A request's body, read from the socket as the door asks for it.
+struct RequestBody {
+    /// Says that the door wants it, once.
+    wanted: Option<oneshot::Sender<()>>,
+    pieces: mpsc::Receiver<Result<Bytes, BrokenBody>>,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        if let Some(wanted) = self.wanted.take() {
+            // Nobody listens any more: the channel below is closed too, and says so.
+            let _ = wanted.send(());
+        }
+        self.pieces.poll_recv(context).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
+    }
+}
+
+/// Serves the request whose head stands in `connection`, at this canonical path and query.
+pub(crate) async fn serve(connection: &mut Connection, target: String) -> After {
+    let body_kind = connection.head.body();
+    let bodiless = connection.head.is_head();
+    let keep_alive = connection.head.keep_alive();
+    let expects_continue = connection.head.expects_continue();
+    let (wanted_by_door, wanted) = oneshot::channel();
+    let (to_door, pieces) = mpsc::channel(1);
+    let body = match body_kind {
+        BodyKind::Empty | BodyKind::Length(0) => Body::empty(),
+        _ => Body::new(RequestBody { wanted: Some(wanted_by_door), pieces }),
+    };
+    let request = match build(connection, &target, body) {
+        Ok(request) => request,
+        Err(answer) => return connection.refuse(&answer).await,
+    };
+    connection.client.input.consume(connection.head.len());
+
+    let worker = connection.worker.clone();
+    let mut feed = Feed { left: body_kind, expects_continue };
+    let answered = {
+        let door = AssertUnwindSafe((worker.gate.doors)(request)).catch_unwind();
+        let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door);
+        let (mut door, mut feeding) = (pin!(door), pin!(feeding));
+        let mut fed = false;
+        let both = poll_fn(|context| {
+            fed = fed || feeding.as_mut().poll(context).is_ready();
+            door.as_mut().poll(context)
+        });
+        tokio::select! {
+            biased;
+            ended = connection.lease.ended() => Err(ended),
+            response = both => Ok(response),
+        }
+    };
+    // A body that was not read to its end leaves the connection nowhere.
+    let whole = matches!(feed.left, BodyKind::Empty | BodyKind::Length(0));
+    match answered {
+        Err(ended) => connection.refuse_and_close(&Answer::from(&ended.refusal())).await,
+        Ok(Err(_panic)) => {
+            tracing::error!("a door panicked; this request is answered 500");
+            connection.refuse_and_close(&Problem::new(500, "Something broke inside Fallgate.").into()).await
+        }
+        Ok(Ok(response)) => answer(connection, response, bodiless, keep_alive && whole).await,
+    }
+}
+
+fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Body>, Answer> {
+    let unusable = || Answer::from(Problem::new(400, "The request cannot be read."));
+    let (head, buffer) = (&connection.head, connection.client.input.filled());
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(head.method().of(buffer)).map_err(|_| unusable())?;
+    *request.uri_mut() = target.parse::<Uri>().map_err(|_| unusable())?;
+    *request.version_mut() = Version::HTTP_11;
+    for field in head.fields() {
+        if matches!(field.id, FieldId::Connection | FieldId::TransferEncoding | FieldId::Expect) {
+            continue;
+        }
+        let name = HeaderName::from_bytes(field.name.of(buffer)).map_err(|_| unusable())?;
+        let value = HeaderValue::from_bytes(field.value.of(buffer)).map_err(|_| unusable())?;
+        request.headers_mut().append(name, value);
+    }
+    request.extensions_mut().insert(PeerAddress(connection.peer));
+    request.extensions_mut().insert(connection.lease.handle());
+    Ok(request)
+}
+
+/// Reads a request's body for a door, once the door asks for it.
+struct Feed {
+    left: BodyKind,
+    expects_continue: bool,
+}
+
+impl Feed {
+    async fn run(
+        &mut self,
+        client: &mut Wire,
+        stock: &Stock,
+        wanted: oneshot::Receiver<()>,
+        to_door: mpsc::Sender<Result<Bytes, BrokenBody>>,
+    ) {
+        // A door that answers without reading the body gets none of it.
+        if wanted.await.is_err() {
+            return;
+        }
+        if self.expects_continue && client.input.is_empty() && client.write_all(CONTINUE).await.is_err() {
+            return;
+        }
+        let mut decoder = ChunkDecoder::for_requests();
+        loop {
+            match self.next(&mut decoder, client) {
+                Ok(Some(piece)) if piece.is_empty() => match client.fill(stock).await {
+                    Ok(count) if count > 0 => {}
+                    _ => {
+                        let _ = to_door.send(Err(BrokenBody)).await;
+                        return;
+                    }
+                },
+                Ok(Some(piece)) => {
+                    if to_door.send(Ok(piece)).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => return,
+                Err(broken) => {
+                    let _ = to_door.send(Err(broken)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next piece; an empty one: read more first; none: that was all.
+    fn next(&mut self, decoder: &mut ChunkDecoder, client: &mut Wire) -> Result<Option<Bytes>, BrokenBody> {
+        match &mut self.left {
+            BodyKind::Empty | BodyKind::Length(0) => Ok(None),
+            BodyKind::Length(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(client.input.len());
+                let piece = Bytes::copy_from_slice(client.input.filled().get(..count).unwrap_or_default());
+                client.input.consume(count);
+                *left -= count as u64;
+                Ok(Some(piece))
+            }
+            BodyKind::Chunked => loop {
+                match decoder.decode(client.input.filled()).map_err(|_| BrokenBody)? {
+                    Chunk::More { consumed } => {
+                        client.input.consume(consumed);
+                        return Ok(Some(Bytes::new()));
+                    }
+                    Chunk::Data { skip, len } => {
+                        let data = client.input.filled().get(skip..skip + len).unwrap_or_default();
+                        let piece = Bytes::copy_from_slice(data);
+                        client.input.consume(skip + len);
+                        if !piece.is_empty() {
+                            return Ok(Some(piece));
+                        }
+                    }
+                    Chunk::End { consumed, .. } => {
+                        client.input.consume(consumed);
+                        self.left = BodyKind::Empty;
+                        return Ok(None);
+                    }
+                }
+            },
+            // Requests never end by closing.
+            BodyKind::UntilClose => Err(BrokenBody),
+        }
+    }
+}
+
+/// Writes a door's answer: at once when its length is known and small, in chunks as it comes otherwise.
+async fn answer(
+    connection: &mut Connection,
+    response: Response<Body>,
+    bodiless: bool,
+    keep_alive: bool,
+) -> After {
+    let (parts, mut body) = response.into_parts();
+    let length = body.size_hint().exact();
+    let http_11 = connection.head.version() == WireVersion::Http11;
+    let chunked = length.is_none() && http_11;
+    let keep_alive = keep_alive && (length.is_some() || chunked);
+    let mut out = std::mem::take(&mut connection.scratch);
+    out.clear();
+    let status = parts.status;
+    let reason = status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in &parts.headers {
+        // Framing is ours to say.
+        if *name == http::header::CONTENT_LENGTH && !bodiless || *name == http::header::TRANSFER_ENCODING {
+            continue;
+        }
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let has_body = !(bodiless || status.is_informational() || matches!(status.as_u16(), 204 | 304));
+    match length {
+        _ if !has_body => {}
+        Some(length) => out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
+        None if chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        None => {}
+    }
+    if !keep_alive {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+
+    let lease = &connection.lease;
+    let client = &mut connection.client;
+    let sending = async {
+        while has_body {
+            let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+            // What is ready goes out together with the head; what is not must not hold it back.
+            let frame = match next.now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    client.write_all(&out).await?;
+                    out.clear();
+                    poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+                }
+            };
+            match frame {
+                None => break,
+                Some(Err(error)) => return Err(std::io::Error::other(error)),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if chunked && !data.is_empty() {
+                        write_chunk_head(&mut out, data.len());
+                        out.extend_from_slice(&data);
+                        out.extend_from_slice(CHUNK_END);
+                    } else {
+                        out.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+        if has_body && chunked {
+            out.extend_from_slice(LAST_CHUNK);
+        }
+        client.write_all(&out).await
+    };
+    let sent = tokio::select! {
+        biased;
+        _ended = lease.ended() => return After::Gone,
+        sent = sending => sent,
+    };
+    out.clear();
+    connection.scratch = out;
+    match sent {
+        Ok(()) if keep_alive => After::KeepAlive,
+        Ok(()) => After::Close,
+        Err(_) => After::Gone,
+    }
+}

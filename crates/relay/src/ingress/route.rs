@@ -1,0 +1,200 @@
+//! Which upstream a request is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fallgate_authority::RoutePolicy;
+use fallgate_domain::host::Host;
+use fallgate_domain::path::CanonicalPath;
+
+use crate::wire::dial::Address;
+
+/// The first path segments that are ours on our own hosts. No `path` route may take one of them.
+pub(crate) const OWN_SEGMENTS: [&str; 19] = [
+    ".fallgate",
+    ".well-known",
+    "account",
+    "admin",
+    "agents",
+    "api",
+    "auth",
+    "device",
+    "favicon.svg",
+    "health",
+    "live",
+    "login",
+    "logout",
+    "manifest.webmanifest",
+    "oauth",
+    "pair",
+    "setup",
+    "static",
+    "tokens",
+];
+
+/// Under this first segment everything is ours on every host, routes' hosts included.
+const OWN_ON_EVERY_HOST: &str = ".fallgate";
+
+/// Where a route's requests come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entrance {
+    /// Everything on this host, but for `/.fallgate/`.
+    Host(Host<'static>),
+    /// Everything under this path on our own hosts.
+    Path {
+        /// The prefix, without a slash at its end.
+        prefix: CanonicalPath<'static>,
+        /// Whether it is taken off on the way up.
+        strip: bool,
+    },
+}
+
+/// A protected upstream: where requests come in, where they go, who may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its name, and who may.
+    pub policy: Arc<RoutePolicy>,
+    /// Where requests come in.
+    pub entrance: Entrance,
+    /// Where they go.
+    pub upstream: Address,
+    /// The upstream's scheme and authority, which its own redirects may name.
+    pub upstream_origin: String,
+    /// The `Host` told to the upstream, if not the client's own.
+    pub upstream_host: Option<String>,
+    /// Paths let through without a credential: relative to the route, by whole segments.
+    pub public: Vec<CanonicalPath<'static>>,
+    /// Whether the upstream is told the caller's name and role in `Remote-*` headers.
+    pub identity_headers: bool,
+}
+
+/// Every route, as requests are matched.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    by_host: HashMap<Box<str>, Arc<Route>>,
+    /// Longest prefix first.
+    by_path: Vec<Arc<Route>>,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(crate) enum Destination<'t> {
+    /// Our own doors.
+    Own,
+    /// An upstream.
+    Route(&'t Arc<Route>),
+}
+
+/// Why a set of routes makes no sense.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidRoutes {
+    /// Two of one name.
+    #[error("there are two routes named {0}")]
+    SameName(String),
+    /// Two at one place.
+    #[error("the routes {0} and {1} come in at the same place")]
+    SameEntrance(String, String),
+    /// A prefix that is ours.
+    #[error("the route {name} cannot have the path {path}: Fallgate's own pages and API live there")]
+    OwnPath {
+        /// The route.
+        name: String,
+        /// Its path.
+        path: String,
+    },
+}
+
+impl RouteTable {
+    /// Checks that routes do not stand in each other's or in our way.
+    pub fn new(routes: Vec<Route>) -> Result<Self, InvalidRoutes> {
+        let mut table = Self::default();
+        let mut names: HashMap<String, ()> = HashMap::new();
+        for route in routes {
+            let name = route.policy.name.to_string();
+            if names.insert(name.clone(), ()).is_some() {
+                return Err(InvalidRoutes::SameName(name));
+            }
+            let route = Arc::new(route);
+            match &route.entrance {
+                Entrance::Host(host) => {
+                    if let Some(other) = table.by_host.insert(host.as_str().into(), route.clone()) {
+                        return Err(InvalidRoutes::SameEntrance(other.policy.name.to_string(), name));
+                    }
+                }
+                Entrance::Path { prefix, .. } => {
+                    let first = prefix.segments().next().unwrap_or_default();
+                    if first.is_empty() || OWN_SEGMENTS.contains(&first) {
+                        return Err(InvalidRoutes::OwnPath { name, path: prefix.as_str().to_owned() });
+                    }
+                    if let Some(other) = table.by_path.iter().find(|other| other.entrance == route.entrance) {
+                        return Err(InvalidRoutes::SameEntrance(other.policy.name.to_string(), name));
+                    }
+                    table.by_path.push(route);
+                }
+            }
+        }
+        table.by_path.sort_by_key(|route| std::cmp::Reverse(route.prefix().map_or(0, |prefix| prefix.as_str().len())));
+        Ok(table)
+    }
+
+    /// Every route: those with a host first, then those with a path in the order in which they are tried.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        let mut by_host: Vec<&Route> = self.by_host.values().map(Arc::as_ref).collect();
+        by_host.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
+        by_host.into_iter().chain(self.by_path.iter().map(Arc::as_ref))
+    }
+
+    /// Whether a route has that host.
+    pub(crate) fn has_host(&self, host: &Host<'_>) -> bool {
+        self.by_host.contains_key(host.as_str())
+    }
+
+    /// A host route beats a path route; the longest prefix wins, by whole segments; all else is ours.
+    pub(crate) fn find(&self, host: &Host<'_>, path: &CanonicalPath<'_>) -> Destination<'_> {
+        if path.segments().next() == Some(OWN_ON_EVERY_HOST) {
+            return Destination::Own;
+        }
+        if let Some(route) = self.by_host.get(host.as_str()) {
+            return Destination::Route(route);
+        }
+        let mut routes = self.by_path.iter();
+        let found =
+            routes.find(|route| route.prefix().is_some_and(|prefix| path.starts_with_segments(prefix)));
+        found.map_or(Destination::Own, Destination::Route)
+    }
+}
+
+impl Route {
+    fn prefix(&self) -> Option<&CanonicalPath<'static>> {
+        match &self.entrance {
+            Entrance::Host(_) => None,
+            Entrance::Path { prefix, .. } => Some(prefix),
+        }
+    }
+
+    /// The prefix that is taken off on the way up.
+    pub(crate) fn stripped_prefix(&self) -> Option<&CanonicalPath<'static>> {
+        match &self.entrance {
+            Entrance::Path { prefix, strip: true } => Some(prefix),
+            _ => None,
+        }
+    }
+
+    /// Whether its answers are shown on the origin of our own pages.
+    pub(crate) fn is_on_own_origin(&self) -> bool {
+        matches!(self.entrance, Entrance::Path { .. })
+    }
+
+    /// Whether a path, as it came in, is open to anybody.
+    pub(crate) fn is_public(&self, path: &CanonicalPath<'_>) -> bool {
+        if self.public.is_empty() {
+            return false;
+        }
+        match self.prefix() {
+            None => self.public.iter().any(|entry| path.starts_with_segments(entry)),
+            Some(prefix) => path.strip_prefix(prefix).is_some_and(|relative| {
+                self.public.iter().any(|entry| relative.starts_with_segments(entry))
+            }),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The head of an answer on its way down.
+
+use std::io::Write;
+
+use super::{FieldId, cookies, named_by_connection, write_field, write_trailer_names};
+use crate::wire::http1::{AnswerHead, BodyKind, Field, Version};
+
+/// To whom an answer goes, and what becomes of it on the way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Downward<'a> {
+    /// The version that the client speaks.
+    pub(crate) client: Version,
+    /// Whether the connection to the client is closed after this answer.
+    pub(crate) close: bool,
+    /// Whether the answer is shown on the origin of our own pages.
+    pub(crate) own_origin: bool,
+    /// How addresses of the upstream become addresses of the route.
+    pub(crate) rewrite: Option<Rewrite<'a>>,
+}
+
+/// How `Location` and `Content-Location` are rewritten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rewrite<'a> {
+    /// The upstream's own scheme and authority, as in `http://127.0.0.1:3030`.
+    pub(crate) upstream_origin: &'a str,
+    /// The route's scheme and authority; `None` leaves them out, which names the origin that was asked.
+    pub(crate) public_origin: Option<&'a str>,
+    /// The prefix that was taken off on the way up, without a slash at its end.
+    pub(crate) prefix: Option<&'a str>,
+}
+
+/// Writes the head of an answer for the client, and says how its body is to be framed: with [`BodyKind::Chunked`] in
+/// chunks, with [`BodyKind::UntilClose`] by closing the connection, of which the head then speaks too.
+pub(crate) fn write_answer(
+    out: &mut Vec<u8>,
+    head: &AnswerHead,
+    buffer: &[u8],
+    down: &Downward<'_>,
+) -> BodyKind {
+    write_line(out, head, buffer);
+    for field in head.fields() {
+        write_upstream_field(out, field, head, buffer, down);
+    }
+    let body = match (head.body(), down.client) {
+        (BodyKind::Chunked | BodyKind::UntilClose, Version::Http11) => BodyKind::Chunked,
+        (BodyKind::Chunked | BodyKind::UntilClose, Version::Http10) => BodyKind::UntilClose,
+        (framed, _) => framed,
+    };
+    write_framing(out, head, buffer, body, down.client);
+    if down.close || body == BodyKind::UntilClose {
+        write_field(out, b"Connection", b"close");
+    } else if down.client == Version::Http10 {
+        write_field(out, b"Connection", b"keep-alive");
+    }
+    out.extend_from_slice(b"\r\n");
+    body
+}
+
+/// Writes the head of a 101 for the client: the change to the protocol that the upstream named.
+pub(crate) fn write_switching(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8], down: &Downward<'_>) {
+    write_line(out, head, buffer);
+    for field in head.fields() {
+        write_upstream_field(out, field, head, buffer, down);
+    }
+    if let Some(protocol) = head.upgrade() {
+        write_field(out, b"Upgrade", protocol.of(buffer));
+    }
+    write_field(out, b"Connection", b"Upgrade");
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8]) {
+    // Writing to a `Vec` cannot fail.
+    let _ = write!(out, "HTTP/1.1 {:03} ", head.status());
+    let reason = head.reason().of(buffer);
+    if reason.iter().all(|&byte| matches!(byte, b' '..=b'~')) {
+        out.extend_from_slice(reason);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_upstream_field(
+    out: &mut Vec<u8>,
+    field: &Field,
+    head: &AnswerHead,
+    buffer: &[u8],
+    down: &Downward<'_>,
+) {
+    let (name, value) = (field.name.of(buffer), field.value.of(buffer));
+    match field.id {
+        id if id.hop_by_hop() => {}
+        FieldId::SetCookie if cookies::sets_own(value) => {}
+        FieldId::ServiceWorkerAllowed | FieldId::ClearSiteData if down.own_origin => {}
+        _ if named_by_connection(field, head.fields(), buffer) => {}
+        FieldId::Location | FieldId::ContentLocation => write_location(out, name, value, down.rewrite),
+        _ => write_field(out, name, value),
+    }
+}
+
+fn write_framing(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8], body: BodyKind, client: Version) {
+    match body {
+        BodyKind::Length(length) => {
+            let _ = write!(out, "Content-Length: {length}\r\n");
+        }
+        BodyKind::Chunked => {
+            write_field(out, b"Transfer-Encoding", b"chunked");
+            write_trailer_names(out, head.fields_of(FieldId::Trailer).map(|value| value.of(buffer)));
+        }
+        // An answer to HEAD and a 304 tell what a GET would have got; where there can be no body, nothing is told.
+        BodyKind::Empty if matches!(head.status(), 100..=199 | 204) => {}
+        BodyKind::Empty => match head.told_body() {
+            BodyKind::Length(length) => {
+                let _ = write!(out, "Content-Length: {length}\r\n");
+            }
+            BodyKind::Chunked if client == Version::Http11 => {
+                write_field(out, b"Transfer-Encoding", b"chunked");
+            }
+            _ => {}
+        },
+        BodyKind::UntilClose => {}
+    }
+}
+
+fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], rewrite: Option<Rewrite<'_>>) {
+    match rewrite.and_then(|rewrite| rewritten(value, rewrite)) {
+        Some((origin, prefix, rest)) => {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            for part in [origin.as_bytes(), prefix.as_bytes(), rest] {
+                out.extend_from_slice(part);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        None => write_field(out, name, value),
+    }
+}
+
+/// The parts of an address of the route, if this one is the upstream's: origin, prefix, and the rest from the path on.
+/// An address that has the prefix already comes from an upstream that knows it, and needs it no second time.
+fn rewritten<'a>(value: &'a [u8], rewrite: Rewrite<'a>) -> Option<(&'a str, &'a str, &'a [u8])> {
+    let prefix = rewrite.prefix.unwrap_or_default();
+    if let Some(rest) = below_origin(value, rewrite.upstream_origin) {
+        let rest = match rest {
+            [] => b"/",
+            rest => rest,
+        };
+        let slash = if rest.first() == Some(&b'/') { "" } else { "/" };
+        let prefix = if prefix.is_empty() { slash } else { prefix };
+        let prefix = if has_prefix(rest, prefix) { "" } else { prefix };
+        let origin = rewrite.public_origin.unwrap_or_default();
+        // Alone, `//name` and `/\name` would name another host.
+        let elsewhere = origin.is_empty() && prefix.is_empty() && matches!(rest, [b'/', b'/' | b'\\', ..]);
+        return (!elsewhere).then_some((origin, prefix, rest));
+    }
+    let local = value.first() == Some(&b'/') && value.get(1) != Some(&b'/');
+    (local && !prefix.is_empty() && !has_prefix(value, prefix)).then_some(("", prefix, value))
+}
+
+/// What follows the origin in an absolute address; `None` if its origin is another.
+fn below_origin<'a>(value: &'a [u8], origin: &str) -> Option<&'a [u8]> {
+    let (start, rest) = value.split_at_checked(origin.len())?;
+    let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
+    (ends && start.eq_ignore_ascii_case(origin.as_bytes())).then_some(rest)
+}
+
+/// Whether a path begins with these whole segments.
+fn has_prefix(path: &[u8], prefix: &str) -> bool {
+    path.strip_prefix(prefix.as_bytes())
+        .is_some_and(|rest| !prefix.is_empty() && matches!(rest.first(), None | Some(b'/' | b'?' | b'#')))
+}

@@ -1,0 +1,43 @@
+//! Our own cookies, which neither reach an upstream nor are set by one (requirements R15 and R19).
+
+use memchr::memmem;
+
+/// The names of our own cookies. Cookie names are compared with case.
+const OWN: [&[u8]; 2] = [b"__Host-fallgate", b"fallgate"];
+
+/// Writes the `Cookie` field of a client without our own cookies, the others byte for byte; nothing if none is left.
+pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    if memmem::find(value, b"fallgate").is_none() {
+        super::write_field(out, name, value);
+        return;
+    }
+    let start = out.len();
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    let empty = out.len();
+    for pair in value.split(|&byte| byte == b';').filter(|pair| !is_own(pair)) {
+        if out.len() == empty {
+            out.extend_from_slice(pair.trim_ascii_start());
+        } else {
+            out.push(b';');
+            out.extend_from_slice(pair);
+        }
+    }
+    if out.len() == empty {
+        out.truncate(start);
+    } else {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Whether a `Set-Cookie` value sets a cookie that would come back as one of ours.
+pub(super) fn sets_own(value: &[u8]) -> bool {
+    let pair = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    // A cookie without a name comes back as its bare value: `=fallgate=x` as `fallgate=x`.
+    is_own(pair.strip_prefix(b"=").unwrap_or(pair))
+}
+
+fn is_own(pair: &[u8]) -> bool {
+    let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+    OWN.contains(&name)
+}

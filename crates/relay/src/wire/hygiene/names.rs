@@ -1,0 +1,207 @@
+//! The header names that mean something to the relay.
+
+/// Which field a name is, if it is one that the relay treats in a way of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldId {
+    /// `Accept`.
+    Accept,
+    /// `Authorization`.
+    Authorization,
+    /// `Clear-Site-Data`.
+    ClearSiteData,
+    /// `Connection`.
+    Connection,
+    /// `Content-Length`.
+    ContentLength,
+    /// `Content-Location`.
+    ContentLocation,
+    /// `Content-Type`.
+    ContentType,
+    /// `Cookie`.
+    Cookie,
+    /// `Date`.
+    Date,
+    /// `Expect`.
+    Expect,
+    /// `Host`.
+    Host,
+    /// `HTTP2-Settings`, which goes with an upgrade that is never made.
+    Http2Settings,
+    /// `Keep-Alive`.
+    KeepAlive,
+    /// `Location`.
+    Location,
+    /// A name that only we may set: identity, `X-Forwarded-*` and their kin (requirement R10).
+    Namespace,
+    /// `Origin`.
+    Origin,
+    /// `Proxy-*`.
+    Proxy,
+    /// `Sec-Fetch-Mode`.
+    SecFetchMode,
+    /// `Sec-Fetch-Site`.
+    SecFetchSite,
+    /// `Service-Worker-Allowed`.
+    ServiceWorkerAllowed,
+    /// `Set-Cookie`.
+    SetCookie,
+    /// `TE`.
+    Te,
+    /// `Trailer`.
+    Trailer,
+    /// `Transfer-Encoding`.
+    TransferEncoding,
+    /// `Upgrade`.
+    Upgrade,
+    /// `User-Agent`.
+    UserAgent,
+    /// Any other.
+    Other,
+}
+
+impl FieldId {
+    /// Whether it speaks of one connection only and never passes (RFC 9110, section 7.6.1; requirement R16). The
+    /// framing fields are among them: framing is always written anew.
+    pub(crate) const fn hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::ContentLength
+                | Self::Http2Settings
+                | Self::KeepAlive
+                | Self::Proxy
+                | Self::Te
+                | Self::Trailer
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+}
+
+/// Which field this name is; case makes no difference.
+pub(crate) fn classify(name: &[u8]) -> FieldId {
+    let id = match name.len() {
+        2 => known(name, &[("te", FieldId::Te)]),
+        4 => known(name, &[("host", FieldId::Host), ("date", FieldId::Date)]),
+        6 => known(
+            name,
+            &[
+                ("accept", FieldId::Accept),
+                ("cookie", FieldId::Cookie),
+                ("origin", FieldId::Origin),
+                ("expect", FieldId::Expect),
+            ],
+        ),
+        7 => known(name, &[("upgrade", FieldId::Upgrade), ("trailer", FieldId::Trailer)]),
+        8 => known(name, &[("location", FieldId::Location)]),
+        10 => known(
+            name,
+            &[
+                ("connection", FieldId::Connection),
+                ("user-agent", FieldId::UserAgent),
+                ("set-cookie", FieldId::SetCookie),
+                ("keep-alive", FieldId::KeepAlive),
+            ],
+        ),
+        12 => known(name, &[("content-type", FieldId::ContentType)]),
+        13 => known(name, &[("authorization", FieldId::Authorization)]),
+        14 => known(
+            name,
+            &[
+                ("content-length", FieldId::ContentLength),
+                ("sec-fetch-mode", FieldId::SecFetchMode),
+                ("sec-fetch-site", FieldId::SecFetchSite),
+                ("http2-settings", FieldId::Http2Settings),
+            ],
+        ),
+        15 => known(name, &[("clear-site-data", FieldId::ClearSiteData)]),
+        16 => known(name, &[("content-location", FieldId::ContentLocation)]),
+        17 => known(name, &[("transfer-encoding", FieldId::TransferEncoding)]),
+        22 => known(name, &[("service-worker-allowed", FieldId::ServiceWorkerAllowed)]),
+        _ => None,
+    };
+    id.unwrap_or_else(|| by_prefix(name))
+}
+
+/// What becomes of a field in a trailer section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trailer {
+    /// It may be passed on.
+    Passes,
+    /// Its name is one that only we set: it is taken out.
+    Ours,
+    /// It could be taken for framing, routing, authorisation or the like by whoever merges it into the head.
+    Forbidden,
+}
+
+/// Whether a field of this name may be a trailer (RFC 9110, section 6.5.1).
+pub(crate) fn trailer(name: &[u8]) -> Trailer {
+    const FORBIDDEN: [&str; 31] = [
+        "accept-ranges",
+        "age",
+        "allow",
+        "authentication-info",
+        "cache-control",
+        "content-encoding",
+        "content-range",
+        "content-security-policy",
+        "expires",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "max-forwards",
+        "pragma",
+        "range",
+        "referer",
+        "refresh",
+        "retry-after",
+        "sec-fetch-dest",
+        "sec-fetch-user",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "strict-transport-security",
+        "vary",
+        "warning",
+        "www-authenticate",
+    ];
+    match classify(name) {
+        FieldId::Namespace => Trailer::Ours,
+        FieldId::Other if FORBIDDEN.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes())) => {
+            Trailer::Forbidden
+        }
+        FieldId::Other => Trailer::Passes,
+        _ => Trailer::Forbidden,
+    }
+}
+
+fn known(name: &[u8], candidates: &[(&str, FieldId)]) -> Option<FieldId> {
+    candidates.iter().find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
+}
+
+/// The names that are told by how they begin. For these `_` is `-`: many servers make the two one.
+fn by_prefix(name: &[u8]) -> FieldId {
+    let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| folded_eq(start, prefix));
+    let ours = match name.first() {
+        Some(b'r' | b'R') => starts("remote-"),
+        Some(b'x' | b'X') => {
+            starts("x-forwarded-")
+                || starts("x-original-")
+                || folded_eq(name, "x-real-ip")
+                || folded_eq(name, "x-rewrite-url")
+        }
+        Some(b'f' | b'F') => starts("fallgate-") || folded_eq(name, "forwarded"),
+        Some(b'p' | b'P') if starts("proxy-") => return FieldId::Proxy,
+        _ => false,
+    };
+    if ours { FieldId::Namespace } else { FieldId::Other }
+}
+
+fn folded_eq(name: &[u8], text: &str) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == text.len() && name.iter().zip(text.bytes()).all(|(byte, wanted)| folded(byte) == wanted)
+}

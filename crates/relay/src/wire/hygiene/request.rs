@@ -1,0 +1,156 @@
+//! The head of a request on its way up.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use super::{FieldId, cookies, named_by_connection, write_field, write_trailer_names};
+use crate::wire::http1::{BodyKind, Field, RequestHead, list_items};
+
+/// What goes up with a request besides what its client sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upward<'a> {
+    /// The path for the upstream: canonical (or raw, where a route says so), a stripped prefix gone.
+    pub(crate) path: &'a str,
+    /// The query without its `?`, untouched.
+    pub(crate) query: Option<&'a str>,
+    /// The host to name to the upstream; `None` passes on the client's `Host` unchanged.
+    pub(crate) host: Option<&'a str>,
+    /// The client's address; `None` if it has none (a Unix socket), which is told as `unknown` (RFC 7239).
+    pub(crate) client: Option<IpAddr>,
+    /// The scheme that the client used: `http` or `https`.
+    pub(crate) proto: &'a str,
+    /// The `Host` that the client used, as it sent it.
+    pub(crate) forwarded_host: &'a [u8],
+    /// The prefix that was taken off the path.
+    pub(crate) prefix: Option<&'a str>,
+    /// Whether `Authorization` held our credential, or must not pass for another reason.
+    pub(crate) strip_authorization: bool,
+    /// Who it is, if the route tells its upstream so in plain headers.
+    pub(crate) identity: Option<Identity<'a>>,
+    /// How the body is framed on its way up.
+    pub(crate) body: BodyKind,
+    /// The protocol to change to, if that was asked for and the route has it.
+    pub(crate) upgrade: Option<&'a str>,
+}
+
+/// Who makes the request, for an upstream that believes `Remote-*`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    /// `Remote-User`: the username.
+    pub(crate) user: &'a str,
+    /// `Remote-Name`: the name to show.
+    pub(crate) name: &'a str,
+    /// `Remote-Groups`: the role.
+    pub(crate) groups: &'a str,
+    /// `Remote-Email`: empty where there is none.
+    pub(crate) email: &'a str,
+}
+
+/// Writes the head of a request for the upstream: the client's end-to-end fields in their order, then ours
+/// (requirements R10, R15, R16). Always HTTP/1.1.
+pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8], up: &Upward<'_>) {
+    write_line(out, head.method().of(buffer), up);
+    for field in head.fields() {
+        write_client_field(out, field, head, buffer, up);
+    }
+    write_forwarded(out, up);
+    if let Some(identity) = up.identity {
+        write_encoded(out, b"Remote-User", identity.user);
+        write_encoded(out, b"Remote-Name", identity.name);
+        write_encoded(out, b"Remote-Groups", identity.groups);
+        write_encoded(out, b"Remote-Email", identity.email);
+    }
+    write_framing(out, head, buffer, up.body);
+    write_connection(out, head, buffer, up.upgrade);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, method: &[u8], up: &Upward<'_>) {
+    debug_assert!(
+        up.path.bytes().chain(up.query.unwrap_or_default().bytes()).all(|byte| byte.is_ascii_graphic())
+    );
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(up.path.as_bytes());
+    if let Some(query) = up.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+fn write_client_field(out: &mut Vec<u8>, field: &Field, head: &RequestHead, buffer: &[u8], up: &Upward<'_>) {
+    let (name, value) = (field.name.of(buffer), field.value.of(buffer));
+    match field.id {
+        FieldId::Namespace | FieldId::Expect => {}
+        id if id.hop_by_hop() => {}
+        // A client cannot name it away.
+        FieldId::Host => write_field(out, name, up.host.map_or(value, str::as_bytes)),
+        FieldId::Authorization if up.strip_authorization => {}
+        _ if named_by_connection(field, head.fields(), buffer) => {}
+        FieldId::Cookie => cookies::write_cookie(out, name, value),
+        _ => write_field(out, name, value),
+    }
+}
+
+fn write_forwarded(out: &mut Vec<u8>, up: &Upward<'_>) {
+    // Writing to a `Vec` cannot fail.
+    let _ = match up.client {
+        Some(address) => write!(out, "X-Forwarded-For: {}\r\n", address.to_canonical()),
+        None => write!(out, "X-Forwarded-For: unknown\r\n"),
+    };
+    write_field(out, b"X-Forwarded-Proto", up.proto.as_bytes());
+    write_field(out, b"X-Forwarded-Host", up.forwarded_host);
+    if let Some(prefix) = up.prefix {
+        write_field(out, b"X-Forwarded-Prefix", prefix.as_bytes());
+    }
+}
+
+fn write_framing(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8], body: BodyKind) {
+    match body {
+        BodyKind::Length(length) => {
+            let _ = write!(out, "Content-Length: {length}\r\n");
+        }
+        BodyKind::Chunked => {
+            write_field(out, b"Transfer-Encoding", b"chunked");
+            write_trailer_names(out, head.fields_of(FieldId::Trailer).map(|value| value.of(buffer)));
+        }
+        // No request ends with its connection.
+        BodyKind::Empty | BodyKind::UntilClose => {}
+    }
+}
+
+/// `Connection` and what it names: `TE` if the client takes trailers, and the protocol to change to.
+fn write_connection(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8], upgrade: Option<&str>) {
+    let takes_trailers = head
+        .fields_of(FieldId::Te)
+        .flat_map(|value| list_items(value.of(buffer)))
+        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    if takes_trailers {
+        write_field(out, b"TE", b"trailers");
+    }
+    if let Some(protocol) = upgrade {
+        write_field(out, b"Upgrade", protocol.as_bytes());
+    }
+    match (takes_trailers, upgrade) {
+        (true, Some(_)) => write_field(out, b"Connection", b"Upgrade, TE"),
+        (true, None) => write_field(out, b"Connection", b"TE"),
+        (false, Some(_)) => write_field(out, b"Connection", b"Upgrade"),
+        (false, None) => {}
+    }
+}
+
+/// Writes a field whose value may be any text: what is not printable ASCII, and `%`, is percent-encoded as UTF-8.
+fn write_encoded(out: &mut Vec<u8>, name: &[u8], text: &str) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(byte),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}

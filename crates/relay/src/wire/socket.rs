@@ -1,0 +1,156 @@
+//! The sockets themselves, and a socket with what was read from it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::buffer::{Buffer, Stock};
+
+/// A connection's socket, whatever it is made of.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn poll_read(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, into),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, into),
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(context),
+            Self::Unix(stream) => stream.poll_read_ready(context),
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Makes closing this socket a reset: the peer learns at once, and nothing that waits to be sent keeps it.
+    fn reset_on_close(&self) {
+        if let Self::Tcp(stream) = self {
+            // Best effort: the socket is closed right after in any case.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+}
+
+/// A socket, and what was read from it and not yet consumed.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    socket: Socket,
+    pub(crate) input: Buffer,
+}
+
+impl Wire {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self { socket, input: Buffer::default() }
+    }
+
+    /// Reads once. `0`: the peer will send no more. `flowing` asks for a larger buffer.
+    pub(crate) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        stock: &Stock,
+        flowing: bool,
+    ) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(self.input.room(stock, flowing));
+        ready!(self.socket.poll_read(context, &mut into))?;
+        let count = into.filled().len();
+        self.input.advance(count);
+        Poll::Ready(Ok(count))
+    }
+
+    pub(crate) async fn fill(&mut self, stock: &Stock) -> io::Result<usize> {
+        poll_fn(|context| self.poll_fill(context, stock, false)).await
+    }
+
+    /// Waits until there is something to read, holding no buffer meanwhile.
+    pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>, stock: &Stock) -> Poll<io::Result<()>> {
+        if !self.input.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.input.rest(stock);
+        self.socket.poll_read_ready(context)
+    }
+
+    /// Writes once. A peer that takes nothing is an error, so whoever loops gets on.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(self.socket.poll_write(context, bytes))? {
+            0 if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => Poll::Ready(Ok(count)),
+        }
+    }
+
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = poll_fn(|context| self.poll_write(context, bytes)).await?;
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes what fits at once; never waits.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+
+    /// Whether the peer closed or sent anything, as far as is known without asking it. For connections that should
+    /// be silent.
+    pub(crate) fn has_stirred(&self) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        !self.input.is_empty() || self.socket.poll_read_ready(&mut context).is_ready()
+    }
+
+    /// Sends FIN and throws away what the peer still sends, until it closes. A close with unread input would be a
+    /// reset, and could overtake what was written last. Bounded by the caller.
+    pub(crate) async fn drain(&mut self, stock: &Stock) {
+        if poll_fn(|context| self.socket.poll_shutdown(context)).await.is_err() {
+            return;
+        }
+        loop {
+            self.input.consume(usize::MAX);
+            match self.fill(stock).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Makes closing this connection a reset: the peer learns that it broke off.
+    pub(crate) fn reset_on_close(&self) {
+        self.socket.reset_on_close();
+    }
+
+    /// Tells the peer that no more will come.
+    pub(crate) fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_shutdown(context)
+    }
+}

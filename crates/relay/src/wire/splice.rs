@@ -1,0 +1,93 @@
+//! Copying both ways between a client and an upstream, under a lease, until either is done.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use fallgate_authority::{Ended, Lease};
+use tokio::time::timeout;
+
+use super::buffer::Stock;
+use super::socket::Wire;
+use super::websocket::{FrameTracker, close_frame};
+
+/// How long a cut client has to read its close frame before the connection is closed on it.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Close code for a credential that ended (30-gate).
+const CODE_ENDED: u16 = 4401;
+
+/// One direction of a tunnel.
+#[derive(Debug, Default)]
+struct Lane {
+    finished: bool,
+}
+
+impl Lane {
+    /// Copies what can be copied. Ready when the source has ended and the sink was told.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        (source, sink): (&mut Wire, &mut Wire),
+        stock: &Stock,
+        mut passed: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        if self.finished {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            while !source.input.is_empty() {
+                let count = ready!(sink.poll_write(context, source.input.filled()))?;
+                passed(source.input.filled().get(..count).unwrap_or_default());
+                source.input.consume(count);
+            }
+            // Idle tunnels hold no buffer.
+            ready!(source.poll_readable(context, stock))?;
+            match source.poll_fill(context, stock, true) {
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    source.input.rest(stock);
+                    return Poll::Pending;
+                }
+            }
+        }
+        ready!(sink.poll_finish(context))?;
+        self.finished = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Runs a WebSocket tunnel. When the lease ends, neither side is waited for: the upstream is closed, and the client
+/// gets close code 4401 where a frame may stand, a reset elsewhere (requirements R46, R48).
+pub(crate) async fn websocket(client: &mut Wire, mut upstream: Wire, lease: &Lease, stock: &Stock) {
+    let mut frames = FrameTracker::default();
+    let (mut up, mut down) = (Lane::default(), Lane::default());
+    let copying = poll_fn(|context| {
+        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
+        let down_done =
+            down.poll(context, (&mut upstream, &mut *client), stock, |bytes| frames.feed(bytes))?;
+        if up_done.is_ready() && down_done.is_ready() { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = lease.ended() => Some(ended),
+        // A side that failed is closed with the other: there is nobody left to tell.
+        _ = copying => None,
+    };
+    if let Some(ended) = ended {
+        upstream.reset_on_close();
+        drop(upstream);
+        farewell(client, &ended, frames.at_boundary(), stock).await;
+    }
+}
+
+async fn farewell(client: &mut Wire, ended: &Ended, at_boundary: bool, stock: &Stock) {
+    let frame = close_frame(CODE_ENDED, ended.reason());
+    let told = at_boundary && client.try_write(&frame).is_ok_and(|count| count == frame.len());
+    // A client that is still connected when its second is over is not waited for.
+    if !told || timeout(FAREWELL, client.drain(stock)).await.is_err() {
+        client.reset_on_close();
+    }
+}

@@ -1,0 +1,117 @@
+//! The `audit` table: append-only, each event chained to the one before.
+
+use std::collections::BTreeMap;
+
+use fallgate_domain::audit::{Event, FIRST_PREV, NewEvent};
+use fallgate_domain::id::CredentialId;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use crate::error::Fault;
+use crate::sqlite::column::time;
+
+/// Records an event behind the last one. The transaction has the write lock, so no other process can link to the same.
+pub(crate) fn append(act: &Transaction<'_>, new: NewEvent) -> Result<(), Fault> {
+    let last: Option<(i64, String)> = act
+        .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (last_seq, prev) = last.unwrap_or_else(|| (0, FIRST_PREV.to_owned()));
+    let seq = last_seq + 1;
+    let event = Event::link(sequence(seq)?, prev, new);
+    let detail = serde_json::to_string(&event.detail)
+        .map_err(|error| Fault::Unreadable(format!("an event's detail cannot be written ({error})")))?;
+    act.prepare_cached(
+        "INSERT INTO audit (seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute((
+        seq,
+        event.at.millis(),
+        &event.action,
+        &event.actor,
+        event.credential.map(|id| id.bytes()),
+        &event.target,
+        &event.outcome,
+        &event.ip,
+        detail,
+        &event.prev,
+        &event.hash,
+    ))?;
+    Ok(())
+}
+
+/// At most `limit` events, newest first, before the event `before`.
+pub(crate) fn page(connection: &Connection, before: Option<u64>, limit: u32) -> Result<Vec<Event>, Fault> {
+    let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
+         WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query((before, limit))?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(EventRecord::read(row)?.try_into()?);
+    }
+    Ok(events)
+}
+
+/// A row as it lies in the table.
+struct EventRecord {
+    seq: i64,
+    at: i64,
+    action: String,
+    actor: String,
+    credential: Option<[u8; 16]>,
+    target: String,
+    outcome: String,
+    ip: Option<String>,
+    detail: String,
+    prev: String,
+    hash: String,
+}
+
+impl EventRecord {
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            seq: row.get(0)?,
+            at: row.get(1)?,
+            action: row.get(2)?,
+            actor: row.get(3)?,
+            credential: row.get(4)?,
+            target: row.get(5)?,
+            outcome: row.get(6)?,
+            ip: row.get(7)?,
+            detail: row.get(8)?,
+            prev: row.get(9)?,
+            hash: row.get(10)?,
+        })
+    }
+}
+
+impl TryFrom<EventRecord> for Event {
+    type Error = Fault;
+
+    fn try_from(record: EventRecord) -> Result<Self, Fault> {
+        let detail: BTreeMap<_, _> = serde_json::from_str(&record.detail).map_err(|error| {
+            Fault::Unreadable(format!("the detail of audit event {} cannot be read ({error})", record.seq))
+        })?;
+        Ok(Self {
+            seq: sequence(record.seq)?,
+            at: time(record.at)?,
+            action: record.action,
+            actor: record.actor,
+            credential: record.credential.map(CredentialId::from_bytes),
+            target: record.target,
+            outcome: record.outcome,
+            ip: record.ip,
+            detail,
+            prev: record.prev,
+            hash: record.hash,
+        })
+    }
+}
+
+fn sequence(number: i64) -> Result<u64, Fault> {
+    u64::try_from(number)
+        .map_err(|_| Fault::Unreadable(format!("an audit event has the number {number}, below zero")))
+}

@@ -1,0 +1,90 @@
+//! The `state` and `change` tables: the revision, and what moved.
+
+use fallgate_domain::id::{CredentialId, UserId};
+use rusqlite::{Connection, Transaction};
+
+use crate::error::Fault;
+use crate::revision::{Changes, Gone, Revision, Row};
+use crate::{credentials, users};
+
+/// What a `change` row speaks of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Moved {
+    User(UserId),
+    Credential(CredentialId),
+}
+
+const USER: &str = "user";
+const CREDENTIAL: &str = "credential";
+
+/// Raises the revision by one and says what moved.
+pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, Fault> {
+    let raised: i64 = act
+        .prepare_cached("UPDATE state SET revision = revision + 1 RETURNING revision")?
+        .query_row([], |row| row.get(0))?;
+    let mut insert = act.prepare_cached("INSERT INTO change (revision, kind, id) VALUES (?1, ?2, ?3)")?;
+    for thing in moved {
+        let (kind, id) = match thing {
+            Moved::User(id) => (USER, id.bytes()),
+            Moved::Credential(id) => (CREDENTIAL, id.bytes()),
+        };
+        insert.execute((raised, kind, id))?;
+    }
+    to_revision(raised)
+}
+
+/// The revision as of the connection's transaction, or else as of now.
+pub(crate) fn revision(connection: &Connection) -> Result<Revision, Fault> {
+    let revision =
+        connection.prepare_cached("SELECT revision FROM state")?.query_row([], |row| row.get(0))?;
+    to_revision(revision)
+}
+
+/// What moved after `since`, from one snapshot.
+pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Changes, Fault> {
+    let snapshot = connection.transaction()?;
+    let mut changes = Changes { revision: revision(&snapshot)?, rows: Vec::new(), gone: Vec::new() };
+    if changes.revision < since {
+        return Err(went_back(since, changes.revision));
+    }
+    let mut moved = snapshot
+        .prepare_cached("SELECT DISTINCT kind, id FROM change WHERE revision > ?1 ORDER BY kind DESC, id")?;
+    let mut moved = moved.query([i64::try_from(since.0).unwrap_or(i64::MAX)])?;
+    while let Some(row) = moved.next()? {
+        let id: [u8; 16] = row.get(1)?;
+        match row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)? {
+            USER => {
+                let id = UserId::from_bytes(id);
+                match users::row(&snapshot, id)? {
+                    Some(user) => changes.rows.push(Row::User(user)),
+                    None => changes.gone.push(Gone::User(id)),
+                }
+            }
+            CREDENTIAL => {
+                let id = CredentialId::from_bytes(id);
+                match credentials::row(&snapshot, id)? {
+                    Some(credential) => changes.rows.push(Row::Credential(credential)),
+                    None => changes.gone.push(Gone::Credential(id)),
+                }
+            }
+            other => {
+                return Err(Fault::Unreadable(format!("something of the unknown kind {other:?} changed")));
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// The ever-rising number fell: an older copy of the database was put in its place.
+pub(crate) fn went_back(from: Revision, to: Revision) -> Fault {
+    Fault::Unavailable(format!(
+        "it went back from revision {} to {}, as if an older copy had been put in its place; restart",
+        from.0, to.0
+    ))
+}
+
+fn to_revision(number: i64) -> Result<Revision, Fault> {
+    u64::try_from(number)
+        .map(Revision)
+        .map_err(|_| Fault::Unreadable(format!("its revision is {number}, below zero")))
+}

@@ -1,0 +1,291 @@
+//! The `credential` and `last_use` tables.
+
+use std::collections::HashMap;
+
+use fallgate_domain::audit::NewEvent;
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::{
+    Credential, CredentialKind, LastUse, NewCredential, Revocation, Status, is_expired,
+};
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::token::TokenHash;
+use fallgate_domain::user::Username;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use crate::changes::Moved;
+use crate::error::Fault;
+use crate::revision::CredentialRow;
+use crate::sqlite::column::{parsed, time};
+use crate::store::{CredentialFilter, Listed};
+use crate::vault::{Minted, Revoked};
+use crate::{audit, changes, users};
+
+/// The statement behind every list, up to its condition.
+macro_rules! listed_columns {
+    () => {
+        r#"SELECT credential.id, kind, owner, parent, minted_by, name, hint, scopes, credential.created_at, expires_at,
+                  revoked_at, revoked_by, reason, last_use.at, last_use.ip, last_use.user_agent, "user".username
+           FROM credential
+           LEFT JOIN last_use ON last_use.credential = credential.id
+           LEFT JOIN "user" ON "user".id = credential.owner
+           "#
+    };
+}
+
+/// More links than any honest lineage has: past it the table goes round in a circle.
+const LONGEST_LINEAGE: usize = 100_000;
+
+/// Writes a new credential if its owner is enabled and all that it hangs on is alive.
+pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
+    let credential = &new.credential;
+    if let Some(owner) = credential.owner {
+        match users::is_disabled(act, owner)? {
+            None => return Ok(Minted::OwnerUnknown),
+            Some(true) => return Ok(Minted::OwnerDisabled),
+            Some(false) => {}
+        }
+    }
+    if let Some(parent) = credential.parent {
+        let alive = lineage(act, parent)?
+            .is_some_and(|end| end.revoked.is_none() && !is_expired(end.expires_at, credential.created_at));
+        if !alive {
+            return Ok(Minted::ParentEnded);
+        }
+    }
+    act.prepare_cached(
+        "INSERT INTO credential
+         (id, kind, owner, parent, minted_by, name, hint, hash, scopes, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute((
+        credential.id.bytes(),
+        credential.kind.name(),
+        credential.owner.map(|id| id.bytes()),
+        credential.parent.map(|id| id.bytes()),
+        &credential.minted_by,
+        &credential.name,
+        &credential.hint,
+        new.hash.bytes(),
+        credential.scopes.to_string(),
+        credential.created_at.millis(),
+        credential.expires_at.map(Timestamp::millis),
+    ))?;
+    let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
+    audit::append(act, event)?;
+    Ok(Minted::Minted(revision))
+}
+
+/// Ends one credential, with one row.
+pub(crate) fn revoke(
+    act: &Transaction<'_>,
+    id: CredentialId,
+    revocation: &Revocation,
+    event: NewEvent,
+) -> Result<Revoked, Fault> {
+    let revoked: Option<bool> = act
+        .prepare_cached("SELECT revoked_at IS NOT NULL FROM credential WHERE id = ?1")?
+        .query_row([id.bytes()], |row| row.get(0))
+        .optional()?;
+    match revoked {
+        None => return Ok(Revoked::Unknown),
+        Some(true) => return Ok(Revoked::AlreadyRevoked),
+        Some(false) => {}
+    }
+    act.prepare_cached("UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4 WHERE id = ?1")?
+        .execute((id.bytes(), revocation.at.millis(), &revocation.by, &revocation.reason))?;
+    let revision = changes::note(act, &[Moved::Credential(id)])?;
+    audit::append(act, event)?;
+    Ok(Revoked::Revoked(revision))
+}
+
+/// Writes down last uses, each unless a later one is there.
+pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[(CredentialId, LastUse)]) -> Result<(), Fault> {
+    let mut upsert = act.prepare_cached(
+        "INSERT INTO last_use (credential, at, ip, user_agent)
+         SELECT id, ?2, ?3, ?4 FROM credential WHERE id = ?1
+         ON CONFLICT (credential) DO UPDATE
+         SET at = excluded.at, ip = excluded.ip, user_agent = excluded.user_agent
+         WHERE excluded.at >= last_use.at",
+    )?;
+    for (id, last) in uses {
+        upsert.execute((id.bytes(), last.at.millis(), &last.ip, &last.user_agent))?;
+    }
+    Ok(())
+}
+
+/// What a decision needs of one credential.
+pub(crate) fn row(connection: &Connection, id: CredentialId) -> Result<Option<CredentialRow>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL
+         FROM credential WHERE id = ?1",
+    )?;
+    let mut rows = statement.query([id.bytes()])?;
+    rows.next()?.map(|row| decide(row, &mut ScopesSeen::default())).transpose()
+}
+
+/// What a decision needs of every credential, by id.
+pub(crate) fn each(connection: &Connection, give: &mut dyn FnMut(CredentialRow)) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL
+         FROM credential ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut seen = ScopesSeen::default();
+    while let Some(row) = rows.next()? {
+        give(decide(row, &mut seen)?);
+    }
+    Ok(())
+}
+
+/// Credentials to show, by id.
+pub(crate) fn list(connection: &mut Connection, filter: &CredentialFilter) -> Result<Vec<Listed>, Fault> {
+    let snapshot = connection.transaction()?;
+    // Two statements, so that one owner's few are found by their index.
+    let mut statement = snapshot.prepare_cached(match filter.owner {
+        Some(_) => concat!(listed_columns!(), "WHERE credential.owner = ?1 ORDER BY credential.id"),
+        None => concat!(listed_columns!(), "WHERE ?1 IS NULL ORDER BY credential.id"),
+    })?;
+    let mut rows = statement.query([filter.owner.map(|id| id.bytes())])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let listed = show(row)?;
+        if filter.kinds.is_empty() || filter.kinds.contains(&listed.credential.kind) {
+            let listed = with_lineage(&snapshot, listed)?;
+            if filter.with_ended || listed.credential.status(filter.now) == Status::Active {
+                found.push(listed);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// One credential to show.
+pub(crate) fn with_id(connection: &mut Connection, id: CredentialId) -> Result<Option<Listed>, Fault> {
+    let snapshot = connection.transaction()?;
+    let mut statement = snapshot.prepare_cached(concat!(listed_columns!(), "WHERE credential.id = ?1"))?;
+    let mut rows = statement.query([id.bytes()])?;
+    match rows.next()? {
+        Some(row) => with_lineage(&snapshot, show(row)?).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// How a credential and all that it hangs on end, taken together.
+struct LineageEnd {
+    /// The earliest expiry.
+    expires_at: Option<Timestamp>,
+    /// The nearest revocation.
+    revoked: Option<Revocation>,
+}
+
+/// Walks up from `id`; `None` when it, or a link above it, is no more.
+fn lineage(connection: &Connection, id: CredentialId) -> Result<Option<LineageEnd>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT parent, expires_at, revoked_at, revoked_by, reason FROM credential WHERE id = ?1",
+    )?;
+    let mut end = LineageEnd { expires_at: None, revoked: None };
+    let mut link = Some(id.bytes());
+    for _ in 0..LONGEST_LINEAGE {
+        let Some(id) = link else { return Ok(Some(end)) };
+        let mut rows = statement.query([id])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        link = row.get(0)?;
+        let expires_at = row.get::<_, Option<i64>>(1)?.map(time).transpose()?;
+        end.expires_at = [end.expires_at, expires_at].into_iter().flatten().min();
+        if end.revoked.is_none() {
+            end.revoked = revocation(row, 2)?;
+        }
+    }
+    Err(Fault::Unreadable(format!("the lineage of credential {id} has no end")))
+}
+
+/// Counts in what a credential hangs on.
+fn with_lineage(connection: &Connection, mut listed: Listed) -> Result<Listed, Fault> {
+    let credential = &mut listed.credential;
+    if let Some(parent) = credential.parent
+        && let Some(end) = lineage(connection, parent)?
+    {
+        credential.expires_at = [credential.expires_at, end.expires_at].into_iter().flatten().min();
+        credential.revoked = credential.revoked.take().or(end.revoked);
+    }
+    Ok(listed)
+}
+
+/// Reads a row of the lean columns.
+fn decide(row: &Row<'_>, seen: &mut ScopesSeen) -> Result<CredentialRow, Fault> {
+    Ok(CredentialRow {
+        id: CredentialId::from_bytes(row.get(0)?),
+        kind: parsed(text(row, 1)?)?,
+        owner: row.get::<_, Option<_>>(2)?.map(UserId::from_bytes),
+        parent: row.get::<_, Option<_>>(3)?.map(CredentialId::from_bytes),
+        hash: row.get::<_, Option<_>>(4)?.map(TokenHash::from_bytes),
+        scopes: seen.parse(text(row, 5)?)?,
+        expires_at: row.get::<_, Option<i64>>(6)?.map(time).transpose()?,
+        revoked: row.get(7)?,
+    })
+}
+
+/// Reads a row of [`listed_columns`].
+fn show(row: &Row<'_>) -> Result<Listed, Fault> {
+    let last_use = match row.get::<_, Option<i64>>(13)? {
+        Some(at) => Some(LastUse { at: time(at)?, ip: row.get(14)?, user_agent: row.get(15)? }),
+        None => None,
+    };
+    let credential = Credential {
+        id: CredentialId::from_bytes(row.get(0)?),
+        kind: parsed::<CredentialKind>(text(row, 1)?)?,
+        owner: row.get::<_, Option<_>>(2)?.map(UserId::from_bytes),
+        parent: row.get::<_, Option<_>>(3)?.map(CredentialId::from_bytes),
+        minted_by: row.get(4)?,
+        name: row.get(5)?,
+        hint: row.get(6)?,
+        scopes: scopes(text(row, 7)?)?,
+        created_at: time(row.get(8)?)?,
+        expires_at: row.get::<_, Option<i64>>(9)?.map(time).transpose()?,
+        revoked: revocation(row, 10)?,
+        last_use,
+    };
+    let owner_name = match row.get_ref(16)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+        Some(name) => Some(parsed::<Username>(name)?),
+        None => None,
+    };
+    Ok(Listed { credential, owner_name })
+}
+
+/// Reads `revoked_at, revoked_by, reason` from column `first` on.
+fn revocation(row: &Row<'_>, first: usize) -> Result<Option<Revocation>, Fault> {
+    match row.get::<_, Option<i64>>(first)? {
+        Some(at) => {
+            Ok(Some(Revocation { at: time(at)?, by: row.get(first + 1)?, reason: row.get(first + 2)? }))
+        }
+        None => Ok(None),
+    }
+}
+
+fn text<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row str, Fault> {
+    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn scopes(text: &str) -> Result<Scopes, Fault> {
+    Scopes::parse(text).map_err(|error| Fault::Unreadable(error.to_string()))
+}
+
+/// Scopes read before: of a million credentials, most have one of a few sets.
+#[derive(Default)]
+struct ScopesSeen(HashMap<Box<str>, Scopes>);
+
+impl ScopesSeen {
+    const MOST: usize = 256;
+
+    fn parse(&mut self, text: &str) -> Result<Scopes, Fault> {
+        if let Some(seen) = self.0.get(text) {
+            return Ok(seen.clone());
+        }
+        let read = scopes(text)?;
+        if self.0.len() < Self::MOST {
+            self.0.insert(text.into(), read.clone());
+        }
+        Ok(read)
+    }
+}

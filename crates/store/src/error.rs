@@ -1,0 +1,127 @@
+//! What can go wrong with a store.
+//!
+//! Three kinds of trouble, which a caller answers differently: it cannot be reached now ([`StoreError::Unavailable`]:
+//! refuse with 503, try again later), it will never serve ([`StoreError::Corrupt`], [`StoreError::NewerSchema`],
+//! [`StoreError::NotOurs`]: stop), or what was asked contradicts what is there ([`StoreError::Conflict`]). Every text
+//! is one line that says which database, what is wrong and what to do; none has a secret or a statement in it.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be read or written now.
+    #[error("the database {database} cannot be used: {reason}")]
+    Unavailable {
+        /// Which.
+        database: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// What is in it cannot be read.
+    #[error("the database {database} is damaged: {reason}; restore it from a backup")]
+    Corrupt {
+        /// Which.
+        database: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A newer version of the program has written it.
+    #[error(
+        "the database {database} has schema {found}, newer than schema {known} of this program; run the newer fallgate"
+    )]
+    NewerSchema {
+        /// Which.
+        database: String,
+        /// The schema it has.
+        found: i64,
+        /// The newest schema that this program knows.
+        known: i64,
+    },
+    /// It is a database of another program.
+    #[error("the database {database} is not a Fallgate database; name another file or folder")]
+    NotOurs {
+        /// Which.
+        database: String,
+    },
+    /// It contradicts what is there: an id or a secret's hash that is taken.
+    #[error("{reason}")]
+    Conflict {
+        /// What contradicts what.
+        reason: String,
+    },
+}
+
+/// What a query can meet. Becomes a [`StoreError`] where the database's name is known.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Sqlite(rusqlite::Error),
+    /// A row holds what no row of ours can hold.
+    Unreadable(String),
+    Unavailable(String),
+    NewerSchema(i64),
+    NotOurs,
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Fault {
+    /// Whether another connection's work is in the way, and a moment later may not be.
+    pub(crate) fn is_busy(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
+        )
+    }
+
+    /// In the words for people.
+    pub(crate) fn at(self, path: &Path) -> StoreError {
+        let database = path.display().to_string();
+        let unavailable =
+            |reason: &str| StoreError::Unavailable { database: database.clone(), reason: reason.to_owned() };
+        let corrupt = |reason: String| StoreError::Corrupt { database: database.clone(), reason };
+        let error = match self {
+            Self::Sqlite(error) => error,
+            Self::Unreadable(reason) => return corrupt(reason),
+            Self::Unavailable(reason) => return unavailable(&reason),
+            Self::NewerSchema(found) => {
+                return StoreError::NewerSchema { database, found, known: crate::sqlite::KNOWN_SCHEMA };
+            }
+            Self::NotOurs => return StoreError::NotOurs { database },
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => corrupt("it is not a database file".to_owned()),
+            Some(ErrorCode::DatabaseCorrupt) => corrupt("its pages contradict each other".to_owned()),
+            Some(ErrorCode::ConstraintViolation) => {
+                StoreError::Conflict { reason: "an id or a secret's hash is already taken".to_owned() }
+            }
+            Some(
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed,
+            ) => unavailable("another process holds it locked; try again"),
+            Some(ErrorCode::DiskFull) => unavailable("the disk is full; free some space"),
+            Some(ErrorCode::ReadOnly) => {
+                unavailable("it is read-only; give this user write access to it and its folder")
+            }
+            Some(ErrorCode::CannotOpen) => unavailable(
+                "it cannot be opened; check that it is there and that this user may read and write it",
+            ),
+            Some(ErrorCode::PermissionDenied) => {
+                unavailable("access is denied; give this user access to it and its folder")
+            }
+            Some(ErrorCode::SystemIoFailure) => {
+                unavailable("reading or writing the disk failed; check the disk")
+            }
+            Some(_) => unavailable(&error.to_string()),
+            // The rest are values of a type that the column never has.
+            None => corrupt(format!("a row cannot be read ({error})")),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The store's ever-rising number, and what moved between two of them.
+
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::token::TokenHash;
+use fallgate_domain::user::{DisplayName, Role, Username};
+
+/// The store's ever-rising number: every change to identity data raises it by one. Notes of last use and of the audit
+/// trail alone do not. A new store starts at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// A present row of identity data, as lean as a verifier needs it: there may be a million in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// A person's account.
+    User(UserRow),
+    /// A credential.
+    Credential(CredentialRow),
+}
+
+/// What a decision needs to know of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserRow {
+    /// For good.
+    pub id: UserId,
+    /// How they sign in.
+    pub username: Username,
+    /// How they are shown.
+    pub display_name: DisplayName,
+    /// What they may do at most.
+    pub role: Role,
+    /// Whether every credential of theirs is refused.
+    pub disabled: bool,
+}
+
+/// What a decision needs to know of a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRow {
+    /// Its public name.
+    pub id: CredentialId,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// Whose it is.
+    pub owner: Option<UserId>,
+    /// What it hangs on. Only its own row is marked when that ends: whoever decides walks up.
+    pub parent: Option<CredentialId>,
+    /// What its secret hashes to, if it has one.
+    pub hash: Option<TokenHash>,
+    /// What it may be used for, before its owner's role is asked.
+    pub scopes: Scopes,
+    /// It is good *before* this time and refused *at* it.
+    pub expires_at: Option<Timestamp>,
+    /// Whether somebody ended it.
+    pub revoked: bool,
+}
+
+/// Something that changed and whose row is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gone {
+    /// A deleted account.
+    User(UserId),
+    /// A purged credential.
+    Credential(CredentialId),
+}
+
+/// What moved since some revision, all seen at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The revision at that moment.
+    pub revision: Revision,
+    /// Each changed thing's present row, once: users first, then credentials by id.
+    pub rows: Vec<Row>,
+    /// Changed things that have no row any more.
+    pub gone: Vec<Gone>,
+}

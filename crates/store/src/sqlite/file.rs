@@ -1,0 +1,84 @@
+//! The file itself: which one it is, and connections to it.
+//!
+//! It is opened through SQLite alone. POSIX drops all of a process's locks on a file as soon as *any* descriptor of it
+//! is closed; SQLite knows and defers, `std::fs` does not.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::Fault;
+
+/// How long a connection waits for another one's lock.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database file that was opened.
+#[derive(Debug)]
+pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    identity: Identity,
+    /// Another file was seen at the path. For good: the two share one log, so neither can be trusted.
+    replaced: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl DatabaseFile {
+    /// The file that is at `path` now.
+    pub(crate) fn at(path: PathBuf) -> Result<Self, Fault> {
+        let identity = identity(&path)?;
+        Ok(Self { path, identity, replaced: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses once another file was seen in its place. Asks nobody.
+    pub(crate) fn refuse_replaced(&self) -> Result<(), Fault> {
+        if self.replaced.load(Ordering::Acquire) {
+            return Err(Fault::Unavailable("another file was put in its place; restart".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Looks whether the file is still the one that was opened.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if identity(&self.path)? != self.identity {
+            self.replaced.store(true, Ordering::Release);
+        }
+        self.refuse_replaced()
+    }
+
+    /// A connection that only reads.
+    pub(crate) fn connect(&self) -> Result<Connection, Fault> {
+        let connection = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_EXRESCODE,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        // What a tampered file's schema names is not run.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        // Looked at after opening: a file put there in between is noticed before anything is read from it.
+        self.check()?;
+        Ok(connection)
+    }
+}
+
+fn identity(path: &Path) -> Result<Identity, Fault> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Identity { device: metadata.dev(), inode: metadata.ino() }),
+        Err(error) => Err(Fault::Unavailable(format!("it cannot be found any more ({error})"))),
+    }
+}

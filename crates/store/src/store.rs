@@ -1,0 +1,85 @@
+//! The handle for looking: lists and single things to show, nothing that decides.
+
+use std::sync::Arc;
+
+use fallgate_domain::audit::Event;
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::{Credential, CredentialKind};
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::user::{User, Username};
+
+use crate::error::StoreError;
+use crate::sqlite::Sqlite;
+use crate::{audit, credentials, users};
+
+/// Lists and shows. Cheap to clone; none of its answers is good enough to let anybody in.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Arc<Sqlite>,
+}
+
+/// Which credentials to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialFilter {
+    /// This user's only.
+    pub owner: Option<UserId>,
+    /// These kinds only; empty means every kind.
+    pub kinds: Vec<CredentialKind>,
+    /// Also those that are expired or revoked.
+    pub with_ended: bool,
+    /// The time against which expiry is held.
+    pub now: Timestamp,
+}
+
+/// A credential as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The credential. What it hangs on is counted in: `expires_at` is the earliest of its lineage, and `revoked` is
+    /// its own end or else that of the nearest link that was ended.
+    pub credential: Credential,
+    /// Its owner's name, if it has an owner.
+    pub owner_name: Option<Username>,
+}
+
+impl Store {
+    pub(crate) fn new(backend: Arc<Sqlite>) -> Self {
+        Self { backend }
+    }
+
+    /// Every account, by username.
+    pub async fn users(&self) -> Result<Vec<User>, StoreError> {
+        self.backend.read(users::all).await
+    }
+
+    /// The account of that name.
+    pub async fn user_named(&self, username: &Username) -> Result<Option<User>, StoreError> {
+        let username = username.clone();
+        self.backend.read(move |connection| users::named(connection, &username)).await
+    }
+
+    /// The account of that id.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.backend.read(move |connection| users::with_id(connection, id)).await
+    }
+
+    /// Credentials by id, which is by age.
+    pub async fn credentials(&self, filter: &CredentialFilter) -> Result<Vec<Listed>, StoreError> {
+        let filter = filter.clone();
+        self.backend.read(move |connection| credentials::list(connection, &filter)).await
+    }
+
+    /// The credential of that id, ended or not.
+    pub async fn credential(&self, id: CredentialId) -> Result<Option<Listed>, StoreError> {
+        self.backend.read(move |connection| credentials::with_id(connection, id)).await
+    }
+
+    /// At most `limit` audit events, newest first: those before the event `before`, or the newest of all.
+    pub async fn events(&self, before: Option<u64>, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.backend.read(move |connection| audit::page(connection, before, limit)).await
+    }
+
+    /// Whether the store can be read now.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.backend.read(|connection| crate::changes::revision(connection).map(drop)).await
+    }
+}

@@ -1,0 +1,152 @@
+//! The handle that decides and changes trust.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fallgate_domain::audit::NewEvent;
+use fallgate_domain::credential::{LastUse, NewCredential, Revocation};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::user::User;
+
+use crate::error::StoreError;
+use crate::revision::{Changes, Revision, Row};
+use crate::sqlite::Sqlite;
+use crate::{changes, credentials, users};
+
+/// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
+///
+/// Each act is one transaction with its audit event and is durable (it survives power loss) when its answer arrives.
+/// Once begun it is done whether or not the caller still waits; an error means that it is unknown to have been done.
+#[derive(Debug)]
+pub struct Vault {
+    backend: Arc<Sqlite>,
+}
+
+/// A passphrase's hash in the PHC string format (<https://github.com/P-H-C/phc-string-format>). It has no `Display`,
+/// and its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PassphraseHash(String);
+
+impl PassphraseHash {
+    /// From its PHC string.
+    pub fn new(phc: String) -> Self {
+        Self(phc)
+    }
+
+    /// The PHC string, for checking a passphrase against it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PassphraseHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PassphraseHash(…)")
+    }
+}
+
+/// What became of [`Vault::create_user`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum CreatedUser {
+    /// The account is there as of this revision.
+    Created(Revision),
+    /// Somebody has that name; nothing was done.
+    UsernameTaken,
+}
+
+/// What became of [`Vault::mint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Minted {
+    /// The credential is good as of this revision.
+    Minted(Revision),
+    /// There is no such owner; nothing was done.
+    OwnerUnknown,
+    /// The owner is disabled; nothing was done.
+    OwnerDisabled,
+    /// The parent, or something it hangs on, is unknown, expired or revoked; nothing was done.
+    ParentEnded,
+}
+
+/// What became of [`Vault::revoke`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Revoked {
+    /// It is ended, and all that hangs on it, as of this revision.
+    Revoked(Revision),
+    /// It was ended before; nothing was done, nothing recorded.
+    AlreadyRevoked,
+    /// There is no such credential; nothing was done, nothing recorded.
+    Unknown,
+}
+
+impl Vault {
+    pub(crate) fn new(backend: Arc<Sqlite>) -> Self {
+        Self { backend }
+    }
+
+    /// The revision now: never older than the moment of the call, whichever process raised it.
+    ///
+    /// On SQLite it is answered in place in about a microsecond, without waiting.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn revision(&self) -> Result<Revision, StoreError> {
+        self.backend.revision()
+    }
+
+    /// Gives every user, then every credential by id, to `each`, all as of the revision returned.
+    ///
+    /// Ids begin with the time of their making, so a parent comes before its children, unless a clock was set back
+    /// or both are of one millisecond: whoever builds on the order must still take a child that comes first.
+    ///
+    /// It runs on the calling thread: for start-up only.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn load(&self, each: &mut (dyn FnMut(Row) + Send)) -> Result<Revision, StoreError> {
+        self.backend.load(each)
+    }
+
+    /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
+        self.backend.in_place(|connection| changes::since(connection, since))
+    }
+
+    /// Makes an account. Someone without a passphrase cannot sign in with one.
+    pub async fn create_user(
+        &self,
+        user: User,
+        passphrase: Option<PassphraseHash>,
+        event: NewEvent,
+    ) -> Result<CreatedUser, StoreError> {
+        self.backend.write(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
+    }
+
+    /// Writes a new credential, once it is sure that its owner is enabled and that nothing it hangs on has ended as
+    /// of its `created_at`. Its `revoked` and `last_use` are not read: a new credential has neither.
+    ///
+    /// [`StoreError::Conflict`] when its id or its hash is taken.
+    pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
+        self.backend.write(move |act| credentials::mint(act, &new, event)).await
+    }
+
+    /// Ends a credential and with it all that hangs on it. One row says so (requirement R31): what hangs on it is
+    /// not marked, whoever decides walks up the lineage.
+    pub async fn revoke(
+        &self,
+        id: CredentialId,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<Revoked, StoreError> {
+        self.backend.write(move |act| credentials::revoke(act, id, &revocation, event)).await
+    }
+
+    /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
+    /// is already there stays; a credential that is no more is passed over.
+    pub async fn note_uses(&self, uses: &[(CredentialId, LastUse)]) -> Result<(), StoreError> {
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let uses = uses.to_vec();
+        self.backend.write(move |act| credentials::note_uses(act, &uses)).await
+    }
+}

@@ -1,0 +1,62 @@
+//! The trail.
+
+use fallgate_domain::audit::{Action, Event, FIRST_PREV};
+
+use crate::support::{NOW, backend, create, event, mint, revoke};
+
+/// Asserts that events, newest first, are one unbroken chain from the first on.
+pub(crate) fn assert_chained(events: &[Event]) {
+    let mut prev = FIRST_PREV.to_owned();
+    for (index, event) in events.iter().rev().enumerate() {
+        assert_eq!(event.seq, index as u64 + 1);
+        assert_eq!(event.prev, prev, "at {}", event.seq);
+        assert_eq!(event.computed_hash(), event.hash, "at {}", event.seq);
+        prev.clone_from(&event.hash);
+    }
+}
+
+#[tokio::test]
+async fn acts_are_recorded_in_order_as_one_chain() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    create(&vault, &backend.user("alice")).await;
+    let token = backend.token(None, 0);
+    mint(&vault, &token).await;
+    revoke(&vault, token.credential.id).await;
+
+    let events = store.events(None, 10).await.unwrap();
+    assert_chained(&events);
+    let actions: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["token.revoke", "token.mint", "user.create"], "newest first");
+    let told = event(Action::TokenRevoke, &token.credential.id.to_string());
+    let first = &events[0];
+    assert_eq!((first.at, &first.actor, &first.target), (NOW, &told.actor, &told.target));
+    assert_eq!((&first.ip, &first.detail, &first.credential), (&told.ip, &told.detail, &told.credential));
+    assert_eq!(first.outcome, "ok");
+}
+
+#[tokio::test]
+async fn the_trail_is_read_page_by_page() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    for minute in 0..7 {
+        let mut event = event(Action::TokenMint, &minute.to_string());
+        let token = backend.token(None, minute);
+        event.credential = Some(token.credential.id);
+        let _ = vault.mint(token, event).await.unwrap();
+    }
+    let mut read = Vec::new();
+    let mut before = None;
+    loop {
+        let page = store.events(before, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        before = Some(last.seq);
+        read.extend(page);
+    }
+    assert_eq!(read.len(), 7);
+    assert_chained(&read);
+    assert_eq!(store.events(Some(u64::MAX), 100).await.unwrap(), read);
+    assert!(store.events(Some(1), 100).await.unwrap().is_empty());
+    assert!(store.events(None, 0).await.unwrap().is_empty());
+}
