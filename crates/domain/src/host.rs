@@ -294,9 +294,7 @@ mod tests {
             if dot {
                 variant.push('.');
             }
-            if let Some(port) = port {
-                variant.push_str(&format!(":{port}"));
-            }
+            variant.extend(port.map(|port| format!(":{port}")));
             let plain = Host::parse_header(name.as_bytes()).unwrap();
             prop_assert_eq!(&Host::parse_header(variant.as_bytes()).unwrap(), &plain);
             let again = Host::parse_header(plain.as_str().as_bytes()).unwrap();

@@ -1,1 +1,33 @@
-//! web
+//! Fallgate's own doors: thin. A handler reads as a sentence: permit, one call, a view.
+
+mod api;
+mod app;
+mod body;
+pub mod doors;
+mod error;
+mod layers;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use fallgate_authority::Verifier;
+use fallgate_relay::Doors;
+use tower_service::Service;
+
+use crate::app::App;
+
+/// Our own pages and API, for the relay to put behind its listener.
+pub fn doors(verifier: Arc<Verifier>) -> Doors {
+    let (router, _rows) = doors::all();
+    let router: Router = layers::around(router).with_state(App { verifier });
+    Arc::new(move |request| {
+        // A router is always ready, and cloning it is counting a reference.
+        let mut router = router.clone();
+        Box::pin(async move {
+            match router.call(request).await {
+                Ok(response) => response,
+            }
+        })
+    })
+}

@@ -110,3 +110,131 @@ pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     frame.extend_from_slice(reason.as_bytes());
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A frame of this opcode with a payload of so many bytes.
+    fn frame(first: u8, length: usize, masked: bool) -> Vec<u8> {
+        let mask = if masked { 0x80 } else { 0 };
+        let mut frame = vec![first];
+        match length {
+            0..126 => frame.push(mask | u8::try_from(length).unwrap()),
+            126..65_536 => {
+                frame.push(mask | 126);
+                frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+            }
+            _ => {
+                frame.push(mask | 127);
+                frame.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        if masked {
+            frame.extend_from_slice(&[1, 2, 3, 4]);
+        }
+        frame.resize(frame.len() + length, 0x81);
+        frame
+    }
+
+    fn at_boundary_after(bytes: &[u8]) -> bool {
+        let mut tracker = FrameTracker::default();
+        tracker.feed(bytes);
+        tracker.at_boundary()
+    }
+
+    #[test]
+    fn r46_only_between_frames_is_a_boundary() {
+        for frame in [
+            frame(0x81, 0, false),
+            frame(0x82, 5, false),
+            frame(0x01, 5, true),
+            frame(0x80, 125, false),
+            frame(0x82, 126, false),
+            frame(0x82, 65_535, true),
+            frame(0x82, 65_536, false),
+            frame(0x89, 125, false),
+            frame(0x88, 2, true),
+        ] {
+            for cut in 1..frame.len() {
+                assert!(!at_boundary_after(&frame[..cut]), "{:?} cut at {cut}", &frame[..2]);
+            }
+            assert!(at_boundary_after(&frame));
+        }
+        assert!(at_boundary_after(&[]));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_never_a_boundary_again() {
+        for start in [
+            &[0x83, 0][..],
+            &[0x8b, 0],
+            &[0x89, 126],
+            &[0x09, 0],
+            &[0x88, 127],
+            &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            b"HTTP/1.1 200 OK",
+        ] {
+            let mut tracker = FrameTracker::default();
+            tracker.feed(start);
+            for _ in 0..300 {
+                assert!(!tracker.at_boundary(), "{start:?}");
+                tracker.feed(&[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn r46_a_close_frame_says_why() {
+        assert_eq!(close_frame(4401, "token revoked"), b"\x88\x0f\x11\x31token revoked");
+        assert_eq!(close_frame(4403, ""), b"\x88\x02\x11\x33");
+        let long = close_frame(4401, &"é".repeat(100));
+        assert_eq!((long.len(), long[1]), (2 + 2 + 122, 124));
+        assert!(std::str::from_utf8(&long[4..]).is_ok());
+        assert_eq!(close_frame(4401, &"a".repeat(200)).len(), 2 + CONTROL_PAYLOAD);
+        for frame in [close_frame(4401, ""), close_frame(4401, "token revoked"), long] {
+            assert!(at_boundary_after(&frame));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn where_a_stream_is_cut_makes_no_difference(
+            frames in prop::collection::vec(
+                (prop::sample::select(vec![0x81u8, 0x02, 0x80, 0xc1]), 0usize..300, any::<bool>()),
+                0..6,
+            ),
+            cut_off in 0usize..400,
+            pieces in prop::collection::vec(1usize..40, 1..6),
+        ) {
+            let stream: Vec<u8> =
+                frames.iter().flat_map(|&(first, length, masked)| frame(first, length, masked)).collect();
+            let stream = &stream[..stream.len().saturating_sub(cut_off)];
+            let mut tracker = FrameTracker::default();
+            let mut rest = stream;
+            for piece in pieces.into_iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at(piece.min(rest.len()));
+                tracker.feed(now);
+                rest = later;
+            }
+            let mut end = 0;
+            let mut boundary = stream.is_empty();
+            for (first, length, masked) in frames {
+                end += frame(first, length, masked).len();
+                boundary |= end == stream.len();
+            }
+            prop_assert_eq!(tracker.at_boundary(), boundary);
+            prop_assert_eq!(at_boundary_after(stream), boundary);
+        }
+
+        #[test]
+        fn r59_no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            at_boundary_after(&bytes);
+        }
+    }
+}

@@ -76,11 +76,6 @@ impl AnswerHead {
         self.reason
     }
 
-    /// The version that the upstream speaks.
-    pub(crate) fn version(&self) -> Version {
-        self.version
-    }
-
     /// All fields in order.
     pub(crate) fn fields(&self) -> &[Field] {
         self.fields.list()
@@ -166,3 +161,6 @@ fn unscannable(why: Unscannable) -> Malformed {
         Unscannable::TooManyLines => "too many fields",
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,6 @@ fn without_extensions(line: &[u8]) -> Option<&[u8]> {
     let blanks = size.iter().rev().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
     size.get(..size.len() - blanks)
 }
+
+#[cfg(test)]
+mod tests;

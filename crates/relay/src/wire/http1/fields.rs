@@ -19,11 +19,6 @@ impl Span {
         buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// The length in bytes.
-    pub(crate) fn len(self) -> usize {
-        (self.end - self.start) as usize
-    }
-
     /// Whether it names nothing.
     pub(crate) fn is_empty(self) -> bool {
         self.start == self.end

@@ -12,18 +12,6 @@ use super::{BodyKind, Field, FieldId, HeadLimits, Malformed, Progress, Span, Ver
 /// The longest method.
 const METHOD_LENGTH: usize = 32;
 
-/// The methods that are treated in a way of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Method {
-    /// GET.
-    Get,
-    /// HEAD: the answer has no body, whatever its fields say.
-    Head,
-    /// Any other, POST among them.
-    #[default]
-    Other,
-}
-
 /// The head of a request. Use one for all requests of a connection: its allocation stays.
 ///
 /// After [`RequestHead::parse`] has said [`Progress::Complete`], what the head says holds good until the next call of
@@ -33,7 +21,7 @@ pub(crate) struct RequestHead {
     scan: Scan,
     length: usize,
     method: Span,
-    kind: Method,
+    is_head: bool,
     target: Span,
     version: Version,
     fields: Fields,
@@ -86,14 +74,9 @@ impl RequestHead {
         self.method
     }
 
-    /// Which method it is.
-    pub(crate) fn method_kind(&self) -> Method {
-        self.kind
-    }
-
     /// Whether the method is HEAD.
     pub(crate) fn is_head(&self) -> bool {
-        self.kind == Method::Head
+        self.is_head
     }
 
     /// The request target: in origin form, visible ASCII without `#`. Its path is still to be canonicalised.
@@ -119,12 +102,6 @@ impl RequestHead {
     /// The values of all fields of this kind, in order.
     pub(crate) fn fields_of(&self, id: FieldId) -> impl Iterator<Item = Span> {
         self.fields.all(id)
-    }
-
-    /// The values of all fields of this name, in order. For names that have no [`FieldId`].
-    pub(crate) fn fields_named<'b>(&self, name: &str, buffer: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
-        let named = |field: &&Field| field.name.of(buffer).eq_ignore_ascii_case(name.as_bytes());
-        self.fields.list().iter().filter(named).map(|field| field.value.of(buffer))
     }
 
     /// How the end of the body is known.
@@ -183,17 +160,10 @@ impl RequestHead {
         if method.len() > METHOD_LENGTH || !method.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'-')) {
             return Err(Malformed::request("a malformed method"));
         }
-        self.kind = match method {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            "CONNECT" | "TRACE" => {
-                return Err(Malformed {
-                    status: 405,
-                    reason: "the methods CONNECT and TRACE are not served",
-                });
-            }
-            _ => Method::Other,
-        };
+        if matches!(method, "CONNECT" | "TRACE") {
+            return Err(Malformed { status: 405, reason: "the methods CONNECT and TRACE are not served" });
+        }
+        self.is_head = method == "HEAD";
         let target = request.path.unwrap_or_default().as_bytes();
         if target.first() != Some(&b'/') {
             return Err(Malformed::request("the request target is not in origin form"));
@@ -257,3 +227,6 @@ pub(super) fn grammar(error: httparse::Error) -> &'static str {
         httparse::Error::Version => "a version other than HTTP/1.1 and HTTP/1.0",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,6 @@ fn has_prefix(path: &[u8], prefix: &str) -> bool {
     path.strip_prefix(prefix.as_bytes())
         .is_some_and(|rest| !prefix.is_empty() && matches!(rest.first(), None | Some(b'/' | b'?' | b'#')))
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ fn write_encoded(out: &mut Vec<u8>, name: &[u8], text: &str) {
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The HTTP API, by noun.
+
+pub(crate) mod gate;
+pub(crate) mod identity;
+pub(crate) mod tokens;

@@ -1,0 +1,96 @@
+//! Tokens: list, mint, revoke.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use fallgate_authority::actions::{ReadIdentity, WriteTokens};
+use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier};
+use fallgate_domain::credential::{CredentialKind, TokenName};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::user::Username;
+use fallgate_store::CredentialFilter;
+use http::StatusCode;
+use serde::{Deserialize, Deserializer};
+
+use crate::body::JsonBody;
+use crate::error::WebError;
+use crate::view::{Me, MintedView, TokenList, TokenView, UserName};
+
+/// One's own tokens, ended ones too; for an admin everybody's, and who there is.
+pub(crate) async fn list(
+    permit: Permit<ReadIdentity>,
+    State(verifier): State<Arc<Verifier>>,
+) -> Result<Json<TokenList>, WebError> {
+    let (caller, store, now) = (permit.principal(), verifier.store(), verifier.clock().now());
+    let me = Me::of(caller);
+    let owner = if caller.is_admin() { None } else { caller.user() };
+    if owner.is_none() && !caller.is_admin() {
+        // Nobody owns this credential, so it has no tokens to list.
+        return Ok(Json(TokenList { me, tokens: Vec::new(), users: None }));
+    }
+    let kinds = vec![CredentialKind::Token, CredentialKind::Legacy];
+    let listed = store.credentials(&CredentialFilter { owner, kinds, with_ended: true, now }).await?;
+    let tokens = listed.into_iter().map(|listed| TokenView::of(listed, now)).collect();
+    let users = if caller.is_admin() { Some(store.users().await?) } else { None };
+    let name = |user: fallgate_domain::user::User| UserName {
+        username: user.username,
+        display_name: user.display_name,
+    };
+    let users = users.map(|users| users.into_iter().map(name).collect());
+    Ok(Json(TokenList { me, tokens, users }))
+}
+
+/// The body of a mint.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mint {
+    name: TokenName,
+    username: Option<Username>,
+    scopes: Option<Scopes>,
+    /// Seconds; `null` for never; left out, the default.
+    #[serde(default, deserialize_with = "given")]
+    expires_in: Option<Option<u64>>,
+}
+
+/// Tells `null` from left out.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(crate) async fn mint(
+    permit: Permit<WriteTokens>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    JsonBody(mint): JsonBody<Mint>,
+) -> Result<(StatusCode, Json<MintedView>), WebError> {
+    let own = permit.principal().username().cloned();
+    let owner = mint
+        .username
+        .or(own)
+        .ok_or_else(|| WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned()))?;
+    let lifetime = mint.expires_in.map(|seconds| {
+        seconds.map_or(Lifetime::Never, |seconds| Lifetime::For(Duration::from_secs(seconds)))
+    });
+    let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
+    let minted = verifier.mint(&permit, order, peer.0).await?;
+    Ok((StatusCode::CREATED, Json(MintedView::of(minted))))
+}
+
+pub(crate) async fn revoke(
+    permit: Permit<WriteTokens>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, WebError> {
+    let unknown = || WebError::NotFound("There is no such token.".to_owned());
+    let id: CredentialId = id.parse().map_err(|_| unknown())?;
+    match verifier.revoke(&permit, id, peer.0).await? {
+        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(StatusCode::NO_CONTENT),
+        RevokeOutcome::Unknown => Err(unknown()),
+        RevokeOutcome::NotYours => Err(WebError::Forbidden("This token is another's.".to_owned())),
+    }
+}

@@ -1,0 +1,47 @@
+//! A request's body as JSON: bounded, typed, and refused in words that name what is wrong.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use http::header;
+use serde::de::DeserializeOwned;
+
+use crate::error::WebError;
+
+/// The longest body, in bytes.
+pub(crate) const LONGEST: usize = 64 * 1024;
+
+/// A JSON body. Refused in this order: too large 413, not called JSON 415, not readable as `T` 400.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S, T> FromRequest<S> for JsonBody<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = WebError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, WebError> {
+        let told = text(&request, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+        if told.is_some_and(|length| length > LONGEST) {
+            return Err(WebError::BodyTooLarge);
+        }
+        let is_json = text(&request, header::CONTENT_TYPE).is_some_and(|kind| {
+            let essence = kind.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case("application/json")
+        });
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            http::StatusCode::PAYLOAD_TOO_LARGE => WebError::BodyTooLarge,
+            _ => WebError::BadRequest("The body broke off or broke the framing.".to_owned()),
+        })?;
+        if !is_json {
+            return Err(WebError::NotJson);
+        }
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| WebError::BadRequest(format!("The body is not as it must be: {error}.")))
+    }
+}
+
+fn text(request: &Request, name: header::HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
+}

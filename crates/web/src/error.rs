@@ -1,0 +1,82 @@
+//! What a door answers when it cannot do what was asked.
+//!
+//! Three kinds of error in this house: enums of the domain, which say what happened; this one, which says it to a
+//! client; and `anyhow` in the commands of the binary, which says it to an operator.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use fallgate_authority::{MintError, Refusal};
+use fallgate_domain::problem::{MEDIA_TYPE, Problem};
+use fallgate_store::StoreError;
+use http::{HeaderValue, StatusCode, header};
+
+/// A problem for a client (RFC 9457). The text is public: nothing in it that the client could not know.
+#[derive(Debug)]
+pub(crate) enum WebError {
+    BadRequest(String),
+    Refused(Refusal),
+    Forbidden(String),
+    NotFound(String),
+    MethodNotAllowed,
+    Conflict(String),
+    BodyTooLarge,
+    NotJson,
+    Unavailable,
+}
+
+impl WebError {
+    fn problem(self) -> Problem {
+        match self {
+            Self::BadRequest(detail) => Problem::new(400, detail),
+            Self::Refused(refusal) => refusal.problem(),
+            Self::Forbidden(detail) => Problem::new(403, detail),
+            Self::NotFound(detail) => Problem::new(404, detail),
+            Self::MethodNotAllowed => Problem::new(405, "This address does not take this method."),
+            Self::Conflict(detail) => Problem::new(409, detail),
+            Self::BodyTooLarge => Problem::new(413, "A request's body has at most 64 KiB."),
+            Self::NotJson => Problem::new(415, "Send the body as Content-Type: application/json."),
+            Self::Unavailable => Problem::new(503, "Fallgate cannot use its store now. Nothing was changed."),
+        }
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        if let Self::Refused(refusal) = self {
+            return refusal.into_response();
+        }
+        let problem = self.problem();
+        let mut response = Response::new(Body::from(problem.json()));
+        *response.status_mut() =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        response
+    }
+}
+
+impl From<StoreError> for WebError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::Unavailable
+    }
+}
+
+impl From<MintError> for WebError {
+    fn from(error: MintError) -> Self {
+        let detail = format!("The token was not minted: {error}.");
+        match error {
+            MintError::UnknownUser(_) => Self::NotFound(detail),
+            MintError::OwnerDisabled(_) => Self::Conflict(detail),
+            MintError::ScopeBeyond(_) | MintError::OutlivesParent(_) => Self::Forbidden(detail),
+            MintError::ParentEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
+            }
+            MintError::Lifetime(_) => Self::BadRequest(detail),
+            MintError::Store(error) => error.into(),
+            MintError::Entropy(error) => {
+                tracing::error!(%error, "cannot mint");
+                Self::Unavailable
+            }
+        }
+    }
+}

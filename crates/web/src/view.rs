@@ -1,0 +1,182 @@
+//! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
+//! answer. The command line's `--json` prints the same shapes.
+
+use fallgate_authority::{MintedToken, Principal};
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::{Credential, CredentialKind, Status};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::user::{DisplayName, Role, User, Username};
+use fallgate_store::Listed;
+use serde::Serialize;
+
+/// A token in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct TokenView {
+    /// Its public name.
+    pub id: CredentialId,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// Whose it is.
+    pub username: Option<Username>,
+    /// What its owner calls it.
+    pub name: String,
+    /// The first characters of its secret.
+    pub hint: String,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to about a minute.
+    pub last_used_at: Option<Timestamp>,
+    /// From where it was last used.
+    pub last_used_ip: Option<String>,
+    /// Where it stands in its life.
+    pub status: Status,
+}
+
+impl TokenView {
+    /// A listed credential as it stands at `now`.
+    pub fn of(listed: Listed, now: Timestamp) -> Self {
+        Self::new(listed.credential, listed.owner_name, now)
+    }
+
+    fn new(credential: Credential, username: Option<Username>, now: Timestamp) -> Self {
+        let status = credential.status(now);
+        let (last_used_at, last_used_ip) =
+            credential.last_use.map_or((None, None), |last_use| (Some(last_use.at), last_use.ip));
+        Self {
+            id: credential.id,
+            kind: credential.kind,
+            username,
+            name: credential.name,
+            hint: credential.hint,
+            scopes: credential.scopes,
+            created_at: credential.created_at,
+            expires_at: credential.expires_at,
+            last_used_at,
+            last_used_ip,
+            status,
+        }
+    }
+}
+
+/// A freshly minted token, with its secret. The secret is in no other answer, ever.
+#[derive(Serialize)]
+pub struct MintedView {
+    /// The token.
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// Shown this once.
+    pub secret: String,
+}
+
+impl MintedView {
+    /// What a mint answers.
+    pub fn of(minted: MintedToken) -> Self {
+        let created_at = minted.credential.created_at;
+        Self {
+            token: TokenView::new(minted.credential, Some(minted.owner), created_at),
+            secret: minted.secret.expose().to_owned(),
+        }
+    }
+}
+
+/// A person, as admins see them in lists.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserName {
+    /// How they sign in.
+    pub username: Username,
+    /// How they are shown.
+    pub display_name: DisplayName,
+}
+
+/// A person's account.
+#[derive(Debug, Clone, Serialize)]
+pub struct UserView {
+    /// How they sign in.
+    pub username: Username,
+    /// How they are shown.
+    pub display_name: DisplayName,
+    /// What they may do at most.
+    pub role: Role,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// Since when it is disabled.
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        Self {
+            username: user.username,
+            display_name: user.display_name,
+            role: user.role,
+            created_at: user.created_at,
+            disabled_at: user.disabled_at,
+        }
+    }
+}
+
+/// `GET /api/tokens`.
+#[derive(Debug, Serialize)]
+pub struct TokenList {
+    /// Who asks.
+    pub me: Me,
+    /// Their tokens; for an admin, everybody's.
+    pub tokens: Vec<TokenView>,
+    /// Everybody, for admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<UserName>>,
+}
+
+/// Who asks.
+#[derive(Debug, Serialize)]
+pub struct Me {
+    /// Their username, if anybody owns the credential.
+    pub username: Option<Username>,
+    /// Their role.
+    pub role: &'static str,
+}
+
+impl Me {
+    /// The caller.
+    pub fn of(principal: &Principal) -> Self {
+        Self { username: principal.username().cloned(), role: role_name(principal) }
+    }
+}
+
+/// `GET /api/whoami`.
+#[derive(Debug, Serialize)]
+pub struct WhoAmI {
+    /// The owner's username, if anybody owns the credential.
+    pub username: Option<Username>,
+    /// How they are shown.
+    pub display_name: Option<DisplayName>,
+    /// Their role.
+    pub role: &'static str,
+    /// What was presented.
+    pub credential: CredentialView,
+}
+
+/// What was presented.
+#[derive(Debug, Serialize)]
+pub struct CredentialView {
+    /// Its public name.
+    pub id: CredentialId,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may be used for now.
+    pub scopes: Scopes,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A role as the API writes it; a credential without an owner has its kind's.
+pub(crate) fn role_name(principal: &Principal) -> &'static str {
+    principal.role().map_or(principal.kind().name(), Role::name)
+}
