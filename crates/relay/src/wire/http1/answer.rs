@@ -81,11 +81,6 @@ impl AnswerHead {
         self.fields.list()
     }
 
-    /// The value of the first field of this kind.
-    pub(crate) fn field(&self, id: FieldId) -> Option<Span> {
-        self.fields.first(id)
-    }
-
     /// The values of all fields of this kind, in order.
     pub(crate) fn fields_of(&self, id: FieldId) -> impl Iterator<Item = Span> {
         self.fields.all(id)

@@ -1,0 +1,4 @@
+//! WebSocket frames.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fallgate_relay::fuzzing::frames(data));
