@@ -48,12 +48,11 @@ impl Verifier {
                     failing = false;
                     tracing::info!("the store can be read again");
                 }
-                Ok(()) => {}
                 Err(error) if !failing => {
                     failing = true;
                     tracing::error!(%error, "cannot read the store; refusing every credential until it can be read");
                 }
-                Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
         }
     }

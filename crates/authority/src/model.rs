@@ -11,7 +11,7 @@ use fallgate_domain::user::Role;
 use fallgate_store::{CredentialRow, UserRow};
 
 use crate::lease::Lease;
-use crate::view::{Account, Entry};
+use crate::view::{Account, Entry, Parent};
 
 /// One credential and its account.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Subject {
             expires_at: None,
             revoked: false,
         };
-        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), None));
+        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None));
         Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
     }
 

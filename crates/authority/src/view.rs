@@ -39,8 +39,9 @@ pub(crate) struct Entry {
     pub(crate) noted_at: AtomicI64,
 }
 
+/// What an entry hangs on.
 #[derive(Debug)]
-enum Parent {
+pub(crate) enum Parent {
     None,
     Entry(Arc<Entry>),
     /// It names a parent that is no more; what hangs on nothing falls.
@@ -67,12 +68,7 @@ pub(crate) struct AccountUser {
 }
 
 impl Entry {
-    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Option<Option<Arc<Self>>>) -> Self {
-        let parent = match parent {
-            None => Parent::None,
-            Some(Some(entry)) => Parent::Entry(entry),
-            Some(None) => Parent::Gone,
-        };
+    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Parent) -> Self {
         let expires_at = row.expires_at.map_or(NEVER, Timestamp::millis);
         Self {
             id: row.id,
@@ -305,7 +301,9 @@ impl View {
         touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
         // Commit, then cut: the state above is visible before any lease is asked to look again. The other half of
         // the contract is in `Verifier::verify`: register, then read.
-        touched.iter().for_each(|account| account.poke());
+        for account in touched {
+            account.poke();
+        }
     }
 
     /// Takes in one row; tells whose leases should look again.
@@ -337,7 +335,9 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let parent = row.parent.map(|parent| by_id.get(&parent).map(|found| found.0.clone()));
+        let parent = row.parent.map_or(Parent::None, |parent| {
+            by_id.get(&parent).map_or(Parent::Gone, |found| Parent::Entry(found.0.clone()))
+        });
         let entry = Arc::new(Entry::new(row, account, parent));
         by_id.insert(ById(entry.clone()));
         if row.hash.is_some() {

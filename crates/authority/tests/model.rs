@@ -1,6 +1,8 @@
 //! Every interleaving of a caller coming in with the revocation of their credential (requirement R47), explored by
 //! loom on the real types. Run by `cargo xtask test`.
 
+#![cfg(test)]
+
 use fallgate_authority::model::Subject;
 
 fn explore(enter: fn(&Subject) -> (fallgate_authority::Lease, bool), revoke: fn(&Subject)) {

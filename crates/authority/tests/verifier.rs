@@ -1,5 +1,7 @@
 //! The verifier on a real store: what stands, what falls, and that a change by somebody else counts at once.
 
+#![cfg(test)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -125,3 +125,46 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn told(code: i32) -> StoreError {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some("SELECT secret".to_owned()));
+        Fault::from(error).at(Path::new("/var/lib/fallgate.db"))
+    }
+
+    #[test]
+    fn trouble_of_the_moment_is_told_apart_from_damage() {
+        let unavailable = [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_READONLY_DIRECTORY,
+            ffi::SQLITE_BUSY_RECOVERY,
+            ffi::SQLITE_PROTOCOL,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_PERM,
+        ];
+        for code in unavailable {
+            let error = told(code);
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.starts_with("the database /var/lib/fallgate.db cannot be used: "), "{text}");
+            assert!(!text.contains("SELECT"), "{text}");
+        }
+        for code in [ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {
+            assert!(matches!(told(code), StoreError::Corrupt { .. }));
+        }
+        assert!(matches!(told(ffi::SQLITE_CONSTRAINT_UNIQUE), StoreError::Conflict { .. }));
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_busy() {
+        let busy = |code| Fault::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)).is_busy();
+        assert!(busy(ffi::SQLITE_BUSY) && busy(ffi::SQLITE_BUSY_RECOVERY) && busy(ffi::SQLITE_PROTOCOL));
+        assert!(!busy(ffi::SQLITE_FULL) && !busy(ffi::SQLITE_CORRUPT) && !Fault::NotOurs.is_busy());
+    }
+}

@@ -38,6 +38,7 @@ pub(crate) enum Passage {
 }
 
 /// A request, ready to go up.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of the one request, and none excludes another")]
 pub(crate) struct Prepared {
     /// The head as the upstream will see it.
     head: Vec<u8>,
@@ -321,7 +322,7 @@ impl Attempt<'_> {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(PumpError::Source(error)) => Poll::Ready(Err(Failure::UpstreamBroke(error))),
                 Err(PumpError::Malformed(malformed)) => Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),
-                Err(PumpError::Sink(_)) => Poll::Ready(Err(Failure::ClientGone)),
+                Err(PumpError::Sink) => Poll::Ready(Err(Failure::ClientGone)),
             }
         })
         .await?;
@@ -373,7 +374,7 @@ impl Sending {
                 Poll::Ready(Err(PumpError::Malformed(malformed))) => return Err(Failure::ClientMalformed(malformed)),
                 Poll::Ready(Err(PumpError::Source(_))) => return Err(Failure::ClientGone),
                 // Whatever it says before it closes is still its answer.
-                Poll::Ready(Err(PumpError::Sink(_))) => self.refused = true,
+                Poll::Ready(Err(PumpError::Sink)) => self.refused = true,
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(()),
             }

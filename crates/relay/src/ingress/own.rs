@@ -1,6 +1,7 @@
 //! Handing what is for our own doors to them: an HTTP service behind our listener.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use fallgate_authority::PeerAddress;
 use fallgate_domain::problem::Problem;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +20,11 @@ use super::connection::{After, Connection, CONTINUE};
 use super::refuse::Answer;
 use crate::wire::buffer::Stock;
 use crate::wire::http1::{BodyKind, Chunk, ChunkDecoder, CHUNK_END, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head};
+use crate::wire::hygiene::write_field;
 use crate::wire::socket::Wire;
+
+/// How much of an answer is gathered before it is written.
+const FLUSH_AT: usize = 64 * 1024;
 
 /// Our own pages and API: a request in, an answer out, never an error.
 pub type Doors =
@@ -77,9 +82,9 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
         let door = AssertUnwindSafe((worker.gate.doors)(request)).catch_unwind();
         let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door);
         let (mut door, mut feeding) = (pin!(door), pin!(feeding));
-        let mut fed = false;
+        let mut all_read = false;
         let both = poll_fn(|context| {
-            fed = fed || feeding.as_mut().poll(context).is_ready();
+            all_read = all_read || feeding.as_mut().poll(context).is_ready();
             door.as_mut().poll(context)
         });
         tokio::select! {
@@ -210,76 +215,21 @@ async fn answer(
     bodiless: bool,
     keep_alive: bool,
 ) -> After {
-    let (parts, mut body) = response.into_parts();
-    let length = body.size_hint().exact();
-    let http_11 = connection.head.version() == WireVersion::Http11;
-    let chunked = length.is_none() && http_11;
-    let keep_alive = keep_alive && (length.is_some() || chunked);
+    let (parts, body) = response.into_parts();
+    let framing = match body.size_hint().exact() {
+        _ if bodiless || matches!(parts.status.as_u16(), 204 | 304) => Framing::Bodiless,
+        Some(length) => Framing::Length(length),
+        None if connection.head.version() == WireVersion::Http11 => Framing::Chunked,
+        None => Framing::UntilClose,
+    };
+    let keep_alive = keep_alive && framing != Framing::UntilClose;
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
-    let status = parts.status;
-    let reason = status.canonical_reason().unwrap_or_default();
-    out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
-    for (name, value) in &parts.headers {
-        // Framing is ours to say.
-        if *name == http::header::CONTENT_LENGTH && !bodiless || *name == http::header::TRANSFER_ENCODING {
-            continue;
-        }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    let has_body = !(bodiless || status.is_informational() || matches!(status.as_u16(), 204 | 304));
-    match length {
-        _ if !has_body => {}
-        Some(length) => out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes()),
-        None if chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        None => {}
-    }
-    if !keep_alive {
-        out.extend_from_slice(b"connection: close\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-
-    let lease = &connection.lease;
-    let client = &mut connection.client;
-    let sending = async {
-        while has_body {
-            let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-            // What is ready goes out together with the head; what is not must not hold it back.
-            let frame = match next.now_or_never() {
-                Some(frame) => frame,
-                None => {
-                    client.write_all(&out).await?;
-                    out.clear();
-                    poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-                }
-            };
-            match frame {
-                None => break,
-                Some(Err(error)) => return Err(std::io::Error::other(error)),
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    if chunked && !data.is_empty() {
-                        write_chunk_head(&mut out, data.len());
-                        out.extend_from_slice(&data);
-                        out.extend_from_slice(CHUNK_END);
-                    } else {
-                        out.extend_from_slice(&data);
-                    }
-                }
-            }
-        }
-        if has_body && chunked {
-            out.extend_from_slice(LAST_CHUNK);
-        }
-        client.write_all(&out).await
-    };
+    write_head(&mut out, &parts, framing, keep_alive);
     let sent = tokio::select! {
         biased;
-        _ended = lease.ended() => return After::Gone,
-        sent = sending => sent,
+        _ended = connection.lease.ended() => return After::Gone,
+        sent = send(&mut connection.client, &mut out, body, framing) => sent,
     };
     out.clear();
     connection.scratch = out;
@@ -288,4 +238,66 @@ async fn answer(
         Ok(()) => After::Close,
         Err(_) => After::Gone,
     }
+}
+
+/// How the end of a door's answer is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// It answers a `HEAD`, or its status allows no body.
+    Bodiless,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, framing: Framing, keep_alive: bool) {
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).as_bytes());
+    for (name, value) in &parts.headers {
+        // Framing is ours to say; an answer to a HEAD may tell the length it would have had.
+        let told = *name == header::CONTENT_LENGTH && framing == Framing::Bodiless;
+        if !told && (*name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING) {
+            continue;
+        }
+        write_field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    match framing {
+        Framing::Length(length) => write_field(out, b"content-length", length.to_string().as_bytes()),
+        Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+        Framing::Bodiless | Framing::UntilClose => {}
+    }
+    if !keep_alive {
+        write_field(out, b"connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Sends what stands in `out`, then the body: what is ready goes out in one write, what is not holds nothing back.
+async fn send(client: &mut Wire, out: &mut Vec<u8>, mut body: Body, framing: Framing) -> io::Result<()> {
+    if framing == Framing::Bodiless {
+        return client.write_all(out).await;
+    }
+    loop {
+        let mut frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).now_or_never();
+        if frame.is_none() || out.len() >= FLUSH_AT {
+            client.write_all(out).await?;
+            out.clear();
+        }
+        if frame.is_none() {
+            frame = Some(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
+        }
+        let Some(frame) = frame.flatten() else { break };
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        if framing == Framing::Chunked && !data.is_empty() {
+            write_chunk_head(out, data.len());
+            out.extend_from_slice(&data);
+            out.extend_from_slice(CHUNK_END);
+        } else {
+            out.extend_from_slice(&data);
+        }
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(LAST_CHUNK);
+    }
+    client.write_all(out).await
 }

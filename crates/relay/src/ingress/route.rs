@@ -1,6 +1,6 @@
 //! Which upstream a request is for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use fallgate_authority::RoutePolicy;
@@ -108,10 +108,10 @@ impl RouteTable {
     /// Checks that routes do not stand in each other's or in our way.
     pub fn new(routes: Vec<Route>) -> Result<Self, InvalidRoutes> {
         let mut table = Self::default();
-        let mut names: HashMap<String, ()> = HashMap::new();
+        let mut names = HashSet::new();
         for route in routes {
             let name = route.policy.name.to_string();
-            if names.insert(name.clone(), ()).is_some() {
+            if !names.insert(name.clone()) {
                 return Err(InvalidRoutes::SameName(name));
             }
             let route = Arc::new(route);

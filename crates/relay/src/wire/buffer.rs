@@ -85,20 +85,19 @@ pub(crate) struct Stock {
 
 impl Stock {
     fn take(&self, size: usize) -> Vec<u8> {
-        let shelf = if size > SMALL { &self.large } else { &self.small };
-        let kept = shelf.lock().pop();
-        kept.unwrap_or_else(|| vec![0; size])
+        let kept = if size > SMALL { &self.large } else { &self.small };
+        let buffer = kept.lock().pop();
+        buffer.unwrap_or_else(|| vec![0; size])
     }
 
     fn give(&self, storage: Vec<u8>) {
-        let shelf = match storage.len() {
-            SMALL => &self.small,
-            LARGE => &self.large,
+        let mut kept = match storage.len() {
+            SMALL => self.small.lock(),
+            LARGE => self.large.lock(),
             _ => return,
         };
-        let mut shelf = shelf.lock();
-        if shelf.len() < KEPT {
-            shelf.push(storage);
+        if kept.len() < KEPT {
+            kept.push(storage);
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum PumpError {
     /// The side it comes from broke the framing.
     Malformed(Malformed),
     /// The side it goes to failed.
-    Sink(io::Error),
+    Sink,
 }
 
 /// What is left to read.
@@ -74,7 +74,7 @@ impl Pump {
             self.stage(source)?;
             while self.sent < self.staged.len() {
                 let bytes = self.staged.get(self.sent..).unwrap_or_default();
-                self.sent += ready!(sink.poll_write(context, bytes)).map_err(PumpError::Sink)?;
+                self.sent += ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
             }
             self.staged.clear();
             self.sent = 0;
@@ -83,7 +83,7 @@ impl Pump {
             }
             if let (false, Some(direct)) = (source.input.is_empty(), self.direct(source)) {
                 let bytes = source.input.filled().get(..direct).unwrap_or_default();
-                let count = ready!(sink.poll_write(context, bytes)).map_err(PumpError::Sink)?;
+                let count = ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
                 source.input.consume(count);
                 self.took(count);
                 continue;

@@ -121,3 +121,109 @@ impl Sqlite {
         ask().map_err(|fault| fault.at(self.file.path()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fallgate_domain::clock::Timestamp;
+    use fallgate_domain::credential::LastUse;
+    use fallgate_domain::id::CredentialId;
+
+    use super::*;
+
+    async fn note(sqlite: &Sqlite, number: u32) -> Result<(), StoreError> {
+        let mut id = [0; 16];
+        id[12..].copy_from_slice(&number.to_be_bytes());
+        let last = LastUse { at: Timestamp::from_millis(0), ip: None, user_agent: Some("x".repeat(256)) };
+        sqlite
+            .write(move |act| {
+                act.execute(
+                    "INSERT INTO credential (id, kind, minted_by, name, hint, scopes, created_at)
+                     VALUES (?1, 'token', '', '', '', '', 0)",
+                    [id],
+                )?;
+                credentials::note_uses(act, &[(CredentialId::from_bytes(id), last)])
+            })
+            .await
+    }
+
+    async fn limit(sqlite: &Sqlite, pages: Option<u32>) {
+        let limited = sqlite.writer.run(move |connection| {
+            let present: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            let most = pages.map_or(u32::MAX - 1, |more| present + more);
+            Ok(connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?)
+        });
+        limited.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        limit(&sqlite, Some(3)).await;
+        let mut acknowledged = 0_u32;
+        let error = loop {
+            match note(&sqlite, acknowledged).await {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        let count = "SELECT (SELECT count(*) FROM credential) * 1000 + (SELECT count(*) FROM last_use)";
+        let read =
+            |connection: &mut Connection| Ok(connection.query_row(count, [], |row| row.get::<_, i64>(0))?);
+        assert_eq!(
+            sqlite.read(read).await.unwrap(),
+            i64::from(acknowledged) * 1001,
+            "all of each act, or nothing of it"
+        );
+
+        limit(&sqlite, None).await;
+        note(&sqlite, acknowledged).await.unwrap();
+        assert_eq!(sqlite.read(read).await.unwrap(), i64::from(acknowledged + 1) * 1001);
+    }
+
+    #[tokio::test]
+    async fn an_act_is_done_though_its_caller_went_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let mut act = Box::pin(sqlite.write(move |act| {
+            wait.recv().unwrap();
+            changes::note(act, &[])
+        }));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(act.as_mut().poll(&mut context).is_pending());
+        drop(act);
+        go.send(()).unwrap();
+        // The next in line comes after it.
+        let revision = sqlite.write(|act| changes::revision(act)).await.unwrap();
+        assert_eq!(revision, Revision(1));
+    }
+
+    #[tokio::test]
+    async fn lists_and_probes_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let write = |connection: &mut Connection| Ok(connection.execute("DELETE FROM state", [])?);
+        let by_reader = sqlite.read(write).await.unwrap_err();
+        let by_probe = sqlite.in_place(write).unwrap_err();
+        for error in [by_reader, by_probe] {
+            assert!(error.to_string().contains("read-only"), "{error}");
+        }
+        assert_eq!(sqlite.revision().unwrap(), Revision(0));
+    }
+
+    #[tokio::test]
+    async fn commits_are_synced_in_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let settings = sqlite.writer.run(|connection| {
+            Ok((
+                connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, u8>(0))?,
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?,
+                connection.query_row("PRAGMA foreign_keys", [], |row| row.get::<_, bool>(0))?,
+            ))
+        });
+        assert_eq!(settings.await.unwrap(), (2, "wal".to_owned(), true));
+    }
+}

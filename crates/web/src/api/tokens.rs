@@ -51,14 +51,35 @@ pub(crate) struct Mint {
     name: TokenName,
     username: Option<Username>,
     scopes: Option<Scopes>,
-    /// Seconds; `null` for never; left out, the default.
-    #[serde(default, deserialize_with = "given")]
-    expires_in: Option<Option<u64>>,
+    #[serde(default)]
+    expires_in: ExpiresIn,
 }
 
-/// Tells `null` from left out.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// How long a token is asked to last.
+#[derive(Debug, Default)]
+enum ExpiresIn {
+    /// Left out.
+    #[default]
+    Default,
+    /// `null`.
+    Never,
+    Seconds(u64),
+}
+
+impl<'de> Deserialize<'de> for ExpiresIn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Never, Self::Seconds))
+    }
+}
+
+impl ExpiresIn {
+    fn lifetime(self) -> Option<Lifetime> {
+        match self {
+            Self::Default => None,
+            Self::Never => Some(Lifetime::Never),
+            Self::Seconds(seconds) => Some(Lifetime::For(Duration::from_secs(seconds))),
+        }
+    }
 }
 
 pub(crate) async fn mint(
@@ -72,9 +93,7 @@ pub(crate) async fn mint(
         .username
         .or(own)
         .ok_or_else(|| WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned()))?;
-    let lifetime = mint.expires_in.map(|seconds| {
-        seconds.map_or(Lifetime::Never, |seconds| Lifetime::For(Duration::from_secs(seconds)))
-    });
+    let lifetime = mint.expires_in.lifetime();
     let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
     let minted = verifier.mint(&permit, order, peer.0).await?;
     Ok((StatusCode::CREATED, Json(MintedView::of(minted))))
