@@ -27,14 +27,14 @@ async fn every_act_raises_the_revision_by_one_and_the_other_handle_sees_it_at_on
     assert_eq!(other.revision().await.unwrap(), Revision(1));
     for round in 0..50 {
         let token = backend.token(Some(alice.id), round);
-        let (minter, revoker) = if round % 2 == 0 { (&vault, &other) } else { (&other, &vault) };
-        let minted = mint(minter, &token).await;
+        let (one, another) = if round % 2 == 0 { (&vault, &other) } else { (&other, &vault) };
+        let minted = mint(one, &token).await;
         assert_eq!(minted, Revision(2 * round + 2));
-        assert_eq!(revoker.revision().await.unwrap(), minted);
-        let revoked = revoke(revoker, token.credential.id).await;
+        assert_eq!(another.revision().await.unwrap(), minted);
+        let revoked = revoke(another, token.credential.id).await;
         assert_eq!(revoked, Revision(2 * round + 3));
-        assert_eq!(minter.revision().await.unwrap(), revoked);
-        assert_eq!(revoker.revision().await.unwrap(), revoked);
+        assert_eq!(one.revision().await.unwrap(), revoked);
+        assert_eq!(another.revision().await.unwrap(), revoked);
     }
 }
 

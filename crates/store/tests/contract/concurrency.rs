@@ -22,7 +22,7 @@ async fn writers_through_two_handles_lose_nothing_and_keep_one_chain() {
 
     let writers = (0..WRITERS).map(|writer| {
         let backend = Arc::clone(&backend);
-        let [minter, revoker] = if writer % 2 == 0 {
+        let [one, another] = if writer % 2 == 0 {
             handles.clone()
         } else {
             [Arc::clone(&handles[1]), Arc::clone(&handles[0])]
@@ -32,9 +32,9 @@ async fn writers_through_two_handles_lose_nothing_and_keep_one_chain() {
             for round in 0..ROUNDS {
                 let token = backend.token(Some(alice.id), round);
                 let id = token.credential.id;
-                let minted = mint(&minter, &token).await;
-                assert!(revoker.revision().await.unwrap() >= minted);
-                let revoked = if round % 2 == 0 { Some(revoke(&revoker, id).await) } else { None };
+                let minted = mint(&one, &token).await;
+                assert!(another.revision().await.unwrap() >= minted);
+                let revoked = if round % 2 == 0 { Some(revoke(&another, id).await) } else { None };
                 acknowledged.push((id, minted, revoked));
             }
             acknowledged

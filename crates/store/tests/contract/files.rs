@@ -9,7 +9,7 @@ use fallgate_store::{StoreError, Vault};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::support::{Backend, backend, create, everything, mint};
+use crate::support::{Backend, backend, create, everything, mint, try_mint};
 
 /// Every file of a folder, byte for byte.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -25,13 +25,13 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 /// A database with an account and some tokens in it, at rest.
 async fn filled() -> Backend {
     let backend = backend();
-    let (_store, vault) = backend.open().await;
+    let (store, vault) = backend.open().await;
     let alice = backend.user("alice");
     create(&vault, &alice).await;
     for minute in 0..100 {
         mint(&vault, &backend.token(Some(alice.id), minute)).await;
     }
-    drop((_store, vault));
+    drop((store, vault));
     assert_eq!(contents(&backend.folder()).len(), 1, "the last to close leaves one file");
     backend
 }
@@ -39,10 +39,7 @@ async fn filled() -> Backend {
 /// Opens, which must be refused with one line that names the file, and must not move a byte.
 async fn refused(backend: &Backend) -> StoreError {
     let before = contents(&backend.folder());
-    let error = match backend.try_open().await {
-        Ok(_) => panic!("opened"),
-        Err(error) => error,
-    };
+    let error = backend.try_open().await.map(drop).unwrap_err();
     assert!(contents(&backend.folder()) == before, "the folder changed: {error}");
     let line = error.to_string();
     assert!(line.contains("fallgate.db") && !line.contains('\n'), "{line}");
@@ -244,7 +241,7 @@ async fn a_program_that_is_overtaken_by_a_newer_one_stops_answering() {
     let newer = |error: StoreError| matches!(error, StoreError::NewerSchema { found: 2, .. });
     assert!(newer(vault.revision().await.unwrap_err()));
     let token = backend.token(None, 0);
-    assert!(newer(crate::support::try_mint(&vault, &token).await.unwrap_err()));
+    assert!(newer(try_mint(&vault, &token).await.unwrap_err()));
 }
 
 #[tokio::test]
@@ -260,12 +257,14 @@ async fn another_file_in_its_place_is_noticed_and_refused_for_good() {
 
     fs::copy(copy.path(), backend.path()).unwrap();
     assert!(unavailable(store.ping().await));
-    async fn refuses(vault: &Vault, backend: &Backend) -> bool {
-        vault.revision().await.is_err()
-            && crate::support::try_mint(vault, &backend.token(None, 0)).await.is_err()
-            && vault.load(&mut |_| {}).await.is_err()
-    }
     assert!(refuses(&vault, &backend).await);
     fs::rename(&original, backend.path()).unwrap();
     assert!(refuses(&vault, &backend).await, "until restart");
+}
+
+/// Whether everything that decides or changes trust is refused.
+async fn refuses(vault: &Vault, backend: &Backend) -> bool {
+    vault.revision().await.is_err()
+        && try_mint(vault, &backend.token(None, 0)).await.is_err()
+        && vault.load(&mut |_| {}).await.is_err()
 }

@@ -2,6 +2,8 @@
 //!
 //! What only a file can do (be truncated, be replaced, be another program's) is in `files`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected is to stop")]
+
 mod audit;
 mod changes;
 mod concurrency;

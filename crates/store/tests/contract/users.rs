@@ -56,7 +56,7 @@ async fn a_taken_id_is_a_conflict_and_changes_nothing() {
 #[tokio::test]
 async fn a_passphrase_hash_is_kept_and_never_shown() {
     let backend = backend();
-    let (_store, vault) = backend.open().await;
+    let (store, vault) = backend.open().await;
     let phc = "$argon2id$v=19$m=65536,t=3,p=1$c2FsdHNhbHQ$aGFzaA";
     let hash = PassphraseHash::new(phc.to_owned());
     assert!(!format!("{hash:?}").contains("argon2"));
@@ -64,7 +64,7 @@ async fn a_passphrase_hash_is_kept_and_never_shown() {
     let alice = backend.user("alice");
     let created = vault.create_user(alice, Some(hash), event(Action::UserCreate, "alice")).await.unwrap();
     assert_eq!(created, CreatedUser::Created(Revision(1)));
-    drop((vault, _store));
+    drop((vault, store));
     let kept: String = rusqlite::Connection::open(backend.path())
         .unwrap()
         .query_row(r#"SELECT passphrase FROM "user""#, [], |row| row.get(0))

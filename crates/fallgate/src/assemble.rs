@@ -1,0 +1,39 @@
+//! Config and home folder become running parts. The only place where anything is constructed.
+
+use std::sync::Arc;
+
+use fallgate_authority::{Registrar, UseNotes, Verifier};
+use fallgate_domain::clock::SystemClock;
+use fallgate_domain::entropy::SystemEntropy;
+use fallgate_relay::{Gate, Limits};
+use fallgate_store::{Location, StoreError};
+
+use crate::config::Config;
+use crate::home::Home;
+
+/// A gate that is ready to listen, and what has to run beside it.
+pub(crate) struct Assembled {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) use_notes: UseNotes,
+}
+
+/// What a command needs: acts and lists on the home folder.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
+pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
+    let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+}
+
+/// What the daemon needs. All that is stored has been read when this returns (requirement R43).
+pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
+    let (verifier, use_notes) = Verifier::start(registrar(home).await?).await?;
+    let gate = Gate {
+        verifier: verifier.clone(),
+        hosts: config.own_hosts(),
+        routes: config.routes,
+        doors: fallgate_web::doors(verifier.clone()),
+        limits: Limits::default(),
+    };
+    Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })
+}

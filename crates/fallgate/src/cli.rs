@@ -1,0 +1,195 @@
+//! The command line, as it is typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use fallgate_domain::credential::TokenName;
+use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::scope::Scope;
+use fallgate_domain::user::{DisplayName, Username};
+
+/// An auth gateway that puts one login in front of everything you run.
+///
+/// Commands work on this machine's home folder directly; no daemon needs to run. A running one sees every change on
+/// its next request.
+#[derive(Debug, Parser)]
+#[command(name = "fallgate", version, arg_required_else_help = true, propagate_version = false)]
+pub(crate) struct Cli {
+    /// Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    /// Run the gate until it is told to stop.
+    Serve(Serve),
+    /// Make and list the people who may sign in.
+    #[command(subcommand, arg_required_else_help = true)]
+    User(User),
+    /// Make, list and revoke tokens.
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(Token),
+    /// Check a config file, and see what it means.
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(Config),
+    /// Say which version this is.
+    Version {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// Run the gate until it is told to stop.
+///
+/// Nothing needs to be configured. The first SIGINT or SIGTERM lets requests under way end, a second one ends the
+/// gate at once.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Format {
+    /// Print JSON in the API's shapes.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user.
+    ///
+    /// The passphrase is asked for twice on a terminal. It is never taken from the command line, where others could
+    /// see it.
+    Create {
+        /// How they sign in: a-z, 0-9, _ and -, at most 32 characters.
+        username: Username,
+        /// How they are shown [default: the username].
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<DisplayName>,
+        /// Let them do everything, for everyone.
+        #[arg(long)]
+        admin: bool,
+        /// Read the passphrase from stdin, up to the end of its first line.
+        #[arg(long)]
+        passphrase_stdin: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all users.
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print its secret, this once.
+    ///
+    /// The secret stands alone on stdout; all else is said on stderr.
+    Create {
+        /// Whose it will be.
+        #[arg(long, value_name = "USER")]
+        username: Username,
+        /// What its owner will call it.
+        #[arg(long)]
+        name: Option<TokenName>,
+        /// What it may be used for; can be given several times [default: identity:read routes:use sessions:read
+        /// sessions:attach sessions:write].
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<Scope>,
+        /// How long it lasts: 90d, 12h, 30m, never, or an RFC 3339 time [default: 90d].
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<Lifetime>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List tokens.
+    List {
+        /// This user's only.
+        #[arg(long)]
+        user: Option<Username>,
+        /// Also those that are expired or revoked.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// End tokens for good, and all that was minted from them.
+    ///
+    /// What uses them through a running gate is cut off at once.
+    Revoke {
+        /// Their ids, as `fallgate token list` shows them.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check the config, and say what is wrong with it if anything is.
+    Check {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Show every setting, where it comes from, and the routes in the order in which they are tried.
+    Explain {
+        #[command(flatten)]
+        settings: Settings,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_that_says_what_it_is_for() {
+        fn walk(command: &mut clap::Command) {
+            let name = command.get_name().to_owned();
+            assert!(command.get_about().is_some(), "{name} says nothing about itself");
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Usage:"), "{name}: {help}");
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{name}: {} is not explained", argument.get_id());
+            }
+            command.get_subcommands_mut().for_each(walk);
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&mut command);
+    }
+
+    #[test]
+    fn a_passphrase_cannot_be_given_as_an_argument() {
+        let typed = ["fallgate", "user", "create", "ada", "--passphrase", "x"];
+        assert!(Cli::try_parse_from(typed).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! `fallgate serve`
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use fallgate_relay::{Entrance, Listener, Route};
+use tokio::sync::watch;
+
+use crate::cli::Serve;
+use crate::cmd::version::VERSION;
+use crate::config::{Config, Environment};
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::lifecycle::{self, StopSignals};
+use crate::{assemble, cmd, output};
+
+pub(crate) fn run(serve: &Serve, home: Option<&Path>, environment: &Environment) -> Result<(), Failure> {
+    lifecycle::start_log(environment)?;
+    let config = Config::load(&serve.settings, environment)?;
+    let folder = environment.home_folder(home)?;
+    let needs_home = environment.home_folder(None).ok().as_ref() != Some(&folder);
+    let home = Home::make(folder)?;
+    home.repairs().iter().for_each(|repair| tracing::warn!("{repair}"));
+    let _only_daemon = home.lock()?;
+    lifecycle::raise_file_limit();
+    cmd::runtime()?.block_on(serve_until_stopped(&home, config, needs_home))
+}
+
+async fn serve_until_stopped(home: &Home, config: Config, needs_home: bool) -> Result<(), Failure> {
+    let signals = StopSignals::catch()?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(signals.watch(stop));
+    let (listen, file) = (config.listen.value, config.file.clone());
+    let parts = assemble::gate(home, config).await?;
+    let without_users = parts.verifier.store().users().await?.is_empty();
+    let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    tokio::spawn({
+        let verifier = parts.verifier.clone();
+        async move { verifier.watch().await }
+    });
+    tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
+    let banner = Banner {
+        address: listener.address()?,
+        home: home.path(),
+        file: file.as_deref(),
+        routes: parts.gate.routes.iter().collect(),
+        first_user: without_users.then(|| first_user(home.path(), needs_home)),
+    };
+    output::say(banner.text());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    parts.gate.clone().run(listener, workers, stopping).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What listens where and for what. It says nothing about who may come in: that is decided request by request.
+struct Banner<'a> {
+    address: SocketAddr,
+    home: &'a Path,
+    file: Option<&'a Path>,
+    routes: Vec<&'a Route>,
+    /// The command that makes the first user, when there is none.
+    first_user: Option<String>,
+}
+
+impl Banner<'_> {
+    fn text(&self) -> String {
+        let mut lines = vec![
+            format!("Fallgate {VERSION} is listening on http://{}", self.address),
+            format!("  home    {}", self.home.display()),
+            match self.file {
+                Some(file) => format!("  config  {}", file.display()),
+                None => "  config  none; all settings have their defaults".to_owned(),
+            },
+        ];
+        if self.routes.is_empty() {
+            lines.push("  routes  none; each [[route]] in the config is one".to_owned());
+        }
+        for route in &self.routes {
+            lines.push(format!("  route   {}: {} to {}", route.policy.name, entrance(route), upstream(route)));
+        }
+        if let Some(command) = &self.first_user {
+            lines.push(format!("  users   none yet; make the first one: {command}"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Where a route's requests come in, as people write it.
+pub(crate) fn entrance(route: &Route) -> String {
+    match &route.entrance {
+        Entrance::Host(host) => host.to_string(),
+        Entrance::Path { prefix, .. } => prefix.to_string(),
+    }
+}
+
+/// Where they go, as the config writes it.
+pub(crate) fn upstream(route: &Route) -> &str {
+    &route.upstream_origin
+}
+
+/// The command that makes the first user of this home folder.
+fn first_user(home: &Path, needs_home: bool) -> String {
+    let home = if needs_home { format!(" --home {}", quoted(&home.display().to_string())) } else { String::new() };
+    format!("fallgate user create NAME --admin{home}")
+}
+
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there; stop it, or choose another address with --listen".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address; choose another with --listen".to_owned(),
+        ErrorKind::PermissionDenied => {
+            "this user may not; choose a port from 1024 on with --listen".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Failure::failed(format_args!("cannot listen on {address}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_first_user_can_be_pasted() {
+        assert_eq!(first_user(Path::new("/srv/gate"), false), "fallgate user create NAME --admin");
+        assert_eq!(
+            first_user(Path::new("/srv/the gate's"), true),
+            r"fallgate user create NAME --admin --home '/srv/the gate'\''s'"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! `fallgate token …`
+
+use std::path::PathBuf;
+
+use fallgate_authority::{MintError, MintOrder, MintedToken, Registrar, RevokeOutcome};
+use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::user::Username;
+use fallgate_store::{CredentialFilter, Listed};
+use fallgate_web::view::{MintedView, TokenView};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::Token;
+use crate::failure::Failure;
+use crate::{cmd, lifecycle, output};
+
+pub(crate) fn run(verb: Token, home: PathBuf) -> Result<(), Failure> {
+    let runtime = cmd::runtime()?;
+    match verb {
+        Token::Create { username, name, scopes, expires, format } => {
+            let scopes = wanted(scopes)?;
+            let order = MintOrder { owner: username, name, scopes, lifetime: expires };
+            runtime.block_on(create(home, order, format.json))
+        }
+        Token::List { user, all, format } => runtime.block_on(list(home, user, all, format.json)),
+        Token::Revoke { ids } => {
+            let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
+            runtime.block_on(revoke(home, &ids))
+        }
+    }
+}
+
+/// The scopes that were typed; none means the defaults.
+fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
+    if scopes.is_empty() {
+        return Ok(None);
+    }
+    Scopes::collect(scopes).map(Some).map_err(Failure::usage)
+}
+
+async fn create(home: PathBuf, order: MintOrder, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let minted = registrar.mint(order, &lifecycle::actor()).await.map_err(refused)?;
+    let id = minted.credential.id;
+    let made = announcement(&minted);
+    let text = Zeroizing::new(if json {
+        output::json(&MintedView::of(minted))?
+    } else {
+        format!("{}\n", minted.secret.expose())
+    });
+    output::data_once(&text, format_args!("the token was made but not shown; end it with `fallgate token revoke {id}`"))?;
+    output::say(made);
+    Ok(())
+}
+
+/// All there is to say about a new token but its secret.
+fn announcement(minted: &MintedToken) -> String {
+    let credential = &minted.credential;
+    let end = match credential.expires_at {
+        Some(end) => format!("It ends at {}.", output::to_the_second(end)),
+        None => "It never ends by itself.".to_owned(),
+    };
+    format!(
+        "Made the token {} for {}, with the scopes {}. {end} It is shown this once.",
+        credential.id, minted.owner, credential.scopes
+    )
+}
+
+fn refused(error: MintError) -> Failure {
+    match &error {
+        MintError::UnknownUser(name) => Failure::failed(format_args!(
+            "{error}: make them with `fallgate user create {name}`, or see `fallgate user list`"
+        )),
+        MintError::ScopeBeyond(_) => {
+            Failure::failed(format_args!("{error}: the owner's role does not allow it; leave it out"))
+        }
+        _ => error.into(),
+    }
+}
+
+#[derive(Serialize)]
+struct Tokens {
+    tokens: Vec<TokenView>,
+}
+
+async fn list(home: PathBuf, user: Option<Username>, all: bool, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let store = registrar.store();
+    let owner = match user {
+        None => None,
+        Some(name) => match store.user_named(&name).await? {
+            Some(user) => Some(user.id),
+            None => return Err(refused(MintError::UnknownUser(name))),
+        },
+    };
+    let now = registrar.clock().now();
+    let kinds = vec![CredentialKind::Token, CredentialKind::Legacy];
+    let listed = store.credentials(&CredentialFilter { owner, kinds, with_ended: all, now }).await?;
+    if json {
+        let tokens = listed.into_iter().map(|listed| TokenView::of(listed, now)).collect();
+        return output::data(&output::json(&Tokens { tokens })?);
+    }
+    if listed.is_empty() {
+        let kind = if all { "tokens" } else { "active tokens" };
+        output::say(format_args!("There are no {kind}. Make one: fallgate token create --username NAME"));
+        return Ok(());
+    }
+    output::data(&if all {
+        let heading =
+            ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"];
+        let row = |listed: &Listed| {
+            let [a, b, c, d, e, f, g, h] = columns(listed);
+            [a, b, c, d, e, f, g, h, listed.credential.status(now).name().to_owned()]
+        };
+        output::table(heading, &listed.iter().map(row).collect::<Vec<_>>())
+    } else {
+        let heading = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
+        output::table(heading, &listed.iter().map(columns).collect::<Vec<_>>())
+    })
+}
+
+fn columns(listed: &Listed) -> [String; 8] {
+    let credential = &listed.credential;
+    [
+        credential.id.to_string(),
+        listed.owner_name.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string),
+        credential.name.clone(),
+        credential.kind.name().to_owned(),
+        credential.scopes.to_string(),
+        output::to_the_second(credential.created_at),
+        output::or_never(credential.expires_at),
+        output::or_never(credential.last_use.as_ref().map(|last_use| last_use.at)),
+    ]
+}
+
+/// All ids are read before anything is revoked.
+fn parse_id(text: &str) -> Result<CredentialId, Failure> {
+    text.parse().map_err(|invalid| {
+        // What may be a secret is not repeated: stderr ends up in logs.
+        if text.starts_with("fgt_") || text.starts_with("fgl_") {
+            Failure::usage("that is a token's secret, not its id: `fallgate token list` shows ids")
+        } else {
+            let shown: String = text.chars().take(64).collect();
+            Failure::usage(format_args!("{shown:?} is {invalid}; `fallgate token list` shows them"))
+        }
+    })
+}
+
+/// Each revocation is durable before the next begins; those that fail are named, and do not stop the rest.
+async fn revoke(home: PathBuf, ids: &[CredentialId]) -> Result<(), Failure> {
+    let registrar: Registrar = cmd::registrar(home, false).await?;
+    let actor = lifecycle::actor();
+    let mut failed = Vec::new();
+    for id in ids {
+        match registrar.revoke(*id, None, &actor).await {
+            Ok(RevokeOutcome::Revoked) => output::say(format_args!("{id} revoked")),
+            Ok(RevokeOutcome::AlreadyRevoked) => output::say(format_args!("{id} was revoked before")),
+            Ok(RevokeOutcome::Unknown | RevokeOutcome::NotYours) => failed.push(format!("there is no token {id}")),
+            Err(error) => failed.push(format!("{id} may not be revoked: {error}")),
+        }
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::failed(format_args!("{}; `fallgate token list --all` shows all ids", failed.join("; "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_given_as_an_id_is_not_repeated() {
+        let refused = parse_id("fgt_0123456789").unwrap_err();
+        assert!(matches!(refused, Failure::Usage(_)));
+        assert!(!refused.to_string().contains("0123456789"), "{refused}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Fallgate's own folder: who may see it, and the one daemon that serves it.
+//!
+//! File access is the local command line's authority, so the folder has mode 0700 and every file in it 0600.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::lifecycle;
+
+const DATABASE: &str = "fallgate.db";
+const LOCK: &str = "fallgate.lock";
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// The bits that say who may do what.
+const MODE_BITS: u32 = 0o7777;
+const EVERYBODY_MAY_WRITE: u32 = 0o002;
+
+/// The folder, checked.
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    /// What was put right on the way.
+    repairs: Vec<String>,
+}
+
+/// Held by the daemon that serves a home folder, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct DaemonLock(#[expect(dead_code, reason = "dropping it is what it is for")] File);
+
+impl Home {
+    /// Makes the folder when there is none, and repairs its mode and those of the files in it.
+    pub(crate) fn make(path: PathBuf) -> Result<Self, Failure> {
+        match fs::metadata(&path) {
+            Ok(metadata) => Self::check(path, &metadata),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
+                made.map_err(|error| unusable(&path, "cannot be made", &error))?;
+                Ok(Self { path, repairs: Vec::new() })
+            }
+            Err(error) => Err(unusable(&path, "cannot be used", &error)),
+        }
+    }
+
+    /// The folder of something that is there already: a mistyped path makes no second, empty home.
+    pub(crate) fn existing(path: PathBuf) -> Result<Self, Failure> {
+        if !path.join(DATABASE).exists() {
+            return Err(Failure::failed(format_args!(
+                "there is no Fallgate home in {}: make one with `fallgate user create NAME --admin`, or name another with --home",
+                path.display()
+            )));
+        }
+        Self::make(path)
+    }
+
+    /// Where the folder is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database file in it.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// What was put right, each a line that names the file and its mode.
+    pub(crate) fn repairs(&self) -> &[String] {
+        &self.repairs
+    }
+
+    /// Makes sure that this is the only daemon on the folder. Commands take no such lock.
+    pub(crate) fn lock(&self) -> Result<DaemonLock, Failure> {
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
+        let file = file.map_err(|error| unusable(&path, "cannot be opened", &error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DaemonLock(file)),
+            Err(TryLockError::WouldBlock) => Err(Failure::failed(format_args!(
+                "another fallgate serves {} already: stop it, or name another folder with --home",
+                self.path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(unusable(&path, "cannot be locked", &error)),
+        }
+    }
+
+    fn check(path: PathBuf, metadata: &Metadata) -> Result<Self, Failure> {
+        let shown = path.display();
+        if !metadata.is_dir() {
+            return Err(Failure::failed(format_args!("{shown} is not a folder: name one with --home")));
+        }
+        if metadata.uid() != lifecycle::user_id() {
+            return Err(Failure::failed(format_args!(
+                "the folder {shown} belongs to another user, {}: run fallgate as that user, or name another folder with --home",
+                lifecycle::user_name(metadata.uid())
+            )));
+        }
+        if metadata.mode() & EVERYBODY_MAY_WRITE != 0 {
+            return Err(Failure::failed(format_args!(
+                "everybody may write to the folder {shown}: name a folder of Fallgate's own with --home"
+            )));
+        }
+        let names = names_in(&path).map_err(|error| unusable(&path, "cannot be read", &error))?;
+        // What is not ours is not to be locked away from its readers.
+        if !names.iter().any(|name| name == DATABASE) && names.iter().any(|name| !is_ours(name)) {
+            return Err(Failure::failed(format_args!(
+                "the folder {shown} holds other things and no {DATABASE}: name a folder of Fallgate's own with --home"
+            )));
+        }
+        let mut home = Self { path: path.clone(), repairs: Vec::new() };
+        home.repair(&path, metadata.mode(), FOLDER_MODE)?;
+        for name in names {
+            let file = path.join(name);
+            match fs::symlink_metadata(&file) {
+                Ok(metadata) if metadata.is_file() => home.repair(&file, metadata.mode(), FILE_MODE)?,
+                // Gone again, as the write-ahead log is when the last process closes it; or no file.
+                _ => {}
+            }
+        }
+        Ok(home)
+    }
+
+    fn repair(&mut self, path: &Path, found: u32, wanted: u32) -> Result<(), Failure> {
+        let found = found & MODE_BITS;
+        if found == wanted {
+            return Ok(());
+        }
+        match fs::set_permissions(path, Permissions::from_mode(wanted)) {
+            Ok(()) => {
+                self.repairs.push(format!("{} had mode {found:04o}; it is {wanted:04o} now", path.display()));
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Failure::failed(format_args!(
+                "{} has mode {found:04o} and must have {wanted:04o}, which cannot be set: {error}",
+                path.display()
+            ))),
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// What Fallgate or its packager may have put there before the database was made.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("fallgate") || name == "lost+found"
+}
+
+fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {
+    Failure::failed(format_args!("{} {how}: {error}; name another folder with --home", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & MODE_BITS
+    }
+
+    #[test]
+    fn a_new_home_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::make(folder.path().join("deep/home")).unwrap();
+        assert_eq!(mode(home.path()), 0o700);
+        assert!(home.repairs().is_empty());
+    }
+
+    #[test]
+    fn wrong_modes_are_repaired_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("home");
+        fs::create_dir(&path).unwrap();
+        let database = path.join(DATABASE);
+        fs::write(&database, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
+        let home = Home::make(path.clone()).unwrap();
+        assert_eq!((mode(&path), mode(&database)), (0o700, 0o600));
+        let repairs = home.repairs().join("\n");
+        assert!(repairs.contains("fallgate.db had mode 0644; it is 0600 now"), "{repairs}");
+        assert!(repairs.contains("home had mode 0755; it is 0700 now"), "{repairs}");
+        assert!(Home::make(path).unwrap().repairs().is_empty());
+    }
+
+    #[test]
+    fn a_folder_with_other_peoples_things_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("letters.txt"), "").unwrap();
+        let refused = Home::make(folder.path().to_owned()).unwrap_err().to_string();
+        assert!(refused.contains("holds other things"), "{refused}");
+        assert_eq!(mode(folder.path()), 0o755);
+    }
+
+    #[test]
+    fn a_folder_that_everybody_may_write_to_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        let refused = Home::make(folder.path().to_owned()).unwrap_err().to_string();
+        assert!(refused.contains("everybody may write"), "{refused}");
+        assert_eq!(mode(folder.path()), 0o1777);
+    }
+
+    #[test]
+    fn two_daemons_cannot_hold_one_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::make(folder.path().join("home")).unwrap();
+        let first = home.lock().unwrap();
+        let refused = home.lock().unwrap_err().to_string();
+        assert!(refused.contains("another fallgate serves"), "{refused}");
+        drop(first);
+        home.lock().unwrap();
+    }
+
+    #[test]
+    fn a_command_on_a_home_that_is_not_there_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("typo");
+        let refused = Home::existing(path.clone()).unwrap_err().to_string();
+        assert!(refused.contains("there is no Fallgate home"), "{refused}");
+        assert!(!path.exists());
+    }
+}

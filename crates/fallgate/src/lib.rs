@@ -1,0 +1,30 @@
+//! The program `fallgate`: command line, config, assembly, life cycle.
+
+mod assemble;
+mod cli;
+mod cmd;
+mod config;
+mod failure;
+mod home;
+mod lifecycle;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::config::Environment;
+
+/// Runs what the command line asks for. Exit code 0: done; 1: refused or failed, with one line on stderr; 2: usage.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    lifecycle::keep_new_files_private();
+    match cmd::run(cli, &Environment::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure);
+            failure.exit_code()
+        }
+    }
+}

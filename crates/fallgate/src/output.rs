@@ -1,0 +1,100 @@
+//! What is printed: data on stdout, talk on stderr.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use fallgate_domain::clock::Timestamp;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Between two columns of a table.
+const GAP: &str = "  ";
+
+/// One line of talk. Lost when nobody can hear it.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Something that was put right, or that the reader should know.
+pub(crate) fn warn(line: impl Display) {
+    say(format_args!("warning: {line}"));
+}
+
+/// Why a command failed.
+pub(crate) fn error(failure: &Failure) {
+    say(format_args!("error: {failure}"));
+}
+
+/// Data. Whoever closes the pipe early, as `head` does, has had enough: that is no failure.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
+    match write_all(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::failed(format_args!("cannot write to stdout: {error}"))),
+    }
+}
+
+/// Data that is shown this once: here a closed pipe is a failure, and what is to be done about it is said.
+pub(crate) fn data_once(text: &str, if_lost: impl Display) -> Result<(), Failure> {
+    write_all(text)
+        .map_err(|error| Failure::failed(format_args!("cannot write to stdout ({error}): {if_lost}")))
+}
+
+/// One JSON value, on lines of its own.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn write_all(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Rows under a heading, in columns as wide as their widest cell.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = heading.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    let heading = heading.map(str::to_owned);
+    for row in std::iter::once(&heading).chain(rows) {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join(GAP).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A time to the second, RFC 3339 in UTC.
+pub(crate) fn to_the_second(time: Timestamp) -> String {
+    Timestamp::from_millis(time.millis() - time.millis() % 1_000).to_string()
+}
+
+/// A time to the second, or `never`.
+pub(crate) fn or_never(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "never".to_owned(), to_the_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_lines_have_no_blanks_at_their_end() {
+        let rows = [["1".to_owned(), "ärger".to_owned()], ["22222".to_owned(), String::new()]];
+        assert_eq!(table(["ID", "NAME"], &rows), "ID     NAME\n1      ärger\n22222\n");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        assert_eq!(to_the_second(Timestamp::from_millis(1_999)), "1970-01-01T00:00:01Z");
+        assert_eq!(or_never(None), "never");
+    }
+}
