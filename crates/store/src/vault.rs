@@ -16,7 +16,8 @@ use crate::{changes, credentials, users};
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
 /// Each act is one transaction with its audit event and is durable (it survives power loss) when its answer arrives.
-/// Once begun it is done whether or not the caller still waits; an error means that it is unknown to have been done.
+/// Once begun it is done whether or not the caller still waits. After [`StoreError::Unavailable`] it may have been done
+/// or not, but never in part.
 #[derive(Debug)]
 pub struct Vault {
     backend: Arc<Sqlite>,

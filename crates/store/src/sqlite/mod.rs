@@ -92,7 +92,7 @@ impl Sqlite {
     /// Reads in place, on the calling thread's own connection.
     pub(crate) fn in_place<T>(
         &self,
-        query: impl FnOnce(&mut Connection) -> Result<T, Fault>,
+        query: impl FnMut(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         self.on_probe(|probe| probe.read(&self.file, query))
     }

@@ -65,15 +65,17 @@ impl Probe {
         Ok(revision)
     }
 
+    /// Reads in place. What is asked may be asked again, from its beginning, when another connection was in the way.
     pub(crate) fn read<T>(
         &mut self,
         file: &DatabaseFile,
-        query: impl FnOnce(&mut Connection) -> Result<T, Fault>,
+        mut query: impl FnMut(&mut Connection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         file.check()?;
-        // Whoever reads through the log's repair once has passed it.
-        patiently(|| migrate::refuse_unknown(&self.connection))?;
-        query(&mut self.connection)
+        patiently(|| {
+            migrate::refuse_unknown(&self.connection)?;
+            query(&mut self.connection)
+        })
     }
 }
 

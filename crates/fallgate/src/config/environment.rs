@@ -1,0 +1,105 @@
+//! The environment: the only place where it is read.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// Every variable that means anything to us.
+const NAMES: [&str; 10] = [
+    "FALLGATE_CONFIG",
+    "FALLGATE_HOME",
+    "FALLGATE_HOSTS",
+    "FALLGATE_LISTEN",
+    "FALLGATE_LOG",
+    "FALLGATE_PUBLIC_URL",
+    "HOME",
+    "RUST_LOG",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
+
+/// The variables that were set when the process began. An empty one counts as not set.
+#[derive(Debug, Default)]
+pub(crate) struct Environment(HashMap<&'static str, OsString>);
+
+impl Environment {
+    /// Those of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub(crate) fn of_process() -> Self {
+        Self::from_pairs(NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+    }
+
+    pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
+        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// A variable's value, which must be text.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
+        let not_text = || Failure::failed(format_args!("{name} is not UTF-8 text: set it anew"));
+        self.get(name).map(|value| value.to_str().ok_or_else(not_text)).transpose()
+    }
+
+    /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
+    pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<PathBuf, Failure> {
+        if let Some(folder) = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)) {
+            return Ok(folder.to_owned());
+        }
+        self.below("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
+            Failure::failed("there is no place for Fallgate's folder, since HOME is not set: name one with --home")
+        })
+    }
+
+    /// The config file that was asked for, and by what.
+    pub(super) fn config_file(&self) -> Option<&Path> {
+        self.get("FALLGATE_CONFIG").map(Path::new)
+    }
+
+    /// The config file that is read if it is there.
+    pub(super) fn usual_config_file(&self) -> Option<PathBuf> {
+        Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
+    }
+
+    /// Our folder below one of the XDG base folders, which count only when absolute (XDG base directory
+    /// specification 0.8).
+    fn below(&self, variable: &str, usual: &str) -> Option<PathBuf> {
+        let named = self.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let folder = named.or_else(|| Some(Path::new(self.get("HOME")?).join(usual)))?;
+        Some(folder.join("fallgate"))
+    }
+
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment<const N: usize>(pairs: [(&'static str, &str); N]) -> Environment {
+        Environment::from_pairs(pairs.map(|(name, value)| (name, value.into())))
+    }
+
+    #[test]
+    fn the_home_folder_is_named_by_flag_then_variable_then_the_users_folders() {
+        let all = environment([("FALLGATE_HOME", "/b"), ("XDG_DATA_HOME", "/c"), ("HOME", "/d")]);
+        assert_eq!(all.home_folder(Some(Path::new("/a"))).unwrap(), Path::new("/a"));
+        assert_eq!(all.home_folder(None).unwrap(), Path::new("/b"));
+        let xdg = environment([("FALLGATE_HOME", ""), ("XDG_DATA_HOME", "/c"), ("HOME", "/d")]);
+        assert_eq!(xdg.home_folder(None).unwrap(), Path::new("/c/fallgate"));
+        let plain = environment([("XDG_DATA_HOME", "not/absolute"), ("HOME", "/d")]);
+        assert_eq!(plain.home_folder(None).unwrap(), Path::new("/d/.local/share/fallgate"));
+        assert!(environment([]).home_folder(None).unwrap_err().to_string().contains("--home"));
+    }
+
+    #[test]
+    fn the_usual_config_file_lies_below_the_users_config_folder() {
+        assert_eq!(
+            environment([("HOME", "/d")]).usual_config_file().unwrap(),
+            Path::new("/d/.config/fallgate/fallgate.toml")
+        );
+        assert_eq!(environment([]).usual_config_file(), None);
+    }
+}
