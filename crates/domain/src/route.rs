@@ -91,6 +91,17 @@ impl FromStr for Admit {
     }
 }
 
+impl fmt::Display for Admit {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "role:{role}"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Kind(kind) => write!(f, "kind:{}", kind.name()),
+        }
+    }
+}
+
 /// Who may use a route.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Admission {

@@ -2,6 +2,7 @@
 //!
 //! File access is the local command line's authority, so the folder has mode 0700 and every file in it 0600.
 
+use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -18,6 +19,15 @@ const FILE_MODE: u32 = 0o600;
 const MODE_BITS: u32 = 0o7777;
 const EVERYBODY_MAY_WRITE: u32 = 0o002;
 
+/// Where the folder is to be, before it is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HomeFolder {
+    /// The folder.
+    pub(crate) path: PathBuf,
+    /// Whether a command finds it without being told.
+    pub(crate) is_usual: bool,
+}
+
 /// The folder, checked.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -30,9 +40,21 @@ pub(crate) struct Home {
 #[derive(Debug)]
 pub(crate) struct DaemonLock(#[expect(dead_code, reason = "dropping it is what it is for")] File);
 
+impl HomeFolder {
+    /// A command that works on this folder, to be pasted into a shell.
+    pub(crate) fn command(&self, words: impl Display) -> String {
+        if self.is_usual {
+            format!("fallgate {words}")
+        } else {
+            format!("fallgate {words} --home {}", quoted(&self.path.display().to_string()))
+        }
+    }
+}
+
 impl Home {
     /// Makes the folder when there is none, and repairs its mode and those of the files in it.
-    pub(crate) fn make(path: PathBuf) -> Result<Self, Failure> {
+        pub(crate) fn make(folder: &HomeFolder) -> Result<Self, Failure> {
+        let path = folder.path.clone();
         match fs::metadata(&path) {
             Ok(metadata) => Self::check(path, &metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -45,14 +67,17 @@ impl Home {
     }
 
     /// The folder of something that is there already: a mistyped path makes no second, empty home.
-    pub(crate) fn existing(path: PathBuf) -> Result<Self, Failure> {
-        if !path.join(DATABASE).exists() {
-            return Err(Failure::failed(format_args!(
-                "there is no Fallgate home in {}: make one with `fallgate user create NAME --admin`, or name another with --home",
-                path.display()
-            )));
+        pub(crate) fn existing(folder: &HomeFolder) -> Result<Self, Failure> {
+        let database = folder.path.join(DATABASE);
+        match database.try_exists() {
+            Ok(true) => Self::make(folder),
+            Ok(false) => Err(Failure::failed(format_args!(
+                "there is no {}: begin with `{}`, or name another folder with --home",
+                database.display(),
+                folder.command("user create NAME --admin")
+            ))),
+            Err(error) => Err(unusable(&database, "cannot be reached", &error)),
         }
-        Self::make(path)
     }
 
     /// Where the folder is.
@@ -73,7 +98,13 @@ impl Home {
     /// Makes sure that this is the only daemon on the folder. Commands take no such lock.
     pub(crate) fn lock(&self) -> Result<DaemonLock, Failure> {
         let path = self.path.join(LOCK);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&path);
         let file = file.map_err(|error| unusable(&path, "cannot be opened", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(DaemonLock(file)),
@@ -140,6 +171,16 @@ impl Home {
     }
 }
 
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
@@ -157,6 +198,10 @@ fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
 
+        fn at(path: impl Into<PathBuf>) -> HomeFolder {
+        HomeFolder { path: path.into(), is_usual: false }
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & MODE_BITS
     }
@@ -164,7 +209,7 @@ mod tests {
     #[test]
     fn a_new_home_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::make(folder.path().join("deep/home")).unwrap();
+        let home = Home::make(&at(folder.path().join("deep/home"))).unwrap();
         assert_eq!(mode(home.path()), 0o700);
         assert!(home.repairs().is_empty());
     }
@@ -178,12 +223,12 @@ mod tests {
         fs::write(&database, "").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
-        let home = Home::make(path.clone()).unwrap();
+        let home = Home::make(&at(&path)).unwrap();
         assert_eq!((mode(&path), mode(&database)), (0o700, 0o600));
         let repairs = home.repairs().join("\n");
         assert!(repairs.contains("fallgate.db had mode 0644; it is 0600 now"), "{repairs}");
         assert!(repairs.contains("home had mode 0755; it is 0700 now"), "{repairs}");
-        assert!(Home::make(path).unwrap().repairs().is_empty());
+        assert!(Home::make(&at(path)).unwrap().repairs().is_empty());
     }
 
     #[test]
@@ -191,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.path().join("letters.txt"), "").unwrap();
-        let refused = Home::make(folder.path().to_owned()).unwrap_err().to_string();
+        let refused = Home::make(&at(folder.path())).unwrap_err().to_string();
         assert!(refused.contains("holds other things"), "{refused}");
         assert_eq!(mode(folder.path()), 0o755);
     }
@@ -200,7 +245,7 @@ mod tests {
     fn a_folder_that_everybody_may_write_to_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
-        let refused = Home::make(folder.path().to_owned()).unwrap_err().to_string();
+        let refused = Home::make(&at(folder.path())).unwrap_err().to_string();
         assert!(refused.contains("everybody may write"), "{refused}");
         assert_eq!(mode(folder.path()), 0o1777);
     }
@@ -208,7 +253,7 @@ mod tests {
     #[test]
     fn two_daemons_cannot_hold_one_home() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::make(folder.path().join("home")).unwrap();
+        let home = Home::make(&at(folder.path().join("home"))).unwrap();
         let first = home.lock().unwrap();
         let refused = home.lock().unwrap_err().to_string();
         assert!(refused.contains("another fallgate serves"), "{refused}");
@@ -220,8 +265,16 @@ mod tests {
     fn a_command_on_a_home_that_is_not_there_makes_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("typo");
-        let refused = Home::existing(path.clone()).unwrap_err().to_string();
-        assert!(refused.contains("there is no Fallgate home"), "{refused}");
+        let refused = Home::existing(&at(&path)).unwrap_err().to_string();
+        assert!(refused.contains("there is no "), "{refused}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn commands_to_be_pasted_name_the_folder_unless_it_is_the_usual_one() {
+        let usual = HomeFolder { path: "/srv/gate".into(), is_usual: true };
+        assert_eq!(usual.command("user list"), "fallgate user list");
+        assert_eq!(at("/srv/gate").command("user list"), "fallgate user list --home /srv/gate");
+        assert_eq!(at("/the gate's").command("serve"), r"fallgate serve --home '/the gate'\''s'");
     }
 }

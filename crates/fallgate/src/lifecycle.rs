@@ -56,7 +56,9 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
         (None, None) => ("", LOG),
     };
     let filter = EnvFilter::try_new(asked).map_err(|error| {
-        Failure::failed(format_args!("{name} is not a log filter such as info or fallgate_relay=debug: {error}"))
+        Failure::failed(format_args!(
+            "{name} is not a log filter such as info or fallgate_relay=debug: {error}"
+        ))
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

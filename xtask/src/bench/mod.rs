@@ -10,10 +10,10 @@ use std::{
     thread,
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::workspace::{Workspace, output, run};
+use crate::workspace::{Workspace, output, typed};
 
 const HELP: &str = "\
 cargo xtask bench [decision] [proxy] [cut] [--seconds 5] [--rounds 5] [--check]
@@ -66,10 +66,8 @@ pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Resu
         }
         println!("\n== {name}");
         match name {
-            "decision" => {
-                package_bench(workspace, &options, "fallgate-authority", "crates/authority", "decision")?;
-            }
-            "cut" => package_bench(workspace, &options, "fallgate", "crates/fallgate", "live_cut")?,
+            "decision" => decision(workspace, &options)?,
+            "cut" => cut(workspace, &options)?,
             _ => proxy::main(workspace, &options)?,
         }
     }
@@ -92,24 +90,44 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A bench that is a program of its own package, with the judgement of `--check` in it.
-fn package_bench(
-    workspace: &Workspace,
-    options: &Options,
-    package: &str,
-    folder: &str,
-    name: &str,
-) -> anyhow::Result<()> {
-    let source = format!("{folder}/benches/{name}.rs");
-    if !workspace.has(&source) {
+/// One decision may take this many microseconds, as the median of many.
+const DECISION_AT_MOST: f64 = 3.0;
+
+fn decision(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    let source = "crates/authority/benches/decision.rs";
+    if !workspace.has(source) {
         println!("no {source} yet: skipped");
         return Ok(());
     }
-    let mut bench = workspace.cargo(["bench", "--quiet", "--package", package, "--bench", name]);
+    let mut bench =
+        workspace.cargo(["bench", "--quiet", "--package", "fallgate-authority", "--bench", "decision"]);
+    println!("$ {}", typed(&bench));
+    let said = output(&mut bench)?;
+    print!("{said}");
+    let median = decision_median(&said).context("the bench printed no line `decision: median … µs`")?;
+    if options.check && median > DECISION_AT_MOST {
+        bail!("one decision takes {median} µs, at most {DECISION_AT_MOST} are wanted");
+    }
+    Ok(())
+}
+
+fn decision_median(said: &str) -> Option<f64> {
+    let line = said.lines().find_map(|line| line.strip_prefix("decision: median "))?;
+    line.split_once(" µs")?.0.parse().ok()
+}
+
+/// A program of its own, with the judgement of `--check` in it.
+fn cut(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    let mut bench = workspace.cargo(["bench", "--quiet", "--package", "fallgate", "--bench", "live_cut"]);
     if options.check {
         bench.args(["--", "--check"]);
     }
-    run(&mut with_files(&bench))
+    println!("$ {}", typed(&bench));
+    let status = with_files(&bench).status().context("cannot start a shell")?;
+    if !status.success() {
+        bail!("the bench of the cut failed ({status})");
+    }
+    Ok(())
 }
 
 /// The same command, allowed as many open files as this user may have: many shells start with 1,024.
@@ -127,4 +145,25 @@ fn with_files(command: &Command) -> Command {
         };
     }
     raised
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_a_decision_is_read_from_its_line() {
+        assert_eq!(
+            decision_median("noise\ndecision: median 1.98 µs, p99 3.06 µs (100000 tokens)\n"),
+            Some(1.98)
+        );
+        assert_eq!(decision_median("decision: slow\n"), None);
+    }
+
+    #[test]
+    fn a_command_with_more_files_keeps_its_arguments_and_settings() {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"echo "$1 $GREETED""#, "sh", "hello there"]).env("GREETED", "world");
+        assert_eq!(output(&mut with_files(&command)).unwrap(), "hello there world\n");
+    }
 }

@@ -6,7 +6,6 @@ mod token;
 mod user;
 mod version;
 
-use std::path::PathBuf;
 
 use fallgate_authority::Registrar;
 use tokio::runtime::{Builder, Runtime};
@@ -14,24 +13,24 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cli::{Cli, Noun};
 use crate::config::Environment;
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, HomeFolder};
 use crate::{assemble, output};
 
 /// Does what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     let home = || environment.home_folder(cli.home.as_deref());
     match cli.noun {
-        Noun::Serve(serve) => serve::run(&serve, cli.home.as_deref(), environment),
-        Noun::User(user) => user::run(user, home()?),
-        Noun::Token(token) => token::run(token, home()?),
+        Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
+        Noun::User(user) => user::run(user, &home()?),
+        Noun::Token(token) => token::run(token, &home()?),
         Noun::Config(config) => config::run(&config, environment),
         Noun::Version { format } => version::run(&format),
     }
 }
 
 /// Opens the store of a home folder, made when there is none if `make` says so, and says what was put right on it.
-async fn registrar(home: PathBuf, make: bool) -> Result<Registrar, Failure> {
-    let home = if make { Home::make(home)? } else { Home::existing(home)? };
+async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
+    let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
     home.repairs().iter().for_each(output::warn);
     Ok(assemble::registrar(&home).await?)
 }

@@ -13,23 +13,21 @@ use crate::cli::Serve;
 use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
 use crate::{assemble, cmd, output};
 
-pub(crate) fn run(serve: &Serve, home: Option<&Path>, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
-    let folder = environment.home_folder(home)?;
-    let needs_home = environment.home_folder(None).ok().as_ref() != Some(&folder);
-    let home = Home::make(folder)?;
+        let home = Home::make(folder)?;
     home.repairs().iter().for_each(|repair| tracing::warn!("{repair}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(&home, config, needs_home))
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))
 }
 
-async fn serve_until_stopped(home: &Home, config: Config, needs_home: bool) -> Result<(), Failure> {
+async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
@@ -47,7 +45,7 @@ async fn serve_until_stopped(home: &Home, config: Config, needs_home: bool) -> R
         home: home.path(),
         file: file.as_deref(),
         routes: parts.gate.routes.iter().collect(),
-        first_user: without_users.then(|| first_user(home.path(), needs_home)),
+        first_user: without_users.then(|| folder.command("user create NAME --admin")),
     };
     output::say(banner.text());
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -80,7 +78,12 @@ impl Banner<'_> {
             lines.push("  routes  none; each [[route]] in the config is one".to_owned());
         }
         for route in &self.routes {
-            lines.push(format!("  route   {}: {} to {}", route.policy.name, entrance(route), upstream(route)));
+            lines.push(format!(
+                "  route   {}: {} to {}",
+                route.policy.name,
+                entrance(route),
+                upstream(route)
+            ));
         }
         if let Some(command) = &self.first_user {
             lines.push(format!("  users   none yet; make the first one: {command}"));
@@ -102,40 +105,18 @@ pub(crate) fn upstream(route: &Route) -> &str {
     &route.upstream_origin
 }
 
-/// The command that makes the first user of this home folder.
-fn first_user(home: &Path, needs_home: bool) -> String {
-    let home = if needs_home { format!(" --home {}", quoted(&home.display().to_string())) } else { String::new() };
-    format!("fallgate user create NAME --admin{home}")
-}
-
-/// As a shell reads it back.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     let why = match error.kind() {
-        ErrorKind::AddrInUse => "another program listens there; stop it, or choose another address with --listen".to_owned(),
-        ErrorKind::AddrNotAvailable => "this machine has no such address; choose another with --listen".to_owned(),
+        ErrorKind::AddrInUse => {
+            "another program listens there; stop it, or choose another address with --listen".to_owned()
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; choose another with --listen".to_owned()
+        }
         ErrorKind::PermissionDenied => {
             "this user may not; choose a port from 1024 on with --listen".to_owned()
         }
         _ => error.to_string(),
     };
     Failure::failed(format_args!("cannot listen on {address}: {why}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_for_the_first_user_can_be_pasted() {
-        assert_eq!(first_user(Path::new("/srv/gate"), false), "fallgate user create NAME --admin");
-        assert_eq!(
-            first_user(Path::new("/srv/the gate's"), true),
-            r"fallgate user create NAME --admin --home '/srv/the gate'\''s'"
-        );
-    }
 }

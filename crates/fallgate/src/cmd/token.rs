@@ -1,8 +1,7 @@
 //! `fallgate token …`
 
-use std::path::PathBuf;
 
-use fallgate_authority::{MintError, MintOrder, MintedToken, Registrar, RevokeOutcome};
+use fallgate_authority::{MintError, MintOrder, MintedToken, RevokeOutcome};
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::{Scope, Scopes};
@@ -14,9 +13,10 @@ use zeroize::Zeroizing;
 
 use crate::cli::Token;
 use crate::failure::Failure;
+use crate::home::HomeFolder;
 use crate::{cmd, lifecycle, output};
 
-pub(crate) fn run(verb: Token, home: PathBuf) -> Result<(), Failure> {
+pub(crate) fn run(verb: Token, home: &HomeFolder) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         Token::Create { username, name, scopes, expires, format } => {
@@ -40,7 +40,7 @@ fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     Scopes::collect(scopes).map(Some).map_err(Failure::usage)
 }
 
-async fn create(home: PathBuf, order: MintOrder, json: bool) -> Result<(), Failure> {
+async fn create(home: &HomeFolder, order: MintOrder, json: bool) -> Result<(), Failure> {
     let registrar = cmd::registrar(home, false).await?;
     let minted = registrar.mint(order, &lifecycle::actor()).await.map_err(refused)?;
     let id = minted.credential.id;
@@ -50,7 +50,8 @@ async fn create(home: PathBuf, order: MintOrder, json: bool) -> Result<(), Failu
     } else {
         format!("{}\n", minted.secret.expose())
     });
-    output::data_once(&text, format_args!("the token was made but not shown; end it with `fallgate token revoke {id}`"))?;
+        let end = home.command(format_args!("token revoke {id}"));
+    output::data_once(&text, format_args!("the token was made but not shown; end it with `{end}`"))?;
     output::say(made);
     Ok(())
 }
@@ -85,7 +86,7 @@ struct Tokens {
     tokens: Vec<TokenView>,
 }
 
-async fn list(home: PathBuf, user: Option<Username>, all: bool, json: bool) -> Result<(), Failure> {
+async fn list(home: &HomeFolder, user: Option<Username>, all: bool, json: bool) -> Result<(), Failure> {
     let registrar = cmd::registrar(home, false).await?;
     let store = registrar.store();
     let owner = match user {
@@ -104,12 +105,12 @@ async fn list(home: PathBuf, user: Option<Username>, all: bool, json: bool) -> R
     }
     if listed.is_empty() {
         let kind = if all { "tokens" } else { "active tokens" };
-        output::say(format_args!("There are no {kind}. Make one: fallgate token create --username NAME"));
+                let first = home.command("token create --username NAME");
+        output::say(format_args!("There are no {kind}. Make one: {first}"));
         return Ok(());
     }
     output::data(&if all {
-        let heading =
-            ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"];
+        let heading = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"];
         let row = |listed: &Listed| {
             let [a, b, c, d, e, f, g, h] = columns(listed);
             [a, b, c, d, e, f, g, h, listed.credential.status(now).name().to_owned()]
@@ -149,15 +150,17 @@ fn parse_id(text: &str) -> Result<CredentialId, Failure> {
 }
 
 /// Each revocation is durable before the next begins; those that fail are named, and do not stop the rest.
-async fn revoke(home: PathBuf, ids: &[CredentialId]) -> Result<(), Failure> {
-    let registrar: Registrar = cmd::registrar(home, false).await?;
+async fn revoke(home: &HomeFolder, ids: &[CredentialId]) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
     let actor = lifecycle::actor();
     let mut failed = Vec::new();
     for id in ids {
         match registrar.revoke(*id, None, &actor).await {
             Ok(RevokeOutcome::Revoked) => output::say(format_args!("{id} revoked")),
             Ok(RevokeOutcome::AlreadyRevoked) => output::say(format_args!("{id} was revoked before")),
-            Ok(RevokeOutcome::Unknown | RevokeOutcome::NotYours) => failed.push(format!("there is no token {id}")),
+            Ok(RevokeOutcome::Unknown | RevokeOutcome::NotYours) => {
+                failed.push(format!("there is no token {id}"))
+            }
             Err(error) => failed.push(format!("{id} may not be revoked: {error}")),
         }
     }

@@ -1,9 +1,8 @@
 //! `fallgate user …`
 
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
 
-use fallgate_authority::{CreateUserError, Passphrase, Registrar, UserOrder};
+use fallgate_authority::{CreateUserError, Passphrase, UserOrder};
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_web::view::UserView;
 use serde::Serialize;
@@ -11,12 +10,13 @@ use zeroize::Zeroizing;
 
 use crate::cli::User;
 use crate::failure::Failure;
+use crate::home::HomeFolder;
 use crate::{cmd, lifecycle, output};
 
 /// The longest passphrase is 1,024 bytes; what is longer is not read to its end.
 const READ_AT_MOST: u64 = 1_024 + 2;
 
-pub(crate) fn run(verb: User, home: PathBuf) -> Result<(), Failure> {
+pub(crate) fn run(verb: User, home: &HomeFolder) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         User::Create { username, display_name, admin, passphrase_stdin, format } => {
@@ -35,7 +35,7 @@ struct NewUser {
     role: Role,
 }
 
-async fn create(home: PathBuf, new: NewUser, source: PassphraseSource, json: bool) -> Result<(), Failure> {
+async fn create(home: &HomeFolder, new: NewUser, source: PassphraseSource, json: bool) -> Result<(), Failure> {
     let registrar = cmd::registrar(home, true).await?;
     // Nobody should think up a passphrase for nothing. That the name is still free is made sure of later.
     if registrar.store().user_named(&new.username).await?.is_some() {
@@ -49,10 +49,8 @@ async fn create(home: PathBuf, new: NewUser, source: PassphraseSource, json: boo
     let order = UserOrder { username, display_name, role, passphrase };
     let user = registrar.create_user(order, &lifecycle::actor()).await.map_err(refused)?;
     let what = if user.role == Role::Admin { "admin" } else { "user" };
-    output::say(format_args!(
-        "Made the {what} {name}. A token for them: fallgate token create --username {name}",
-        name = user.username
-    ));
+        let next = home.command(format_args!("token create --username {}", user.username));
+    output::say(format_args!("Made the {what} {}. A token for them: {next}", user.username));
     if json { output::data(&output::json(&UserView::from(user))?) } else { Ok(()) }
 }
 
@@ -70,15 +68,16 @@ struct Users {
     users: Vec<UserView>,
 }
 
-async fn list(home: PathBuf, json: bool) -> Result<(), Failure> {
-    let registrar: Registrar = cmd::registrar(home, false).await?;
+async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
     let users = registrar.store().users().await?;
     if json {
         let users = users.into_iter().map(UserView::from).collect();
         return output::data(&output::json(&Users { users })?);
     }
     if users.is_empty() {
-        output::say("There are no users yet. Make the first one: fallgate user create NAME --admin");
+                let first = home.command("user create NAME --admin");
+        output::say(format_args!("There are no users yet. Make the first one: {first}"));
         return Ok(());
     }
     let rows: Vec<_> = users
@@ -158,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_passphrase_on_stdin_is_its_first_line() {
-        for input in ["four quiet words", "four quiet words\n", "four quiet words\r\n", "four quiet words\nmore"] {
+        for input in
+            ["four quiet words", "four quiet words\n", "four quiet words\r\n", "four quiet words\nmore"]
+        {
             assert_eq!(*first_line(input.as_bytes()).unwrap(), "four quiet words");
         }
     }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::home::HomeFolder;
 
 /// Every variable that means anything to us.
 const NAMES: [&str; 10] = [
@@ -42,13 +43,14 @@ impl Environment {
     }
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
-    pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<PathBuf, Failure> {
-        if let Some(folder) = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)) {
-            return Ok(folder.to_owned());
-        }
-        self.below("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
+        pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
+        let usual = self.below("XDG_DATA_HOME", ".local/share");
+        let named = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)).map(Path::to_owned);
+        let path = named.or_else(|| usual.clone()).ok_or_else(|| {
             Failure::failed("there is no place for Fallgate's folder, since HOME is not set: name one with --home")
-        })
+        })?;
+        let is_usual = usual.as_ref() == Some(&path);
+        Ok(HomeFolder { path, is_usual })
     }
 
     /// The config file that was asked for, and by what.
@@ -85,12 +87,12 @@ mod tests {
     #[test]
     fn the_home_folder_is_named_by_flag_then_variable_then_the_users_folders() {
         let all = environment([("FALLGATE_HOME", "/b"), ("XDG_DATA_HOME", "/c"), ("HOME", "/d")]);
-        assert_eq!(all.home_folder(Some(Path::new("/a"))).unwrap(), Path::new("/a"));
-        assert_eq!(all.home_folder(None).unwrap(), Path::new("/b"));
+        assert_eq!(all.home_folder(Some(Path::new("/a"))).unwrap().path, Path::new("/a"));
+        assert_eq!(all.home_folder(None).unwrap().path, Path::new("/b"));
         let xdg = environment([("FALLGATE_HOME", ""), ("XDG_DATA_HOME", "/c"), ("HOME", "/d")]);
-        assert_eq!(xdg.home_folder(None).unwrap(), Path::new("/c/fallgate"));
+        assert_eq!(xdg.home_folder(None).unwrap().path, Path::new("/c/fallgate"));
         let plain = environment([("XDG_DATA_HOME", "not/absolute"), ("HOME", "/d")]);
-        assert_eq!(plain.home_folder(None).unwrap(), Path::new("/d/.local/share/fallgate"));
+        assert_eq!(plain.home_folder(None).unwrap().path, Path::new("/d/.local/share/fallgate"));
         assert!(environment([]).home_folder(None).unwrap_err().to_string().contains("--home"));
     }
 

@@ -1,5 +1,8 @@
 //! Reading a config file so that every complaint names its line.
 
+use std::fmt::Display;
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -25,24 +28,29 @@ pub(super) struct Located<T> {
     pub(super) line: usize,
 }
 
-/// One table of the file, from which each key is taken once.
+/// One table of the file, with none but known keys. Each is taken out once.
 pub(super) struct Section<'d> {
-    document: &'d Document,
+    pub(super) document: &'d Document,
     pub(super) line: usize,
-    entries: Vec<(&'d str, Spanned<DeValue<'d>>)>,
+    entries: Vec<(String, Spanned<DeValue<'d>>)>,
 }
 
 impl Document {
     pub(super) fn read(path: PathBuf) -> Result<Self, Failure> {
-        match std::fs::read(&path).map(String::from_utf8) {
+        let shown = path.display();
+        match fs::read(&path).map(String::from_utf8) {
             Ok(Ok(text)) => Ok(Self { path, text }),
-            Ok(Err(_)) => Err(Failure::failed(format_args!(
-                "the config {} is not UTF-8 text: TOML is always UTF-8",
-                path.display()
-            ))),
-            Err(error) => {
-                Err(Failure::failed(format_args!("cannot read the config {}: {error}", path.display())))
-            }
+            Ok(Err(_)) => Err(Failure::failed(format_args!("the config {shown} is not UTF-8 text"))),
+            Err(error) => Err(Failure::failed(format_args!("cannot read the config {shown}: {error}"))),
+        }
+    }
+
+        /// Reads a file that need not be there; one that is there must be readable.
+    pub(super) fn read_if_there(path: PathBuf) -> Result<Option<Self>, Failure> {
+        // Of the name itself: a link that leads nowhere is a mistake, not an absence.
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            _ => Self::read(path).map(Some),
         }
     }
 
@@ -56,52 +64,172 @@ impl Document {
     }
 
     /// A complaint about a line.
-    pub(super) fn complaint(&self, line: usize, text: impl std::fmt::Display) -> Failure {
+    pub(super) fn complaint(&self, line: usize, text: impl Display) -> Failure {
         Failure::failed(format_args!("{}:{line}: {text}", self.path.display()))
     }
 
     /// The file's top level.
-    pub(super) fn root<'d>(&'d self, keys: &[&str]) -> Result<Section<'d>, Failure> {
+    pub(super) fn root(&self, keys: &[&str]) -> Result<Section<'_>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
-            self.complaint(self.line(error.span()), format_args!("this is not TOML: {}", error.message()))
+            self.complaint(
+                self.line_of(error.span().unwrap_or_default()),
+                format_args!("this is not TOML: {}", error.message()),
+            )
         })?;
-        self.section(table.into_inner(), 1, "the file", keys)
+        self.section(table, "the file", keys)
     }
 
-    /// A table as a section, unless there is a key in it that means nothing.
     fn section<'d>(
         &'d self,
-        table: DeTable<'d>,
-        line: usize,
+        table: Spanned<DeTable<'d>>,
         name: &str,
         keys: &[&str],
     ) -> Result<Section<'d>, Failure> {
-        let mut entries = Vec::with_capacity(table.len());
-        let mut unknown: Option<(usize, String)> = None;
-        for (key, value) in table {
-            let start = key.span().start;
-            match keys.iter().find(|known| **known == key.get_ref().as_ref()) {
-                Some(_) => entries.push((key, value)),
-                None if unknown.as_ref().is_none_or(|(first, _)| start < *first) => {
-                    unknown = Some((start, key.into_inner().into_owned()));
-                }
-                None => {}
-            }
-        }
-        if let Some((start, key)) = unknown {
-            let key_shown: String = key.chars().take(64).collect();
+        let line = self.line_of(table.span());
+        let table = table.into_inner();
+        let known = |key: &str| keys.contains(&key);
+        let unknown = table.keys().filter(|key| !known(key.get_ref())).min_by_key(|key| key.span().start);
+        if let Some(key) = unknown {
+            let shown: String = key.get_ref().chars().take(64).collect();
             return Err(self.complaint(
-                self.line(Some(start..start)),
-                format_args!("unknown key {key_shown:?} in {name}; {}", nearest(&key, keys)),
+                self.line_of(key.span()),
+                format_args!("unknown key {shown:?} in {name}; {}", nearest(key.get_ref(), keys)),
             ));
         }
-        // The key's own text is not kept: only known ones are left, which the caller names.
-        Ok(Section { document: self, line, entries: Vec::new() }.with(entries, keys))
+        let entries = table.into_iter().map(|(key, value)| (key.into_inner().into_owned(), value)).collect();
+        Ok(Section { document: self, line, entries })
     }
 
-    fn line(&self, span: Option<Range<usize>>) -> usize {
-        let start = span.map_or(0, |span| span.start);
-        let before = self.text.as_bytes().get(..start).unwrap_or(self.text.as_bytes());
+    fn line_of(&self, span: Range<usize>) -> usize {
+        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
         1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+}
+
+impl<'d> Section<'d> {
+    /// The table of that key, such as `[server]`.
+    pub(super) fn table(&mut self, key: &str, keys: &[&str]) -> Result<Option<Self>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let (document, span) = (self.document, value.span());
+        match value.into_inner() {
+            DeValue::Table(table) => {
+                document.section(Spanned::new(span, table), &format!("[{key}]"), keys).map(Some)
+            }
+            other => Err(wrong_type(document, span, key, &format!("a table, written [{key}]"), &other)),
+        }
+    }
+
+    /// The tables of that key, such as every `[[route]]`, in the file's order.
+    pub(super) fn tables(&mut self, key: &str, keys: &[&str]) -> Result<Vec<Self>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(Vec::new()) };
+        let (document, span) = (self.document, value.span());
+        let wanted = format!("written [[{key}]], with two brackets");
+        let DeValue::Array(array) = value.into_inner() else {
+            return Err(document.complaint(document.line_of(span), format_args!("each {key} is {wanted}")));
+        };
+        array
+            .into_iter()
+            .map(|item| {
+                let span = item.span();
+                match item.into_inner() {
+                    DeValue::Table(table) => {
+                        document.section(Spanned::new(span, table), &format!("[[{key}]]"), keys)
+                    }
+                    other => Err(wrong_type(document, span, key, &wanted, &other)),
+                }
+            })
+            .collect()
+    }
+
+    /// The text of that key.
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<Located<String>>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        text_of(self.document, key, value).map(Some)
+    }
+
+    /// The text of a key that must be there; `example` says what it looks like.
+    pub(super) fn required_text(&mut self, key: &str, example: &str) -> Result<Located<String>, Failure> {
+        let missing = || {
+            self.document
+                .complaint(self.line, format_args!("{key} is missing here, such as {key} = {example:?}"))
+        };
+        let missing = missing();
+        self.text(key)?.ok_or(missing)
+    }
+
+    /// The texts in the list of that key; none, if it is not there.
+    pub(super) fn texts(&mut self, key: &str) -> Result<Vec<Located<String>>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(Vec::new()) };
+        let (document, span) = (self.document, value.span());
+        match value.into_inner() {
+            DeValue::Array(array) => array.into_iter().map(|item| text_of(document, key, item)).collect(),
+            other => Err(wrong_type(document, span, key, "a list of strings", &other)),
+        }
+    }
+
+    /// The truth of that key.
+    pub(super) fn truth(&mut self, key: &str) -> Result<Option<Located<bool>>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let (document, span) = (self.document, value.span());
+        match value.into_inner() {
+            DeValue::Boolean(truth) => Ok(Some(Located { value: truth, line: document.line_of(span) })),
+            other => Err(wrong_type(document, span, key, "true or false", &other)),
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'d>>> {
+        let index = self.entries.iter().position(|(name, _)| name == key)?;
+        Some(self.entries.swap_remove(index).1)
+    }
+}
+
+impl Located<String> {
+    /// Reads the text as something else; what is wrong with it becomes a complaint about its line.
+    pub(super) fn read<T, E: Display>(
+        &self,
+        document: &Document,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        read(&self.value).map_err(|error| {
+            let shown: String = self.value.chars().take(128).collect();
+            document.complaint(self.line, format_args!("{key} = {shown:?}: {error}"))
+        })
+    }
+}
+
+fn text_of(document: &Document, key: &str, value: Spanned<DeValue<'_>>) -> Result<Located<String>, Failure> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::String(text) => Ok(Located { value: text.into_owned(), line: document.line_of(span) }),
+        other => Err(wrong_type(document, span, key, "a string in quotes", &other)),
+    }
+}
+
+fn wrong_type(
+    document: &Document,
+    span: Range<usize>,
+    key: &str,
+    wanted: &str,
+    found: &DeValue<'_>,
+) -> Failure {
+    let found = match found.type_str() {
+        "integer" => "an integer",
+        "array" => "a list",
+        "string" => "a string",
+        "table" => "a table",
+        "boolean" => "a truth value",
+        _ => "something else",
+    };
+    document.complaint(document.line_of(span), format_args!("{key} must be {wanted}, and is {found}"))
+}
+
+/// What was probably meant, or else what there is.
+fn nearest(key: &str, keys: &[&str]) -> String {
+    let likeness = |known: &&&str| strsim::jaro_winkler(key, known);
+    let best = keys.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match best.filter(|best| likeness(best) >= ALIKE) {
+        Some(best) => format!("did you mean {best:?}?"),
+        None => format!("there can be {}", keys.join(", ")),
     }
 }

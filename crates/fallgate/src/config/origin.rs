@@ -30,10 +30,17 @@ impl Origin {
             return Err("a username or password cannot stand in it".to_owned());
         }
         let (host, port) = divide(authority);
-        let no_host = || format!("{host:?} is not a host: a name, an IPv4 address, or an IPv6 address in brackets");
+        let no_host =
+            || format!("{host:?} is not a host: a name, an IPv4 address, or an IPv6 address in brackets");
         let parsed = Host::parse_config(host).map_err(|_| no_host())?.into_owned();
         let port = match port {
-            None => if https { 443 } else { 80 },
+            None => {
+                if https {
+                    443
+                } else {
+                    80
+                }
+            }
             Some(digits) => port_number(digits)?,
         };
         Ok(Self { https, host: parsed, port })

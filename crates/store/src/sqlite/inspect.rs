@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::Fault;
 use crate::sqlite::migrate::{self, Schema};
@@ -36,11 +36,22 @@ pub(crate) fn inspect(path: &Path) -> Result<Found, Fault> {
         let before = Stand::of(path);
         match look(path, before) {
             // A look without locks sees another process's work half done. What stays as it is was not half done.
-            Err(fault) if fault.is_busy() || before != Stand::of(path) => thread::sleep(PAUSE),
+            Err(fault) if fault.is_busy() || wants_to_write(&fault) || before != Stand::of(path) => {
+                thread::sleep(PAUSE);
+            }
             answer => return answer,
         }
     }
-    look(path, Stand::of(path))
+    match look(path, Stand::of(path)) {
+        // No damage and no stranger was seen; who opens it asks once more, inside a transaction.
+        Err(fault) if wants_to_write(&fault) => Ok(Found::Ours),
+        answer => answer,
+    }
+}
+
+/// Whether the log's index is in a state that only a writer can read it in.
+fn wants_to_write(fault: &Fault) -> bool {
+    matches!(fault, Fault::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly))
 }
 
 /// How a file and what lies beside it stand.

@@ -1,0 +1,168 @@
+//! `fallgate config …`
+
+use std::path::Path;
+
+use fallgate_relay::{Entrance, Route};
+use serde::Serialize;
+
+use crate::cli::Config as Verb;
+use crate::cmd::serve::{entrance, upstream};
+use crate::config::{Config, Environment, Setting};
+use crate::failure::Failure;
+use crate::output;
+
+pub(crate) fn run(verb: &Verb, environment: &Environment) -> Result<(), Failure> {
+    match verb {
+        Verb::Check { settings } => {
+            let config = Config::load(settings, environment)?;
+            output::data(&found(&config))
+        }
+        Verb::Explain { settings, json } => {
+            let config = Config::load(settings, environment)?;
+            let explained = Explained::of(&config);
+            output::data(&if *json { output::json(&explained)? } else { explained.text() })
+        }
+    }
+}
+
+/// What a config amounts to, in a line or two.
+fn found(config: &Config) -> String {
+    let routes = match config.routes.iter().count() {
+        0 => "no routes".to_owned(),
+        1 => "one route".to_owned(),
+        count => format!("{count} routes"),
+    };
+    match &config.file {
+        Some(file) => format!("{} is good: {routes}, listening on {}\n", file.display(), config.listen.value),
+        None => format!(
+            "There is no config file; the defaults are good: {routes}, listening on {}\n",
+            config.listen.value
+        ),
+    }
+}
+
+/// The settings as they count, each with what said so.
+#[derive(Serialize)]
+struct Explained<'a> {
+    file: Option<&'a Path>,
+    listen: Value<String>,
+    public_url: Option<Value<String>>,
+    hosts: Value<Vec<String>>,
+    routes: Vec<RouteRow>,
+}
+
+#[derive(Serialize)]
+struct Value<T> {
+    value: T,
+    source: String,
+}
+
+/// A route, in the order in which routes are tried.
+#[derive(Serialize)]
+struct RouteRow {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strip: Option<bool>,
+    upstream: String,
+    upstream_host: Option<String>,
+    allow: Vec<String>,
+    public: Vec<String>,
+    identity: &'static str,
+    source: String,
+}
+
+impl<'a> Explained<'a> {
+    fn of(config: &'a Config) -> Self {
+        fn value<T, U>(setting: &Setting<T>, show: impl Fn(&T) -> U) -> Value<U> {
+            Value { value: show(&setting.value), source: setting.source.to_string() }
+        }
+        let row = |route: &Route| {
+            let line = config.route_lines.get(&route.policy.name).copied().unwrap_or_default();
+            RouteRow::of(route, format!("line {line}"))
+        };
+        Self {
+            file: config.file.as_deref(),
+            listen: value(&config.listen, ToString::to_string),
+            public_url: config.public_url.as_ref().map(|setting| value(setting, |url| url.text())),
+            hosts: value(&config.hosts, |hosts| hosts.iter().map(ToString::to_string).collect()),
+            routes: config.routes.iter().map(row).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let unset = || ("not set".to_owned(), "default".to_owned());
+        let (public_url, public_url_source) = self
+            .public_url
+            .as_ref()
+            .map_or_else(unset, |setting| (setting.value.clone(), setting.source.clone()));
+        let hosts = if self.hosts.value.is_empty() { "none".to_owned() } else { self.hosts.value.join(", ") };
+        let settings = [
+            ["listen".to_owned(), self.listen.value.clone(), self.listen.source.clone()],
+            ["public_url".to_owned(), public_url, public_url_source],
+            ["hosts".to_owned(), hosts, self.hosts.source.clone()],
+        ];
+        let file = self.file.map_or_else(
+            || "No config file; these are the defaults.".to_owned(),
+            |file| format!("Config file {}", file.display()),
+        );
+        let mut text = format!("{file}\n\n{}", output::table(["SETTING", "VALUE", "FROM"], &settings));
+        if self.routes.is_empty() {
+            text.push_str("\nThere are no routes; each [[route]] in the config file is one.\n");
+        } else {
+            let rows: Vec<_> = self.routes.iter().map(RouteRow::columns).collect();
+            text.push_str("\nRoutes, in the order in which they are tried; all else is Fallgate's own:\n\n");
+            let heading = ["NAME", "COMES IN AT", "GOES TO", "ALLOW", "PUBLIC", "IDENTITY", "FROM"];
+            text.push_str(&output::table(heading, &rows));
+        }
+        text
+    }
+}
+
+impl RouteRow {
+    fn of(route: &Route, source: String) -> Self {
+        let (host, path, strip) = match &route.entrance {
+            Entrance::Host(_) => (Some(entrance(route)), None, None),
+            Entrance::Path { strip, .. } => (None, Some(entrance(route)), Some(*strip)),
+        };
+        Self {
+            name: route.policy.name.to_string(),
+            host,
+            path,
+            strip,
+            upstream: upstream(route).to_owned(),
+            upstream_host: route.upstream_host.clone(),
+            allow: route.policy.admission.allow.iter().map(ToString::to_string).collect(),
+            public: route.public.iter().map(ToString::to_string).collect(),
+            identity: if route.identity_headers { "headers" } else { "none" },
+            source,
+        }
+    }
+
+    fn columns(&self) -> [String; 7] {
+        let place = match (&self.host, &self.path, self.strip) {
+            (Some(host), _, _) => format!("host {host}"),
+            (None, Some(path), Some(false)) => format!("path {path} (kept)"),
+            (None, path, _) => format!("path {} (taken off)", path.as_deref().unwrap_or_default()),
+        };
+        let goes_to = match &self.upstream_host {
+            Some(host) => format!("{} as {host}", self.upstream),
+            None => self.upstream.clone(),
+        };
+        let list = |items: &[String], empty: &str| {
+            if items.is_empty() { empty.to_owned() } else { items.join(" ") }
+        };
+        [
+            self.name.clone(),
+            place,
+            goes_to,
+            list(&self.allow, "every user"),
+            list(&self.public, "-"),
+            self.identity.to_owned(),
+            self.source.clone(),
+        ]
+    }
+}

@@ -1,0 +1,280 @@
+//! What the operator decided: flags beat the environment, which beats the file, which beats the defaults.
+
+mod environment;
+mod file;
+mod origin;
+mod route;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use fallgate_domain::host::Host;
+use fallgate_domain::route::RouteName;
+use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable};
+
+pub(crate) use environment::Environment;
+
+use self::file::{Document, Section};
+use self::origin::Origin;
+use crate::cli::Settings;
+use crate::failure::Failure;
+
+/// Where the gate listens when nothing is said (requirement R70).
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
+
+/// Everything that was decided, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
+    /// Where to listen.
+    pub(crate) listen: Setting<SocketAddr>,
+    /// Where browsers find our own pages, if that was said.
+    pub(crate) public_url: Option<Setting<PublicUrl>>,
+    /// More names of ours.
+    pub(crate) hosts: Setting<Vec<Host<'static>>>,
+    /// What stands behind the gate.
+    pub(crate) routes: RouteTable,
+    /// The line on which each route begins.
+    pub(crate) route_lines: BTreeMap<RouteName, usize>,
+}
+
+/// A value, and what said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) source: Source,
+}
+
+/// What said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A flag on the command line.
+    Flag(&'static str),
+    /// An environment variable.
+    Variable(&'static str),
+    /// The config file, on this line.
+    Line(usize),
+    /// Nothing.
+    Default,
+}
+
+/// The address at which browsers find our own pages: scheme, host, port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PublicUrl(Origin);
+
+impl Config {
+    /// Reads and checks everything. A failure is one line that says where and what would be right.
+    pub(crate) fn load(flags: &Settings, environment: &Environment) -> Result<Self, Failure> {
+        let document = match flags.config.as_deref().or_else(|| environment.config_file()) {
+            Some(asked) => Some(Document::read(asked.to_owned())?),
+                        None => environment.usual_config_file().map(Document::read_if_there).transpose()?.flatten(),
+        };
+        Self::from_document(document.as_ref(), flags, environment)
+    }
+
+    /// The hosts under which our own pages and API may be asked for.
+    pub(crate) fn own_hosts(&self) -> Hosts {
+        let public = self.public_url.as_ref().map(|url| url.value.0.host.clone());
+        let listen = Some(self.listen.value.ip()).filter(|ip| !ip.is_unspecified()).and_then(ip_host);
+        Hosts::new(public.into_iter().chain(listen).chain(self.hosts.value.iter().cloned()))
+    }
+
+    fn from_document(
+        document: Option<&Document>,
+        flags: &Settings,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let mut root = document.map(|document| document.root(&["server", "route"])).transpose()?;
+        let server = match &mut root {
+            Some(root) => root.table("server", &["listen", "public_url", "hosts"])?,
+            None => None,
+        };
+        let mut server = ServerSettings { section: server, environment };
+        let listen = match flags.listen {
+            Some(value) => Setting { value, source: Source::Flag("--listen") },
+            None => server
+                .setting("listen", "FALLGATE_LISTEN", socket_address)?
+                .unwrap_or(Setting { value: LISTEN, source: Source::Default }),
+        };
+        let public_url =
+            server.setting("public_url", "FALLGATE_PUBLIC_URL", |text| Origin::parse(text).map(PublicUrl))?;
+        let hosts = server.hosts()?;
+        let mut routes = Vec::new();
+        if let Some(root) = &mut root {
+            for section in root.tables("route", &route::KEYS)? {
+                let line = section.line;
+                routes.push((route::read(section)?, line));
+            }
+        }
+        let config = Self {
+            file: document.map(|document| document.path().to_owned()),
+            listen,
+            public_url,
+            hosts,
+            routes: RouteTable::default(),
+            route_lines: routes.iter().map(|(route, line)| (route.policy.name.clone(), *line)).collect(),
+        };
+        let Some(document) = document else { return Ok(config) };
+        for (route, line) in &routes {
+            config.check_route(route).map_err(|text| document.complaint(*line, text))?;
+        }
+        let table = table(document, routes)?;
+        Ok(Self { routes: table, ..config })
+    }
+
+    /// What a route must not be, given the other settings.
+    fn check_route(&self, route: &Route) -> Result<(), String> {
+        let name = &route.policy.name;
+        if let Entrance::Host(host) = &route.entrance {
+            let public = self.public_url.as_ref().is_some_and(|url| url.value.0.host == *host);
+            if public || self.hosts.value.contains(host) {
+                let key = if public { "public_url" } else { "hosts" };
+                return Err(format!(
+                    "the route {name} cannot have the host {host}: server.{key} says that Fallgate's own pages live there"
+                ));
+            }
+        }
+        if let Address::Tcp { host, port } = &route.upstream {
+            let listen = self.listen.value;
+            let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            let same_host = host.parse() == Ok(listen.ip())
+                || (local && (listen.ip().is_loopback() || listen.ip().is_unspecified()));
+            if *port == listen.port() && same_host {
+                return Err(format!(
+                    "the upstream of the route {name} is the gate itself, which listens on {listen}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PublicUrl {
+    /// As it is written, without the scheme's own port.
+    pub(crate) fn text(&self) -> String {
+        self.0.text()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => f.write_str(name),
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// `[server]`, with the variables that beat it.
+struct ServerSettings<'a> {
+    section: Option<Section<'a>>,
+    environment: &'a Environment,
+}
+
+impl ServerSettings<'_> {
+    fn setting<T>(
+        &mut self,
+        key: &str,
+        variable: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Setting<T>>, Failure> {
+        // The file's value is read even when it is beaten: it must make sense all the same.
+        let from_file = match &mut self.section {
+            None => None,
+            Some(section) => match section.text(key)? {
+                None => None,
+                Some(text) => {
+                    let value = text.read(section.document, key, &read)?;
+                    Some(Setting { value, source: Source::Line(text.line) })
+                }
+            },
+        };
+        match self.environment.text(variable)? {
+            None => Ok(from_file),
+            Some(text) => {
+                let value = read(text).map_err(|error| about_variable(variable, text, &error))?;
+                Ok(Some(Setting { value, source: Source::Variable(variable) }))
+            }
+        }
+    }
+
+    /// `hosts` is a list; its variable has commas between them.
+    fn hosts(&mut self) -> Result<Setting<Vec<Host<'static>>>, Failure> {
+        const VARIABLE: &str = "FALLGATE_HOSTS";
+        let mut setting = Setting { value: Vec::new(), source: Source::Default };
+        if let Some(section) = &mut self.section {
+            for text in section.texts("hosts")? {
+                setting.source = Source::Line(text.line);
+                setting.value.push(text.read(section.document, "hosts", own_host)?);
+            }
+        }
+        if let Some(text) = self.environment.text(VARIABLE)? {
+            let hosts = text.split(',').map(|host| own_host(host.trim()));
+            let value = hosts
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| about_variable(VARIABLE, text, &error))?;
+            setting = Setting { value, source: Source::Variable(VARIABLE) };
+        }
+        Ok(setting)
+    }
+}
+
+fn about_variable(variable: &str, text: &str, error: &str) -> Failure {
+    let shown: String = text.chars().take(128).collect();
+    Failure::failed(format_args!("{variable}={shown:?}: {error}"))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400 or [::]:7400".to_owned())
+}
+
+fn own_host(text: &str) -> Result<Host<'static>, String> {
+    Host::parse_config(text)
+        .map(Host::into_owned)
+        .map_err(|_| "write a name such as box.example, without scheme, port and path".to_owned())
+}
+
+fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
+    let text = match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    Host::parse_config(&text).ok().map(Host::into_owned)
+}
+
+/// The routes as they will be matched.
+fn table(document: &Document, routes: Vec<(Route, usize)>) -> Result<RouteTable, Failure> {
+    let lines: Vec<(String, usize)> =
+        routes.iter().map(|(route, line)| (route.policy.name.to_string(), *line)).collect();
+    // The prefix decides, whatever becomes of it on the way up.
+    let prefix = |route: &Route| match &route.entrance {
+        Entrance::Path { prefix, .. } => Some(prefix.clone()),
+        Entrance::Host(_) => None,
+    };
+    for (index, (route, line)) in routes.iter().enumerate() {
+        let Some(own) = prefix(route) else { continue };
+        if let Some((other, _)) =
+            routes.iter().take(index).find(|(other, _)| prefix(other).as_ref() == Some(&own))
+        {
+            let same =
+                InvalidRoutes::SameEntrance(other.policy.name.to_string(), route.policy.name.to_string());
+            return Err(document.complaint(*line, same));
+        }
+    }
+    RouteTable::new(routes.into_iter().map(|(route, _)| route).collect()).map_err(|error| {
+        let name = match &error {
+            InvalidRoutes::SameName(name) | InvalidRoutes::SameEntrance(_, name) => name,
+            InvalidRoutes::OwnPath { name, .. } => name,
+        };
+        // The last of that name: of two alike, the second is the one too many.
+        let line = lines.iter().rev().find(|(other, _)| other == name).map_or(1, |(_, line)| *line);
+        document.complaint(line, error)
+    })
+}
+
+#[cfg(test)]
+mod tests;

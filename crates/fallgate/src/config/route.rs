@@ -1,0 +1,138 @@
+//! `[[route]]`: what stands behind the gate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fallgate_authority::RoutePolicy;
+use fallgate_domain::host::Host;
+use fallgate_domain::path::CanonicalPath;
+use fallgate_domain::route::{Admission, RouteName};
+use fallgate_relay::{Address, Entrance, Route};
+
+use super::file::{Located, Section};
+use super::origin::Origin;
+use crate::failure::Failure;
+
+/// What can stand in a `[[route]]`.
+pub(super) const KEYS: [&str; 9] =
+    ["name", "host", "path", "upstream", "allow", "public", "strip", "upstream_host", "identity"];
+
+/// Reads one route.
+pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
+    let document = section.document;
+    let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
+    let entrance = entrance(&mut section, &name)?;
+    let upstream = section.required_text("upstream", "http://127.0.0.1:3000")?;
+    let (upstream, upstream_origin) = upstream.read(document, "upstream", upstream_address)?;
+    let upstream_host = match section.text("upstream_host")? {
+        Some(text) => Some(text.read(document, "upstream_host", host_field)?),
+        None => None,
+    };
+    let allow = section.texts("allow")?;
+    let allow = allow.iter().map(|entry| entry.read(document, "allow", str::parse));
+    let allow = allow.collect::<Result<Vec<_>, _>>()?;
+    let public = section.texts("public")?;
+    let public = public.iter().map(|entry| entry.read(document, "public", path));
+    let public = public.collect::<Result<Vec<_>, _>>()?;
+    let identity_headers = match section.text("identity")? {
+        Some(text) => text.read(document, "identity", identity)?,
+        None => false,
+    };
+    Ok(Route {
+        policy: Arc::new(RoutePolicy::new(name, Admission { allow })),
+        entrance,
+        upstream,
+        upstream_origin,
+        upstream_host,
+        public,
+        identity_headers,
+    })
+}
+
+/// Exactly one of `host` and `path`; `strip` goes with a path.
+fn entrance(section: &mut Section<'_>, name: &RouteName) -> Result<Entrance, Failure> {
+    let document = section.document;
+    let strip = section.truth("strip")?;
+    match (section.text("host")?, section.text("path")?) {
+        (Some(host), None) => match strip {
+            Some(Located { line, .. }) => {
+                let text = format_args!(
+                    "strip goes with path: the route {name} has a host, so nothing is taken off"
+                );
+                Err(document.complaint(line, text))
+            }
+            None => host.read(document, "host", |text| {
+                Host::parse_config(text).map(|host| Entrance::Host(host.into_owned()))
+            }),
+        },
+        (None, Some(text)) => {
+            let prefix = text.read(document, "path", prefix)?;
+            Ok(Entrance::Path { prefix, strip: strip.is_none_or(|strip| strip.value) })
+        }
+        (Some(_), Some(path)) => Err(document.complaint(
+            path.line,
+            format_args!("the route {name} has a host and a path: leave one of them out"),
+        )),
+        (None, None) => Err(document.complaint(
+            section.line,
+            format_args!(
+                "the route {name} needs a place to come in: host = \"app.example\" or path = \"/app\""
+            ),
+        )),
+    }
+}
+
+/// A prefix in canonical form, without a slash at its end.
+fn prefix(text: &str) -> Result<CanonicalPath<'static>, String> {
+    let path = path(text)?;
+    if path.as_str() == "/" {
+        return Err("all paths together are a route by host: write host = \"app.example\" instead".to_owned());
+    }
+    if path.as_str().contains(';') {
+        return Err(
+            "a ; and what follows it is not looked at when paths are compared: leave it out".to_owned()
+        );
+    }
+    let bare = path.as_str().trim_end_matches('/');
+    Ok(CanonicalPath::parse(bare.as_bytes()).map_err(|error| error.to_string())?.into_owned())
+}
+
+fn path(text: &str) -> Result<CanonicalPath<'static>, String> {
+    CanonicalPath::parse(text.as_bytes())
+        .map(CanonicalPath::into_owned)
+        .map_err(|error| format!("{error}; a path is written like /app/files"))
+}
+
+/// Where an upstream listens, and what its own redirects may call it.
+fn upstream_address(text: &str) -> Result<(Address, String), String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if Path::new(path).is_absolute() {
+            Ok((Address::Unix(path.into()), text.to_owned()))
+        } else {
+            Err("a unix socket has an absolute path: unix:/run/app.sock".to_owned())
+        };
+    }
+    let origin = Origin::parse(text)
+        .map_err(|error| format!("{error}; an upstream is http://host:port or unix:/path"))?;
+    if origin.https {
+        return Err("https to an upstream is not built yet: use http://host:port or unix:/path".to_owned());
+    }
+    let host = origin.host.as_str().trim_matches(['[', ']']).to_owned();
+    Ok((Address::Tcp { host, port: origin.port }, origin.text()))
+}
+
+/// A `Host` field's value, as it will be sent.
+fn host_field(text: &str) -> Result<String, String> {
+    match Host::parse_header(text.as_bytes()) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}, with a port if need be")),
+    }
+}
+
+fn identity(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "none" => Ok(false),
+        "headers" => Ok(true),
+        _ => Err("it is either \"none\" or \"headers\""),
+    }
+}

@@ -1,0 +1,248 @@
+use std::path::Path;
+
+use super::*;
+
+fn with(text: &str, flags: &Settings, environment: &Environment) -> Result<Config, Failure> {
+    Config::from_document(Some(&Document::of(text)), flags, environment)
+}
+
+fn no_flags() -> Settings {
+    Settings { listen: None, config: None }
+}
+
+fn read(text: &str) -> Result<Config, Failure> {
+    with(text, &no_flags(), &Environment::default())
+}
+
+fn refused(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+fn route(keys: &str) -> String {
+    format!("[[route]]\nname = \"app\"\nupstream = \"http://127.0.0.1:3000\"\n{keys}\n")
+}
+
+#[test]
+fn r70_without_any_config_the_gate_listens_on_loopback_only() {
+    let config = Config::from_document(None, &no_flags(), &Environment::default()).unwrap();
+    assert_eq!(config.listen, Setting { value: "127.0.0.1:7400".parse().unwrap(), source: Source::Default });
+    assert_eq!((config.file, config.routes.iter().count()), (None, 0));
+}
+
+#[test]
+fn a_whole_config_is_read() {
+    let config = read(
+        r#"
+        [server]
+        listen = "[::1]:7401"
+        public_url = "https://Box.Example/"
+        hosts = ["bücher.example"]
+
+        [[route]]
+        name = "llmux"
+        host = "LLMUX.box.example."
+        upstream = "http://[::1]:3030"
+        allow = ["role:admin", "user:alice", "kind:internal"]
+        public = ["/health", "/static/%7Eopen"]
+        upstream_host = "llmux:3030"
+        identity = "headers"
+
+        [[route]]
+        name = "files"
+        path = "/files/"
+        strip = false
+        upstream = "unix:/run/files.sock"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.listen.value, "[::1]:7401".parse().unwrap());
+    assert_eq!(config.listen.source, Source::Line(3));
+    assert_eq!(config.public_url.as_ref().unwrap().value.text(), "https://box.example");
+    assert_eq!(config.hosts.value[0].as_str(), "xn--bcher-kva.example");
+    let [llmux, files] = config.routes.iter().collect::<Vec<_>>()[..] else { panic!("not two routes") };
+    assert_eq!(llmux.entrance, Entrance::Host(Host::parse_config("llmux.box.example").unwrap()));
+    assert_eq!(llmux.upstream, Address::Tcp { host: "::1".to_owned(), port: 3030 });
+    assert_eq!(llmux.upstream_origin, "http://[::1]:3030");
+    assert_eq!(llmux.upstream_host.as_deref(), Some("llmux:3030"));
+    assert_eq!(llmux.policy.admission.allow.len(), 3);
+    assert_eq!(
+        llmux.public.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["/health", "/static/~open"]
+    );
+    assert!(llmux.identity_headers);
+    let Entrance::Path { prefix, strip } = &files.entrance else { panic!("not a path route") };
+    assert_eq!((prefix.as_str(), *strip), ("/files", false));
+    assert_eq!(files.upstream, Address::Unix("/run/files.sock".into()));
+    assert!(!files.identity_headers);
+    assert_eq!(config.route_lines[&"files".parse().unwrap()], 16);
+}
+
+#[test]
+fn flags_beat_variables_which_beat_the_file() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\npublic_url = \"http://a\"\nhosts = [\"a\"]\n";
+    let environment = Environment::from_pairs([
+        ("FALLGATE_LISTEN", "127.0.0.1:2".into()),
+        ("FALLGATE_PUBLIC_URL", "http://b".into()),
+        ("FALLGATE_HOSTS", "b, c".into()),
+    ]);
+    let config = with(file, &no_flags(), &environment).unwrap();
+    assert_eq!(config.listen.source, Source::Variable("FALLGATE_LISTEN"));
+    assert_eq!(config.public_url.unwrap().value.text(), "http://b");
+    assert_eq!(config.hosts.value.len(), 2);
+    let flags = Settings { listen: "127.0.0.1:3".parse().ok(), config: None };
+    let config = with(file, &flags, &environment).unwrap();
+    assert_eq!(
+        config.listen,
+        Setting { value: "127.0.0.1:3".parse().unwrap(), source: Source::Flag("--listen") }
+    );
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let environment = Environment::from_pairs([("FALLGATE_LISTEN", "7400".into())]);
+    let refused = with("", &no_flags(), &environment).unwrap_err().to_string();
+    assert!(refused.starts_with("FALLGATE_LISTEN=\"7400\": write an IP address and a port"), "{refused}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_right_one() {
+    let upsteam = "[server]\n\n[[route]]\nname = \"a\"\npath = \"/a\"\n\nupsteam = \"http://x\"\n";
+    assert_eq!(
+        refused(upsteam),
+        "fallgate.toml:7: unknown key \"upsteam\" in [[route]]; did you mean \"upstream\"?"
+    );
+    assert_eq!(
+        refused("[servr]\n"),
+        "fallgate.toml:1: unknown key \"servr\" in the file; did you mean \"server\"?"
+    );
+    assert_eq!(
+        refused("\n[server]\nlisten_addr = \"x\""),
+        "fallgate.toml:3: unknown key \"listen_addr\" in [server]; did you mean \"listen\"?"
+    );
+    assert_eq!(
+        refused("[server]\nzzz = 1\n"),
+        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts"
+    );
+}
+
+#[test]
+fn keys_that_are_not_built_yet_are_unknown() {
+    for key in [
+        "inject = {}",
+        "authorization = \"pass\"",
+        "max_stream_age = \"1h\"",
+        "paths = \"raw\"",
+        "same_origin = true",
+    ] {
+        assert!(refused(&route(&format!("path = \"/a\"\n{key}"))).contains("unknown key"), "{key}");
+    }
+    for key in ["tls = {}", "trusted_proxies = []"] {
+        assert!(refused(&format!("[server]\n{key}")).contains("unknown key"), "{key}");
+    }
+}
+
+#[test]
+fn every_complaint_names_its_line_and_what_would_be_right() {
+    for (text, line, words) in [
+        ("[server\n".to_owned(), 1, "this is not TOML"),
+        ("server = 1".to_owned(), 1, "written [server]"),
+        ("[route]\nname = \"a\"".to_owned(), 1, "[[route]], with two brackets"),
+        ("[server]\nlisten = 7400".to_owned(), 2, "a string in quotes, and is an integer"),
+        ("[server]\nlisten = \"localhost:7400\"".to_owned(), 2, "an IP address and a port"),
+        ("[server]\npublic_url = \"https://a/b\"".to_owned(), 2, "no path"),
+        ("[server]\nhosts = \"a\"".to_owned(), 2, "a list of strings, and is a string"),
+        ("[server]\nhosts = [\n\"a\",\n\"http://a\"]".to_owned(), 4, "without scheme"),
+        ("[[route]]\npath = \"/a\"".to_owned(), 1, "name is missing, such as name = \"app\""),
+        ("[[route]]\nname = \"A b\"".to_owned(), 2, "1 to 64 of the characters"),
+        ("[[route]]\nname = \"a\"\npath = \"/a\"".to_owned(), 1, "upstream is missing"),
+        (route(""), 1, "needs a place to come in"),
+        (route("path = \"/a\"\nhost = \"a\""), 4, "leave one of them out"),
+        (route("host = \"a\"\nstrip = true"), 5, "strip goes with path"),
+        (route("path = \"/a\"\nstrip = \"yes\""), 5, "true or false, and is a string"),
+        (route("path = \"a\""), 4, "does not start with /"),
+        (route("path = \"/a/../b\""), 4, "dot segment"),
+        (route("path = \"/\""), 4, "route by host"),
+        (route("path = \"/a;b\""), 4, "leave it out"),
+        (route("path = \"/api\""), 1, "Fallgate's own pages and API live there"),
+        (route("path = \"/.fallgate/x\""), 1, "Fallgate's own pages and API live there"),
+        (route("host = \"a b\""), 4, "not a host"),
+        (route("path = \"/a\"\npublic = [\"health\"]"), 5, "does not start with /"),
+        (route("path = \"/a\"\nallow = [\"bob\"]"), 5, "names nobody"),
+        (route("path = \"/a\"\nallow = [\"kind:token\"]"), 5, "names nobody"),
+        (route("path = \"/a\"\nidentity = \"assertion\""), 5, "either \"none\" or \"headers\""),
+        (route("path = \"/a\"\nupstream_host = \"a\\r\\nb: c\""), 5, "not a host"),
+    ] {
+        let refused = refused(&text);
+        assert!(refused.starts_with(&format!("fallgate.toml:{line}: ")), "{text:?}: {refused}");
+        assert!(refused.contains(words), "{text:?}: {refused}");
+    }
+}
+
+#[test]
+fn an_upstream_is_http_or_a_unix_socket_and_nothing_else() {
+    for (upstream, words) in [
+        ("https://127.0.0.1:3000", "https to an upstream is not built yet"),
+        ("http://127.0.0.1:3000/base", "no path, query or fragment"),
+        ("http://127.0.0.1:3000?x=1", "no path, query or fragment"),
+        ("127.0.0.1:3000", "http://host:port or unix:/path"),
+        ("unix:run/app.sock", "absolute path"),
+        ("http://127.0.0.1:7400", "the gate itself"),
+        ("http://localhost:7400", "the gate itself"),
+    ] {
+        let text = format!("[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"{upstream}\"");
+        assert!(refused(&text).contains(words), "{upstream}: {}", refused(&text));
+    }
+}
+
+#[test]
+fn routes_that_stand_in_each_others_or_our_way_are_refused_at_the_later_ones_line() {
+    let two = |first: &str, second: &str| {
+        let one = |name: &str, keys: &str| {
+            format!("[[route]]\nname = \"{name}\"\nupstream = \"http://127.0.0.1:3000\"\n{keys}\n")
+        };
+        refused(&format!("{}{}", one("a", first), one("b", second)))
+    };
+    for (first, second) in [
+        ("path = \"/x\"", "path = \"/x/\""),
+        ("path = \"/x\"\nstrip = true", "path = \"/%78\"\nstrip = false"),
+        ("host = \"x.example\"", "host = \"X.EXAMPLE.\""),
+    ] {
+        let refused = two(first, second);
+        assert!(refused.contains("the routes a and b come in at the same place"), "{refused}");
+        let line = 1 + route(first).lines().filter(|line| !line.is_empty()).count();
+        assert!(refused.starts_with(&format!("fallgate.toml:{line}:")), "{refused}");
+    }
+    let same_name = refused(&format!("{}{}", route("path = \"/x\""), route("path = \"/y\"")));
+    assert_eq!(same_name, "fallgate.toml:5: there are two routes named app");
+    let server = "[server]\npublic_url = \"https://box.example\"\nhosts = [\"other.example\"]\n";
+    for (host, key) in [("box.example", "public_url"), ("other.example", "hosts")] {
+        let refused = refused(&format!("{server}{}", route(&format!("host = \"{host}\""))));
+        assert!(refused.contains(&format!("server.{key} says")), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_itself_is_said_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |path: &Path| {
+        let flags = Settings { listen: None, config: Some(path.to_owned()) };
+        Config::load(&flags, &Environment::default()).unwrap_err().to_string()
+    };
+    let missing = folder.path().join("missing.toml");
+    assert!(load(&missing).starts_with(&format!("cannot read the config {}", missing.display())));
+    assert!(load(folder.path()).starts_with("cannot read the config"));
+    let binary = folder.path().join("binary.toml");
+    std::fs::write(&binary, b"\xff\xfe").unwrap();
+    assert!(load(&binary).ends_with("is not UTF-8 text"));
+}
+
+#[test]
+fn the_usual_file_may_be_missing_but_a_link_that_leads_nowhere_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = Environment::from_pairs([("XDG_CONFIG_HOME", folder.path().into())]);
+    assert_eq!(Config::load(&no_flags(), &environment).unwrap().file, None);
+    std::fs::create_dir(folder.path().join("fallgate")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("fallgate/fallgate.toml")).unwrap();
+    let refused = Config::load(&no_flags(), &environment).unwrap_err().to_string();
+    assert!(refused.starts_with("cannot read the config"), "{refused}");
+}
