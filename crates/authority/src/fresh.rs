@@ -8,6 +8,8 @@ use crate::verifier::Verifier;
 
 /// How often the store is looked at when no request comes in. What another process ends is cut within 100 ms.
 const WATCH_EVERY: Duration = Duration::from_millis(25);
+/// In ticks: how often the database's file is looked at too.
+const LOOK_AT_FILE_EVERY: u64 = 20;
 
 impl Verifier {
     /// Takes in what changed since the last look, and cuts what those changes end. About a microsecond when nothing
@@ -41,9 +43,14 @@ impl Verifier {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
-        loop {
+        for tick in 0_u64.. {
             ticks.tick().await;
-            match self.freshen().await {
+            // A database file that was replaced shows no new revision: only a look at the file itself tells.
+            let fresh = match self.freshen().await {
+                Ok(()) if tick % LOOK_AT_FILE_EVERY == 0 => self.store().ping().await,
+                fresh => fresh,
+            };
+            match fresh {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the store can be read again");

@@ -12,7 +12,7 @@ use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::registrar::Registrar;
 use crate::uses::{UseNotes, UseQueue};
-use crate::view::View;
+use crate::view::{Orphans, View};
 
 /// Decides who a caller is. It owns the vault, which is not `Clone`: there can be one verifier for a store, and nobody
 /// else can ask whose credential a hash is.
@@ -30,12 +30,12 @@ impl Verifier {
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
         let view = View::new();
-        let revision = registrar
-            .vault
-            .load(&mut |row| {
-                view.take(&row);
-            })
-            .await?;
+        let mut orphans = Orphans::default();
+        let mut take = |row| {
+            view.take(&row, &mut orphans);
+        };
+        let revision = registrar.vault.load(&mut take).await?;
+        view.adopt(orphans);
         view.set_revision(revision);
         let (uses, notes) = UseQueue::new();
         Ok((Arc::new(Self { registrar, view, applying: Mutex::new(()), uses }), notes))

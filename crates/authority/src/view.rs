@@ -241,6 +241,10 @@ impl Hasher for TakeFirstBytes {
     }
 }
 
+/// Children that came before their parents: ids of one millisecond sort by chance, and clocks are set back.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans(Vec<CredentialRow>);
+
 /// Everything the verifier knows, at one revision of the store.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -293,8 +297,12 @@ impl View {
     /// Takes in what changed, then asks the leases that it may concern to look again. One caller at a time.
     pub(crate) fn apply(&self, changes: &Changes) {
         self.generation.fetch_add(1, StdOrdering::AcqRel);
-        let mut touched: Vec<Arc<Account>> = changes.rows.iter().filter_map(|row| self.take(row)).collect();
-        touched.extend(changes.gone.iter().filter_map(|gone| self.drop_gone(gone)));
+        let mut touched: Vec<Arc<Account>> = changes.gone.iter().filter_map(|gone| self.drop_gone(gone)).collect();
+        let mut children = Orphans::default();
+        for row in &changes.rows {
+            touched.extend(self.take(row, &mut children));
+        }
+        self.adopt(children);
         self.set_revision(changes.revision);
         self.generation.fetch_add(1, StdOrdering::AcqRel);
         touched.sort_by_key(|account| Arc::as_ptr(account).addr());
@@ -306,11 +314,29 @@ impl View {
         }
     }
 
-    /// Takes in one row; tells whose leases should look again.
-    pub(crate) fn take(&self, row: &Row) -> Option<Arc<Account>> {
+    /// Takes in one row; tells whose leases should look again. A child whose parent has not come yet waits among the
+    /// orphans until [`View::adopt`].
+    pub(crate) fn take(&self, row: &Row, orphans: &mut Orphans) -> Option<Arc<Account>> {
         match row {
             Row::User(row) => Some(self.take_user(row)),
-            Row::Credential(row) => self.take_credential(row),
+            Row::Credential(row) => self.take_credential(row, orphans),
+        }
+    }
+
+    /// Takes in the children whose parents came after them. Those whose parents never came hang on nothing.
+    pub(crate) fn adopt(&self, mut orphans: Orphans) {
+        loop {
+            let waiting = std::mem::take(&mut orphans.0);
+            let before = waiting.len();
+            for row in waiting {
+                self.take_credential(&row, &mut orphans);
+            }
+            if orphans.0.len() == before {
+                break;
+            }
+        }
+        for row in orphans.0 {
+            self.insert(&row, Parent::Gone);
         }
     }
 
@@ -321,12 +347,28 @@ impl View {
         account.clone()
     }
 
-    fn take_credential(&self, row: &CredentialRow) -> Option<Arc<Account>> {
+    fn take_credential(&self, row: &CredentialRow, orphans: &mut Orphans) -> Option<Arc<Account>> {
         let by_id = self.by_id.pin();
         if let Some(ById(entry)) = by_id.get(&row.id) {
             entry.update(row);
             return Some(entry.account.clone());
         }
+        let parent = match row.parent {
+            None => Parent::None,
+            Some(parent) => {
+                let Some(ById(parent)) = by_id.get(&parent) else {
+                    orphans.0.push(row.clone());
+                    return None;
+                };
+                Parent::Entry(parent.clone())
+            }
+        };
+        self.insert(row, parent);
+        // Nothing can rest on what nobody has seen before.
+        None
+    }
+
+    fn insert(&self, row: &CredentialRow, parent: Parent) {
         let account = match row.owner {
             None => self.ownerless.clone(),
             Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
@@ -335,16 +377,11 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let parent = row.parent.map_or(Parent::None, |parent| {
-            by_id.get(&parent).map_or(Parent::Gone, |found| Parent::Entry(found.0.clone()))
-        });
         let entry = Arc::new(Entry::new(row, account, parent));
-        by_id.insert(ById(entry.clone()));
+        self.by_id.pin().insert(ById(entry.clone()));
         if row.hash.is_some() {
             self.by_hash.pin().insert(ByHash(entry));
         }
-        // Nothing can rest on what nobody has seen before.
-        None
     }
 
     fn drop_gone(&self, gone: &Gone) -> Option<Arc<Account>> {
@@ -366,5 +403,69 @@ impl View {
                 Some(entry.account.clone())
             }
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+
+    fn row(id: u8, parent: Option<u8>) -> CredentialRow {
+        CredentialRow {
+            id: CredentialId::from_bytes([id; 16]),
+            kind: CredentialKind::Legacy,
+            owner: None,
+            parent: parent.map(|parent| CredentialId::from_bytes([parent; 16])),
+            hash: Some(TokenHash::from_bytes([id; 32])),
+            scopes: Scopes::none(),
+            expires_at: None,
+            revoked: false,
+        }
+    }
+
+    fn view_of(rows: Vec<CredentialRow>) -> View {
+        let view = View::new();
+        let rows = rows.into_iter().map(Row::Credential).collect();
+        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new() });
+        view
+    }
+
+    fn judge(view: &View, id: u8) -> Result<Option<Role>, Denial> {
+        view.entry(&TokenHash::from_bytes([id; 32])).ok_or(Denial::Unknown)?.judge(Timestamp::from_millis(0))
+    }
+
+    #[test]
+    fn a_child_may_come_before_its_parent_and_grandparent() {
+        let view = view_of(vec![row(3, Some(2)), row(2, Some(1)), row(1, None)]);
+        for id in 1..=3 {
+            assert_eq!(judge(&view, id), Ok(None), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_hangs_on_nothing_falls_and_all_below_it() {
+        let view = view_of(vec![row(3, Some(2)), row(2, Some(9))]);
+        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
+        assert_eq!(judge(&view, 3), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn a_credential_that_is_gone_falls_with_its_children() {
+        let view = view_of(vec![row(1, None), row(2, Some(1))]);
+        let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];
+        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone });
+        assert_eq!(judge(&view, 1), Err(Denial::Unknown));
+        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn a_reader_never_sees_a_change_half_taken_in() {
+        let view = view_of(vec![row(1, None)]);
+        assert!(view.read(|_| ()).is_some());
+        view.generation.fetch_add(1, StdOrdering::AcqRel);
+        assert!(view.read(|_| ()).is_none(), "while a change is taken in");
+        view.generation.fetch_add(1, StdOrdering::AcqRel);
+        let changed_meanwhile = view.read(|view| view.generation.fetch_add(2, StdOrdering::AcqRel));
+        assert!(changed_meanwhile.is_none());
     }
 }
