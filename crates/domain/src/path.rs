@@ -238,8 +238,8 @@ fn check_decoded(raw: &[u8]) -> Result<(), InvalidPath> {
             stack.push(decoded);
         }
     }
-    check_utf8(&stack)?;
     let path: Vec<u8> = stack.iter().map(|decoded| decoded.byte).collect();
+    check_utf8(&path, &stack)?;
     check_segments(&path)
 }
 
@@ -252,9 +252,8 @@ fn triplet(stack: &[Decoded]) -> Option<Decoded> {
 }
 
 /// UTF-8 in every round: valid at the end, and each character's bytes appear in one round together.
-fn check_utf8(decoded: &[Decoded]) -> Result<(), InvalidPath> {
-    let bytes: Vec<u8> = decoded.iter().map(|one| one.byte).collect();
-    let text = std::str::from_utf8(&bytes).map_err(|_| InvalidPath::Utf8)?;
+fn check_utf8(path: &[u8], decoded: &[Decoded]) -> Result<(), InvalidPath> {
+    let text = std::str::from_utf8(path).map_err(|_| InvalidPath::Utf8)?;
     let mut rest = decoded;
     for character in text.chars() {
         let (bytes, after) = rest.split_at_checked(character.len_utf8()).ok_or(InvalidPath::Utf8)?;

@@ -131,6 +131,9 @@ pub fn frames(data: &[u8]) {
     assert_eq!(whole.at_boundary(), pieces.at_boundary());
 }
 
+/// The data and the trailers of a body.
+type Body = (Vec<u8>, Vec<u8>);
+
 /// The first byte decides something about the rest.
 fn flag(data: &[u8]) -> (bool, &[u8]) {
     data.split_first().map_or((false, data), |(first, rest)| (first & 1 == 1, rest))
@@ -160,12 +163,8 @@ fn assert_clean(name: Span, value: Span, data: &[u8]) {
     assert!(!name.of(data).iter().chain(value.of(data)).any(|byte| b"\r\n\0".contains(byte)));
 }
 
-/// The data and the trailers of a body that comes in pieces of one length; `None` if it does not end.
-fn read_chunks(
-    mut decoder: ChunkDecoder,
-    data: &[u8],
-    piece: usize,
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, Malformed> {
+/// Reads a body that comes in pieces of one length; `None` if it does not end.
+fn read_chunks(mut decoder: ChunkDecoder, data: &[u8], piece: usize) -> Result<Option<Body>, Malformed> {
     let mut body = Vec::new();
     let (mut start, mut end) = (0, 0);
     while end < data.len() {

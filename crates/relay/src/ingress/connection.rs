@@ -26,6 +26,9 @@ pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How long a client has to read the last answer before the connection is closed on it.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Heads longer than this, in bytes, leave no memory behind on an idle connection.
+const KEPT_WHILE_IDLE: usize = 2 * 1024;
+
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
@@ -85,12 +88,11 @@ impl Connection {
 
     /// Waits for a request, then for the whole of its head.
     async fn read_head(&mut self, stopping: &mut watch::Receiver<bool>) -> Reading {
+        if self.client.input.is_empty() {
+            self.slim_down();
+        }
         let limits = &self.worker.gate.limits;
         if self.client.input.is_empty() {
-            if self.head.len() > 1_024 {
-                // The index of a large head is not kept while idle.
-                self.head = RequestHead::default();
-            }
             let (client, stock) = (&mut self.client, &self.worker.stock);
             let readable = poll_fn(|context| client.poll_readable(context, stock));
             tokio::select! {
@@ -123,6 +125,16 @@ impl Connection {
         timeout(limits.head_time, reading).await.unwrap_or_else(|_| {
             Reading::Refused(Problem::new(408, "The request took too long to arrive.").into())
         })
+    }
+
+    /// What one large exchange needed is not kept while idle.
+    fn slim_down(&mut self) {
+        if self.head.len() > KEPT_WHILE_IDLE {
+            self.head = RequestHead::default();
+        }
+        if self.scratch.capacity() > KEPT_WHILE_IDLE {
+            self.scratch = Vec::new();
+        }
     }
 
     /// Decides, in the order that leaks nothing (10-identity): host 421, path 400, credential 401, scope 403; then

@@ -92,8 +92,6 @@ fn after_header(seen: [u8; LONGEST_HEADER], length: usize) -> Position {
     };
     match payload {
         0 => Position::Boundary,
-        // The highest bit must not be set (section 5.2).
-        _ if i64::try_from(payload).is_err() => Position::Lost,
         _ => Position::Payload(payload),
     }
 }

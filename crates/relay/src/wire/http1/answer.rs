@@ -106,6 +106,11 @@ impl AnswerHead {
         }
     }
 
+    /// Whether `Connection` names fields, which then end here, other than those that do so anyway.
+    pub(crate) fn connection_names_fields(&self) -> bool {
+        self.connection.named_fields > 0
+    }
+
     /// The protocol that the upstream changes to: of a 101, the value of the one `Upgrade` field if `Connection`
     /// names it.
     pub(crate) fn upgrade(&self) -> Option<Span> {
@@ -144,7 +149,7 @@ impl AnswerHead {
             BodyKind::Empty => BodyKind::UntilClose,
             told => told,
         };
-        self.connection = ConnectionOptions::read(&self.fields, head);
+        self.connection = ConnectionOptions::read(&self.fields, head).map_err(Malformed::answer)?;
         Ok(())
     }
 }

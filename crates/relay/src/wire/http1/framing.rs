@@ -3,6 +3,10 @@
 
 use super::FieldId;
 use super::fields::Fields;
+use crate::wire::hygiene::classify;
+
+/// The most options that `Connection` may have.
+const MOST_OPTIONS: usize = 32;
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,19 +65,26 @@ pub(super) struct ConnectionOptions {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
+    /// How many names it has of fields that would pass if it did not name them.
+    pub(super) named_fields: usize,
 }
 
 impl ConnectionOptions {
-    pub(super) fn read(fields: &Fields, buffer: &[u8]) -> Self {
+    pub(super) fn read(fields: &Fields, buffer: &[u8]) -> Result<Self, &'static str> {
         let mut options = Self::default();
+        let mut count = 0;
         for value in fields.all(FieldId::Connection) {
             for option in list_items(value.of(buffer)) {
                 options.close |= option.eq_ignore_ascii_case(b"close");
                 options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                let other = !option.eq_ignore_ascii_case(b"close") && !classify(option).hop_by_hop();
+                options.named_fields += usize::from(other);
+                count += 1;
             }
         }
-        options
+        // Every field that is passed on is compared with every option.
+        if count > MOST_OPTIONS { Err("too many options in Connection") } else { Ok(options) }
     }
 }
 

@@ -117,6 +117,11 @@ impl RequestHead {
         }
     }
 
+    /// Whether `Connection` names fields, which then end here, other than those that do so anyway.
+    pub(crate) fn connection_names_fields(&self) -> bool {
+        self.connection.named_fields > 0
+    }
+
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub(crate) fn expects_continue(&self) -> bool {
         self.expects_continue
@@ -193,7 +198,7 @@ impl RequestHead {
         if self.fields.only(FieldId::Authorization).is_err() {
             return Err(Malformed::request("more than one Authorization"));
         }
-        self.connection = ConnectionOptions::read(&self.fields, head);
+        self.connection = ConnectionOptions::read(&self.fields, head).map_err(Malformed::request)?;
         self.expects_continue = false;
         if self.version == Version::Http11 {
             for expectation in self.fields.all(FieldId::Expect) {

@@ -87,7 +87,7 @@ fn write_client_field(out: &mut Vec<u8>, field: &Field, head: &RequestHead, buff
         // A client cannot name it away.
         FieldId::Host => write_field(out, name, up.host.map_or(value, str::as_bytes)),
         FieldId::Authorization if up.strip_authorization => {}
-        _ if named_by_connection(field, head.fields(), buffer) => {}
+        _ if head.connection_names_fields() && named_by_connection(field, head.fields(), buffer) => {}
         FieldId::Cookie => cookies::write_cookie(out, name, value),
         _ => write_field(out, name, value),
     }

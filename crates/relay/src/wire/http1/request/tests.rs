@@ -308,6 +308,9 @@ fn r59_heads_beyond_the_limits_are_refused_before_they_end() {
     let fields = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
     assert_eq!(status_of(fields(100).as_bytes()), 200);
     assert_eq!(status_of(fields(101).as_bytes()), 431);
+    let options =
+        |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {}\r\n\r\n", "x,".repeat(count));
+    assert_eq!((status_of(options(32).as_bytes()), status_of(options(33).as_bytes())), (200, 400));
     // Exactly as long as there may be.
     let exact = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(64 - 32));
     head.clear();
