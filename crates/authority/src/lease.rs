@@ -205,7 +205,7 @@ impl LeaseHandle {
         true
     }
 
-    /// The caller was refused: nothing rests on them.
+    /// Nothing rests on the caller any more: they were refused, or what they asked for is being done.
     pub(crate) fn forget(&self) {
         self.0.rests.lock().credential = None;
     }

@@ -206,6 +206,9 @@ impl Verifier {
         if !(own || listed.credential.minted_by == actor.mark() || permit.principal().is_admin()) {
             return Ok(RevokeOutcome::NotYours);
         }
+        // From here on the caller is to hear what came of it, also when it is their own credential that ends: the
+        // request that does it is not among what is cut.
+        permit.principal().lease.forget();
         let outcome = self.registrar.revoke(id, None, &actor).await?;
         // Commit, then cut; only then acknowledge.
         self.freshen().await?;

@@ -9,6 +9,9 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Username};
 
+const HOME: &str = "Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
+const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
+
 /// An auth gateway that puts one login in front of everything you run.
 ///
 /// Commands work on this machine's home folder directly; no daemon needs to run. A running one sees every change on
@@ -16,8 +19,7 @@ use fallgate_domain::user::{DisplayName, Username};
 #[derive(Debug, Parser)]
 #[command(name = "fallgate", version, arg_required_else_help = true, propagate_version = false)]
 pub(crate) struct Cli {
-    /// Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate].
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, display_order = 99, value_name = "DIR", help = HOME)]
     pub(crate) home: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) noun: Noun,
@@ -26,6 +28,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
     /// Run the gate until it is told to stop.
+    ///
+    /// Nothing needs to be configured. The first SIGINT or SIGTERM lets requests under way end, a second one ends the
+    /// gate at once.
     Serve(Serve),
     /// Make and list the people who may sign in.
     #[command(subcommand, arg_required_else_help = true)]
@@ -43,10 +48,6 @@ pub(crate) enum Noun {
     },
 }
 
-/// Run the gate until it is told to stop.
-///
-/// Nothing needs to be configured. The first SIGINT or SIGTERM lets requests under way end, a second one ends the
-/// gate at once.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -59,8 +60,7 @@ pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = CONFIG)]
     pub(crate) config: Option<PathBuf>,
 }
 

@@ -17,6 +17,7 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The bits that say who may do what.
 const MODE_BITS: u32 = 0o7777;
+const ROOT: u32 = 0;
 const EVERYBODY_MAY_WRITE: u32 = 0o002;
 
 /// Where the folder is to be, before it is looked at.
@@ -32,8 +33,8 @@ pub(crate) struct HomeFolder {
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
-    /// What was put right on the way.
-    repairs: Vec<String>,
+    /// What was put right on the way, and what is odd.
+    warnings: Vec<String>,
 }
 
 /// Held by the daemon that serves a home folder, for as long as it lives.
@@ -53,21 +54,21 @@ impl HomeFolder {
 
 impl Home {
     /// Makes the folder when there is none, and repairs its mode and those of the files in it.
-        pub(crate) fn make(folder: &HomeFolder) -> Result<Self, Failure> {
+    pub(crate) fn make(folder: &HomeFolder) -> Result<Self, Failure> {
         let path = folder.path.clone();
         match fs::metadata(&path) {
-            Ok(metadata) => Self::check(path, &metadata),
+            Ok(metadata) => Self::check(&path, &metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
                 made.map_err(|error| unusable(&path, "cannot be made", &error))?;
-                Ok(Self { path, repairs: Vec::new() })
+                Ok(Self { path, warnings: Vec::new() })
             }
             Err(error) => Err(unusable(&path, "cannot be used", &error)),
         }
     }
 
     /// The folder of something that is there already: a mistyped path makes no second, empty home.
-        pub(crate) fn existing(folder: &HomeFolder) -> Result<Self, Failure> {
+    pub(crate) fn existing(folder: &HomeFolder) -> Result<Self, Failure> {
         let database = folder.path.join(DATABASE);
         match database.try_exists() {
             Ok(true) => Self::make(folder),
@@ -90,9 +91,9 @@ impl Home {
         self.path.join(DATABASE)
     }
 
-    /// What was put right, each a line that names the file and its mode.
-    pub(crate) fn repairs(&self) -> &[String] {
-        &self.repairs
+    /// What was put right, each a line that names the file and its mode; and what is odd.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Makes sure that this is the only daemon on the folder. Commands take no such lock.
@@ -116,31 +117,27 @@ impl Home {
         }
     }
 
-    fn check(path: PathBuf, metadata: &Metadata) -> Result<Self, Failure> {
+    fn check(path: &Path, metadata: &Metadata) -> Result<Self, Failure> {
         let shown = path.display();
         if !metadata.is_dir() {
             return Err(Failure::failed(format_args!("{shown} is not a folder: name one with --home")));
-        }
-        if metadata.uid() != lifecycle::user_id() {
-            return Err(Failure::failed(format_args!(
-                "the folder {shown} belongs to another user, {}: run fallgate as that user, or name another folder with --home",
-                lifecycle::user_name(metadata.uid())
-            )));
         }
         if metadata.mode() & EVERYBODY_MAY_WRITE != 0 {
             return Err(Failure::failed(format_args!(
                 "everybody may write to the folder {shown}: name a folder of Fallgate's own with --home"
             )));
         }
-        let names = names_in(&path).map_err(|error| unusable(&path, "cannot be read", &error))?;
+        let names = names_in(path).map_err(|error| unusable(path, "cannot be read", &error))?;
         // What is not ours is not to be locked away from its readers.
-        if !names.iter().any(|name| name == DATABASE) && names.iter().any(|name| !is_ours(name)) {
+        let is_new = !names.iter().any(|name| name == DATABASE);
+        if is_new && names.iter().any(|name| !is_ours(name)) {
             return Err(Failure::failed(format_args!(
                 "the folder {shown} holds other things and no {DATABASE}: name a folder of Fallgate's own with --home"
             )));
         }
-        let mut home = Self { path: path.clone(), repairs: Vec::new() };
-        home.repair(&path, metadata.mode(), FOLDER_MODE)?;
+        let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
+        home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
+        home.repair(path, metadata.mode(), FOLDER_MODE)?;
         for name in names {
             let file = path.join(name);
             match fs::symlink_metadata(&file) {
@@ -159,7 +156,8 @@ impl Home {
         }
         match fs::set_permissions(path, Permissions::from_mode(wanted)) {
             Ok(()) => {
-                self.repairs.push(format!("{} had mode {found:04o}; it is {wanted:04o} now", path.display()));
+                self.warnings
+                    .push(format!("{} had mode {found:04o}; it is {wanted:04o} now", path.display()));
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -168,6 +166,23 @@ impl Home {
                 path.display()
             ))),
         }
+    }
+}
+
+/// Who may use a folder: its owner, and root, who is told when that is to have consequences.
+fn check_owner(path: &Path, owner: u32, user: u32, is_new: bool) -> Result<Option<String>, Failure> {
+    let shown = path.display();
+    let name = lifecycle::user_name(owner);
+    if owner == user || (user == ROOT && !is_new) {
+        Ok(None)
+    } else if user == ROOT {
+        Ok(Some(format!(
+            "the folder {shown} belongs to {name}, but what is made in it now will belong to root"
+        )))
+    } else {
+        Err(Failure::failed(format_args!(
+            "the folder {shown} belongs to another user, {name}: run fallgate as that user, or name another folder with --home"
+        )))
     }
 }
 
@@ -198,7 +213,7 @@ fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
 
-        fn at(path: impl Into<PathBuf>) -> HomeFolder {
+    fn at(path: impl Into<PathBuf>) -> HomeFolder {
         HomeFolder { path: path.into(), is_usual: false }
     }
 
@@ -211,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::make(&at(folder.path().join("deep/home"))).unwrap();
         assert_eq!(mode(home.path()), 0o700);
-        assert!(home.repairs().is_empty());
+        assert!(home.warnings().is_empty());
     }
 
     #[test]
@@ -225,10 +240,10 @@ mod tests {
         fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
         let home = Home::make(&at(&path)).unwrap();
         assert_eq!((mode(&path), mode(&database)), (0o700, 0o600));
-        let repairs = home.repairs().join("\n");
-        assert!(repairs.contains("fallgate.db had mode 0644; it is 0600 now"), "{repairs}");
-        assert!(repairs.contains("home had mode 0755; it is 0700 now"), "{repairs}");
-        assert!(Home::make(&at(path)).unwrap().repairs().is_empty());
+        let warnings = home.warnings().join("\n");
+        assert!(warnings.contains("fallgate.db had mode 0644; it is 0600 now"), "{warnings}");
+        assert!(warnings.contains("home had mode 0755; it is 0700 now"), "{warnings}");
+        assert!(Home::make(&at(path)).unwrap().warnings().is_empty());
     }
 
     #[test]
@@ -276,5 +291,16 @@ mod tests {
         assert_eq!(usual.command("user list"), "fallgate user list");
         assert_eq!(at("/srv/gate").command("user list"), "fallgate user list --home /srv/gate");
         assert_eq!(at("/the gate's").command("serve"), r"fallgate serve --home '/the gate'\''s'");
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_for_them_and_root() {
+        let check = |owner, user, is_new| check_owner(Path::new("/srv/gate"), owner, user, is_new);
+        assert_eq!(check(1000, 1000, true).unwrap(), None);
+        assert_eq!(check(1000, ROOT, false).unwrap(), None);
+        assert!(check(1000, ROOT, true).unwrap().unwrap().contains("will belong to root"));
+        for owner in [ROOT, 1001] {
+            assert!(check(owner, 1000, false).unwrap_err().to_string().contains("belongs to another user"));
+        }
     }
 }

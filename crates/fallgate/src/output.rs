@@ -11,9 +11,10 @@ use crate::failure::Failure;
 /// Between two columns of a table.
 const GAP: &str = "  ";
 
-/// One line of talk. Lost when nobody can hear it.
-pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+/// A line of talk, or a few. Lost when nobody can hear it.
+pub(crate) fn say(lines: impl Display) {
+    // In one piece, so that nobody else's line comes in between.
+    let _ = io::stderr().lock().write_all(format!("{lines}\n").as_bytes());
 }
 
 /// Something that was put right, or that the reader should know.
@@ -54,18 +55,18 @@ fn write_all(text: &str) -> io::Result<()> {
 }
 
 /// Rows under a heading, in columns as wide as their widest cell.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = heading.map(|cell| cell.chars().count());
+pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
-    let heading = heading.map(str::to_owned);
+    let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
     for row in std::iter::once(&heading).chain(rows) {
         let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text.push_str(cells.join(GAP).trim_end());
         text.push('\n');
     }
@@ -88,8 +89,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_have_no_blanks_at_their_end() {
-        let rows = [["1".to_owned(), "ärger".to_owned()], ["22222".to_owned(), String::new()]];
-        assert_eq!(table(["ID", "NAME"], &rows), "ID     NAME\n1      ärger\n22222\n");
+        let rows = [vec!["1".to_owned(), "ärger".to_owned()], vec!["22222".to_owned(), String::new()]];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID     NAME\n1      ärger\n22222\n");
     }
 
     #[test]

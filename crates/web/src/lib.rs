@@ -26,7 +26,7 @@ pub fn doors(verifier: Arc<Verifier>) -> Doors {
         let mut router = router.clone();
         Box::pin(async move {
             match router.call(request).await {
-                Ok(response) => response,
+                Ok(response) => layers::without_stray_allow(response),
             }
         })
     })

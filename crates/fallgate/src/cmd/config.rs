@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::Config as Verb;
 use crate::cmd::serve::{entrance, upstream};
-use crate::config::{Config, Environment, Setting};
+use crate::config::{Config, Environment, PublicUrl, Setting};
 use crate::failure::Failure;
 use crate::output;
 
@@ -87,7 +87,7 @@ impl<'a> Explained<'a> {
         Self {
             file: config.file.as_deref(),
             listen: value(&config.listen, ToString::to_string),
-            public_url: config.public_url.as_ref().map(|setting| value(setting, |url| url.text())),
+            public_url: config.public_url.as_ref().map(|setting| value(setting, PublicUrl::text)),
             hosts: value(&config.hosts, |hosts| hosts.iter().map(ToString::to_string).collect()),
             routes: config.routes.iter().map(row).collect(),
         }
@@ -101,22 +101,22 @@ impl<'a> Explained<'a> {
             .map_or_else(unset, |setting| (setting.value.clone(), setting.source.clone()));
         let hosts = if self.hosts.value.is_empty() { "none".to_owned() } else { self.hosts.value.join(", ") };
         let settings = [
-            ["listen".to_owned(), self.listen.value.clone(), self.listen.source.clone()],
-            ["public_url".to_owned(), public_url, public_url_source],
-            ["hosts".to_owned(), hosts, self.hosts.source.clone()],
+            vec!["listen".to_owned(), self.listen.value.clone(), self.listen.source.clone()],
+            vec!["public_url".to_owned(), public_url, public_url_source],
+            vec!["hosts".to_owned(), hosts, self.hosts.source.clone()],
         ];
         let file = self.file.map_or_else(
             || "No config file; these are the defaults.".to_owned(),
             |file| format!("Config file {}", file.display()),
         );
-        let mut text = format!("{file}\n\n{}", output::table(["SETTING", "VALUE", "FROM"], &settings));
+        let mut text = format!("{file}\n\n{}", output::table(&["SETTING", "VALUE", "FROM"], &settings));
         if self.routes.is_empty() {
             text.push_str("\nThere are no routes; each [[route]] in the config file is one.\n");
         } else {
             let rows: Vec<_> = self.routes.iter().map(RouteRow::columns).collect();
             text.push_str("\nRoutes, in the order in which they are tried; all else is Fallgate's own:\n\n");
             let heading = ["NAME", "COMES IN AT", "GOES TO", "ALLOW", "PUBLIC", "IDENTITY", "FROM"];
-            text.push_str(&output::table(heading, &rows));
+            text.push_str(&output::table(&heading, &rows));
         }
         text
     }
@@ -142,7 +142,7 @@ impl RouteRow {
         }
     }
 
-    fn columns(&self) -> [String; 7] {
+    fn columns(&self) -> Vec<String> {
         let place = match (&self.host, &self.path, self.strip) {
             (Some(host), _, _) => format!("host {host}"),
             (None, Some(path), Some(false)) => format!("path {path} (kept)"),
@@ -155,7 +155,7 @@ impl RouteRow {
         let list = |items: &[String], empty: &str| {
             if items.is_empty() { empty.to_owned() } else { items.join(" ") }
         };
-        [
+        vec![
             self.name.clone(),
             place,
             goes_to,

@@ -6,7 +6,6 @@ mod token;
 mod user;
 mod version;
 
-
 use fallgate_authority::Registrar;
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,7 +30,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 /// Opens the store of a home folder, made when there is none if `make` says so, and says what was put right on it.
 async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
     let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
-    home.repairs().iter().for_each(output::warn);
+    home.warnings().iter().for_each(output::warn);
     Ok(assemble::registrar(&home).await?)
 }
 

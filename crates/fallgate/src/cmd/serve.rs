@@ -20,8 +20,8 @@ use crate::{assemble, cmd, output};
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
-        let home = Home::make(folder)?;
-    home.repairs().iter().for_each(|repair| tracing::warn!("{repair}"));
+    let home = Home::make(folder)?;
+    home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
     cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))

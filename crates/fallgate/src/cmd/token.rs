@@ -1,6 +1,5 @@
 //! `fallgate token …`
 
-
 use fallgate_authority::{MintError, MintOrder, MintedToken, RevokeOutcome};
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::CredentialId;
@@ -15,6 +14,8 @@ use crate::cli::Token;
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 use crate::{cmd, lifecycle, output};
+
+const HEADING: [&str; 8] = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
 
 pub(crate) fn run(verb: Token, home: &HomeFolder) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
@@ -50,7 +51,7 @@ async fn create(home: &HomeFolder, order: MintOrder, json: bool) -> Result<(), F
     } else {
         format!("{}\n", minted.secret.expose())
     });
-        let end = home.command(format_args!("token revoke {id}"));
+    let end = home.command(format_args!("token revoke {id}"));
     output::data_once(&text, format_args!("the token was made but not shown; end it with `{end}`"))?;
     output::say(made);
     Ok(())
@@ -91,10 +92,11 @@ async fn list(home: &HomeFolder, user: Option<Username>, all: bool, json: bool) 
     let store = registrar.store();
     let owner = match user {
         None => None,
-        Some(name) => match store.user_named(&name).await? {
-            Some(user) => Some(user.id),
-            None => return Err(refused(MintError::UnknownUser(name))),
-        },
+        Some(name) => {
+            let user = store.user_named(&name).await?;
+            let unknown = || format!("there is no user {name}: `fallgate user list` shows who there is");
+            Some(user.ok_or_else(|| Failure::failed(unknown()))?.id)
+        }
     };
     let now = registrar.clock().now();
     let kinds = vec![CredentialKind::Token, CredentialKind::Legacy];
@@ -105,26 +107,24 @@ async fn list(home: &HomeFolder, user: Option<Username>, all: bool, json: bool) 
     }
     if listed.is_empty() {
         let kind = if all { "tokens" } else { "active tokens" };
-                let first = home.command("token create --username NAME");
+        let first = home.command("token create --username NAME");
         output::say(format_args!("There are no {kind}. Make one: {first}"));
         return Ok(());
     }
-    output::data(&if all {
-        let heading = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATUS"];
-        let row = |listed: &Listed| {
-            let [a, b, c, d, e, f, g, h] = columns(listed);
-            [a, b, c, d, e, f, g, h, listed.credential.status(now).name().to_owned()]
-        };
-        output::table(heading, &listed.iter().map(row).collect::<Vec<_>>())
-    } else {
-        let heading = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
-        output::table(heading, &listed.iter().map(columns).collect::<Vec<_>>())
-    })
+    let mut heading = HEADING.to_vec();
+    let mut rows: Vec<_> = listed.iter().map(row).collect();
+    if all {
+        heading.push("STATUS");
+        for (row, listed) in rows.iter_mut().zip(&listed) {
+            row.push(listed.credential.status(now).name().to_owned());
+        }
+    }
+    output::data(&output::table(&heading, &rows))
 }
 
-fn columns(listed: &Listed) -> [String; 8] {
+fn row(listed: &Listed) -> Vec<String> {
     let credential = &listed.credential;
-    [
+    vec![
         credential.id.to_string(),
         listed.owner_name.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string),
         credential.name.clone(),
@@ -159,7 +159,7 @@ async fn revoke(home: &HomeFolder, ids: &[CredentialId]) -> Result<(), Failure> 
             Ok(RevokeOutcome::Revoked) => output::say(format_args!("{id} revoked")),
             Ok(RevokeOutcome::AlreadyRevoked) => output::say(format_args!("{id} was revoked before")),
             Ok(RevokeOutcome::Unknown | RevokeOutcome::NotYours) => {
-                failed.push(format!("there is no token {id}"))
+                failed.push(format!("there is no token {id}"));
             }
             Err(error) => failed.push(format!("{id} may not be revoked: {error}")),
         }

@@ -35,7 +35,12 @@ struct NewUser {
     role: Role,
 }
 
-async fn create(home: &HomeFolder, new: NewUser, source: PassphraseSource, json: bool) -> Result<(), Failure> {
+async fn create(
+    home: &HomeFolder,
+    new: NewUser,
+    source: PassphraseSource,
+    json: bool,
+) -> Result<(), Failure> {
     let registrar = cmd::registrar(home, true).await?;
     // Nobody should think up a passphrase for nothing. That the name is still free is made sure of later.
     if registrar.store().user_named(&new.username).await?.is_some() {
@@ -49,7 +54,7 @@ async fn create(home: &HomeFolder, new: NewUser, source: PassphraseSource, json:
     let order = UserOrder { username, display_name, role, passphrase };
     let user = registrar.create_user(order, &lifecycle::actor()).await.map_err(refused)?;
     let what = if user.role == Role::Admin { "admin" } else { "user" };
-        let next = home.command(format_args!("token create --username {}", user.username));
+    let next = home.command(format_args!("token create --username {}", user.username));
     output::say(format_args!("Made the {what} {}. A token for them: {next}", user.username));
     if json { output::data(&output::json(&UserView::from(user))?) } else { Ok(()) }
 }
@@ -76,7 +81,7 @@ async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
         return output::data(&output::json(&Users { users })?);
     }
     if users.is_empty() {
-                let first = home.command("user create NAME --admin");
+        let first = home.command("user create NAME --admin");
         output::say(format_args!("There are no users yet. Make the first one: {first}"));
         return Ok(());
     }
@@ -84,7 +89,7 @@ async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
         .into_iter()
         .map(|user| {
             let disabled = user.disabled_at.map_or_else(|| "no".to_owned(), output::to_the_second);
-            [
+            vec![
                 user.username.to_string(),
                 user.display_name.to_string(),
                 user.role.to_string(),
@@ -93,7 +98,7 @@ async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
             ]
         })
         .collect();
-    output::data(&output::table(["USERNAME", "NAME", "ROLE", "CREATED", "DISABLED"], &rows))
+    output::data(&output::table(&["USERNAME", "NAME", "ROLE", "CREATED", "DISABLED"], &rows))
 }
 
 /// Where a passphrase is read from. Never from the command line.

@@ -43,11 +43,13 @@ impl Environment {
     }
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
-        pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
+    pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
         let usual = self.below("XDG_DATA_HOME", ".local/share");
         let named = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)).map(Path::to_owned);
         let path = named.or_else(|| usual.clone()).ok_or_else(|| {
-            Failure::failed("there is no place for Fallgate's folder, since HOME is not set: name one with --home")
+            Failure::failed(
+                "there is no place for Fallgate's folder, since HOME is not set: name one with --home",
+            )
         })?;
         let is_usual = usual.as_ref() == Some(&path);
         Ok(HomeFolder { path, is_usual })

@@ -45,7 +45,7 @@ impl Document {
         }
     }
 
-        /// Reads a file that need not be there; one that is there must be readable.
+    /// Reads a file that need not be there; one that is there must be readable.
     pub(super) fn read_if_there(path: PathBuf) -> Result<Option<Self>, Failure> {
         // Of the name itself: a link that leads nowhere is a mistake, not an absence.
         match fs::symlink_metadata(&path) {
@@ -101,8 +101,8 @@ impl Document {
     }
 
     fn line_of(&self, span: Range<usize>) -> usize {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        1 + before.matches('\n').count()
     }
 }
 
@@ -149,12 +149,10 @@ impl<'d> Section<'d> {
 
     /// The text of a key that must be there; `example` says what it looks like.
     pub(super) fn required_text(&mut self, key: &str, example: &str) -> Result<Located<String>, Failure> {
-        let missing = || {
-            self.document
-                .complaint(self.line, format_args!("{key} is missing here, such as {key} = {example:?}"))
-        };
-        let missing = missing();
-        self.text(key)?.ok_or(missing)
+        let (document, line) = (self.document, self.line);
+        let missing =
+            || document.complaint(line, format_args!("{key} is missing, such as {key} = {example:?}"));
+        self.text(key)?.ok_or_else(missing)
     }
 
     /// The texts in the list of that key; none, if it is not there.

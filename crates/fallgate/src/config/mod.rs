@@ -70,7 +70,7 @@ impl Config {
     pub(crate) fn load(flags: &Settings, environment: &Environment) -> Result<Self, Failure> {
         let document = match flags.config.as_deref().or_else(|| environment.config_file()) {
             Some(asked) => Some(Document::read(asked.to_owned())?),
-                        None => environment.usual_config_file().map(Document::read_if_there).transpose()?.flatten(),
+            None => environment.usual_config_file().map(Document::read_if_there).transpose()?.flatten(),
         };
         Self::from_document(document.as_ref(), flags, environment)
     }
@@ -208,7 +208,9 @@ impl ServerSettings<'_> {
         let mut setting = Setting { value: Vec::new(), source: Source::Default };
         if let Some(section) = &mut self.section {
             for text in section.texts("hosts")? {
-                setting.source = Source::Line(text.line);
+                if setting.value.is_empty() {
+                    setting.source = Source::Line(text.line);
+                }
                 setting.value.push(text.read(section.document, "hosts", own_host)?);
             }
         }
@@ -267,8 +269,9 @@ fn table(document: &Document, routes: Vec<(Route, usize)>) -> Result<RouteTable,
     }
     RouteTable::new(routes.into_iter().map(|(route, _)| route).collect()).map_err(|error| {
         let name = match &error {
-            InvalidRoutes::SameName(name) | InvalidRoutes::SameEntrance(_, name) => name,
-            InvalidRoutes::OwnPath { name, .. } => name,
+            InvalidRoutes::SameName(name)
+            | InvalidRoutes::SameEntrance(_, name)
+            | InvalidRoutes::OwnPath { name, .. } => name,
         };
         // The last of that name: of two alike, the second is the one too many.
         let line = lines.iter().rev().find(|(other, _)| other == name).map_or(1, |(_, line)| *line);

@@ -1,0 +1,134 @@
+//! `fallgate.toml`, as `serve` and `config` read it.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{Home, Run};
+
+const GOOD: &str = r#"
+[server]
+public_url = "https://box.example"
+
+[[route]]
+name = "files"
+path = "/files"
+upstream = "http://127.0.0.1:3000"
+
+[[route]]
+name = "deep"
+path = "/files/deep/"
+upstream = "unix:/run/deep.sock"
+strip = false
+allow = ["role:admin", "user:ada"]
+public = ["/health"]
+identity = "headers"
+
+[[route]]
+name = "app"
+host = "app.box.example"
+upstream = "http://127.0.0.1:3001"
+upstream_host = "internal"
+"#;
+
+#[test]
+fn a_misspelt_key_stops_the_start_and_names_the_right_one() {
+    let home = Home::new();
+    let file =
+        home.write_config("[[route]]\nname = \"a\"\npath = \"/a\"\nupsteam = \"http://127.0.0.1:1\"\n");
+    let file = file.to_str().unwrap();
+    let wanted = format!("{file}:4: unknown key \"upsteam\" in [[route]]; did you mean \"upstream\"?");
+    assert_eq!(home.fallgate(&["serve", "--config", file]).refused(1), wanted);
+    assert_eq!(home.fallgate(&["config", "check", "--config", file]).refused(1), wanted);
+    assert!(!home.path().exists(), "a gate that does not start has made its home");
+}
+
+#[test]
+fn a_config_that_cannot_be_read_is_one_line() {
+    let home = Home::new();
+    for path in [home.beside().join("missing.toml"), home.beside().to_owned()] {
+        let refused = home.fallgate(&["serve", "--config", path.to_str().unwrap()]).refused(1);
+        assert!(refused.starts_with(&format!("cannot read the config {}", path.display())), "{refused}");
+    }
+    let broken = home.write_config("[server\n");
+    let refused = home.fallgate(&["serve", "--config", broken.to_str().unwrap()]).refused(1);
+    assert!(refused.starts_with(&format!("{}:1: this is not TOML", broken.display())), "{refused}");
+}
+
+#[test]
+fn config_check_says_what_it_found() {
+    let home = Home::new();
+    let defaults = home.fallgate(&["config", "check"]).ok().stdout;
+    assert_eq!(
+        defaults,
+        "There is no config file; the defaults are good: no routes, listening on 127.0.0.1:7400\n"
+    );
+    let file = home.write_config(GOOD);
+    let checked = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).ok().stdout;
+    assert_eq!(checked, format!("{} is good: 3 routes, listening on 127.0.0.1:7400\n", file.display()));
+}
+
+#[test]
+fn the_file_is_found_by_flag_then_variable_then_the_users_config_folder() {
+    let home = Home::new();
+    let usual = home.beside().join(".config/fallgate/fallgate.toml");
+    fs::create_dir_all(usual.parent().unwrap()).unwrap();
+    for (name, port) in [("flag", 1), ("variable", 2)] {
+        fs::write(home.beside().join(name), format!("[server]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
+    }
+    fs::write(&usual, "[server]\nlisten = \"127.0.0.1:3\"\n").unwrap();
+    let listens = |flag: bool, variable: bool| {
+        let (flagged, named) = (home.beside().join("flag"), home.beside().join("variable"));
+        let mut arguments = vec!["config", "explain", "--json"];
+        if flag {
+            arguments.extend(["--config", flagged.to_str().unwrap()]);
+        }
+        let mut command = home.command(&arguments);
+        if variable {
+            command.env("FALLGATE_CONFIG", named);
+        }
+        Run::of(command, b"").ok().json()["listen"]["value"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(listens(true, true), "127.0.0.1:1");
+    assert_eq!(listens(false, true), "127.0.0.1:2");
+    assert_eq!(listens(false, false), "127.0.0.1:3");
+}
+
+#[test]
+fn config_explain_shows_where_each_value_comes_from_and_the_routes_as_they_are_tried() {
+    let home = Home::new();
+    let file = home.write_config(GOOD);
+    let arguments = ["config", "explain", "--listen", "127.0.0.1:1", "--config", file.to_str().unwrap()];
+    let text = home.fallgate(&arguments).ok().stdout;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    for wanted in [
+        "listen 127.0.0.1:1 --listen",
+        "public_url https://box.example line 3",
+        "hosts none default",
+        "app host app.box.example http://127.0.0.1:3001 as internal every user - none line 19",
+        "deep path /files/deep (kept) unix:/run/deep.sock role:admin user:ada /health headers line 10",
+        "files path /files (taken off) http://127.0.0.1:3000 every user - none line 5",
+    ] {
+        assert!(lines.contains(&wanted.split(' ').collect()), "{wanted:?} is not in\n{text}");
+    }
+    let mut arguments = arguments.to_vec();
+    arguments.push("--json");
+    let explained = home.fallgate(&arguments).ok().json();
+    assert_eq!(explained["listen"], json!({"value": "127.0.0.1:1", "source": "--listen"}));
+    let names: Vec<_> = explained["routes"].as_array().unwrap().iter().map(|route| &route["name"]).collect();
+    assert_eq!(names, ["app", "deep", "files"]);
+    assert_eq!(
+        explained["routes"][1],
+        json!({
+            "name": "deep", "path": "/files/deep", "strip": false, "upstream": "unix:/run/deep.sock",
+            "upstream_host": null, "allow": ["role:admin", "user:ada"], "public": ["/health"],
+            "identity": "headers", "source": "line 10",
+        })
+    );
+}
+
+#[test]
+fn an_address_on_the_command_line_that_is_none_is_a_usage_error() {
+    let run = Home::new().fallgate(&["serve", "--listen", "7400"]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+}

@@ -1,0 +1,20 @@
+//! The built program, from outside: as a process, over sockets, through its command line.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected is to stop, and to say what it saw"
+)]
+
+mod cli;
+mod config;
+mod durability;
+mod doors;
+mod races;
+mod revoking;
+mod serve;
+mod spine;
+mod support;

@@ -1,0 +1,151 @@
+//! `fallgate serve` as a process.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::process::{Child, ChildStderr, Command, ExitStatus};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::home::Home;
+use super::wait_for;
+
+/// What stands in the banner before the address.
+const ANNOUNCES: &str = "listening on http://";
+
+/// A running gate on a home folder of its own, whose methods it has too. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    // Dropped in this order: the process ends before its folder goes.
+    daemon: Daemon,
+    home: Home,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Daemon {
+    child: Child,
+    log: Log,
+}
+
+/// What the process has said so far.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Gate {
+    /// A gate with nothing configured and nobody in it.
+    pub(crate) fn start() -> Self {
+        Self::on(Home::new(), "")
+    }
+
+    /// A gate with a path route `/<name>` before an upstream.
+    pub(crate) fn before(name: &str, upstream: &str) -> Self {
+        Self::configured(&format!(
+            "[[route]]\nname = {name:?}\npath = \"/{name}\"\nupstream = {upstream:?}\n"
+        ))
+    }
+
+    /// A gate with this config; `listen` need not stand in it.
+    pub(crate) fn configured(config: &str) -> Self {
+        Self::on(Home::new(), config)
+    }
+
+    /// A gate with this config on a home that is there already.
+    pub(crate) fn on(home: Home, config: &str) -> Self {
+        Self::started(home, config, |_| ())
+    }
+
+    /// A gate with this config, whose command is changed before it runs: other variables, say.
+    pub(crate) fn started(home: Home, config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let config = home.write_config(config);
+        let mut command =
+            home.command(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let log = Log::of(child.stderr.take().unwrap());
+        let mut daemon = Daemon { child, log };
+        let address = wait_for("the gate's address", || {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the gate ended: {}", daemon.log.text());
+            daemon.log.address()
+        });
+        Self { daemon, home, address }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has said on stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log.text()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.daemon.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait_for("the gate's end", || self.daemon.child.try_wait().unwrap())
+    }
+
+    /// Kills it, as a power cut would, and gives its home back.
+    pub(crate) fn kill(self) -> Home {
+        let Self { daemon, home, .. } = self;
+        drop(daemon);
+        home
+    }
+}
+
+impl Deref for Gate {
+    type Target = Home;
+
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the gate said:\n{}---", self.log.text());
+        }
+    }
+}
+
+impl Log {
+    fn of(mut stderr: ChildStderr) -> Self {
+        let log = Self::default();
+        let shared = log.clone();
+        // Read to the end, or a full pipe would stop the gate; and as it was written, so that the banner comes whole.
+        thread::spawn(move || {
+            let mut buffer = [0; 8 * 1024];
+            while let Ok(count) = stderr.read(&mut buffer)
+                && count > 0
+            {
+                shared.0.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        log
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        let text = self.text();
+        let (_, rest) = text.split_once(ANNOUNCES)?;
+        let (address, _) = rest.split_once('\n')?;
+        Some(address.parse().unwrap())
+    }
+}
