@@ -18,9 +18,14 @@ pub(crate) fn around(doors: Router<App>) -> Router<App> {
 }
 
 async fn mark(mut response: Response) -> Response {
+    let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if unauthorized {
+        // The router adds it to whatever answers a wrong method; a stranger is not told which there are.
+        headers.remove(header::ALLOW);
+    }
     response
 }
 

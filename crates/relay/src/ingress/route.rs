@@ -126,7 +126,7 @@ impl RouteTable {
                     if first.is_empty() || OWN_SEGMENTS.contains(&first) {
                         return Err(InvalidRoutes::OwnPath { name, path: prefix.as_str().to_owned() });
                     }
-                    if let Some(other) = table.by_path.iter().find(|other| other.entrance == route.entrance) {
+                    if let Some(other) = table.by_path.iter().find(|other| other.prefix() == Some(prefix)) {
                         return Err(InvalidRoutes::SameEntrance(other.policy.name.to_string(), name));
                     }
                     table.by_path.push(route);
@@ -196,5 +196,95 @@ impl Route {
                 self.public.iter().any(|entry| relative.starts_with_segments(entry))
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fallgate_domain::route::Admission;
+
+    use super::*;
+
+    fn route(name: &str, entrance: Entrance) -> Route {
+        Route {
+            policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default())),
+            entrance,
+            upstream: Address::Tcp { host: "127.0.0.1".to_owned(), port: 1 },
+            upstream_origin: "http://127.0.0.1:1".to_owned(),
+            upstream_host: None,
+            public: vec![path("/open")],
+            identity_headers: false,
+        }
+    }
+
+    fn path(text: &str) -> CanonicalPath<'static> {
+        CanonicalPath::parse(text.as_bytes()).unwrap().into_owned()
+    }
+
+    fn at_path(prefix: &str, strip: bool) -> Entrance {
+        Entrance::Path { prefix: path(prefix), strip }
+    }
+
+    fn at_host(host: &str) -> Entrance {
+        Entrance::Host(Host::parse_config(host).unwrap().into_owned())
+    }
+
+    fn found(table: &RouteTable, host: &str, target: &str) -> Option<String> {
+        match table.find(&Host::parse_config(host).unwrap(), &path(target)) {
+            Destination::Own => None,
+            Destination::Route(route) => Some(route.policy.name.to_string()),
+        }
+    }
+
+    #[test]
+    fn r5_the_longest_prefix_wins_by_whole_segments_and_a_host_beats_a_path() {
+        let table = RouteTable::new(vec![
+            route("short", at_path("/app", true)),
+            route("long", at_path("/app/deep", true)),
+            route("host", at_host("app.example")),
+        ])
+        .unwrap();
+        for (host, target, expected) in [
+            ("box.example", "/app", Some("short")),
+            ("box.example", "/app/x", Some("short")),
+            ("box.example", "/apple", None),
+            ("box.example", "/app/deep/x", Some("long")),
+            ("box.example", "/app/deeper", Some("short")),
+            ("app.example", "/app/deep/x", Some("host")),
+            ("app.example", "/.fallgate/enter", None),
+            ("app.example", "/api/tokens", Some("host")),
+            ("box.example", "/api/tokens", None),
+        ] {
+            assert_eq!(found(&table, host, target).as_deref(), expected, "{host}{target}");
+        }
+    }
+
+    #[test]
+    fn routes_do_not_stand_in_each_others_or_in_our_way() {
+        let refused = |routes| RouteTable::new(routes).unwrap_err();
+        let (one, other) = (at_path("/app", true), at_path("/app", false));
+        assert!(matches!(
+            refused(vec![route("a", one.clone()), route("b", other)]),
+            InvalidRoutes::SameEntrance(..)
+        ));
+        let hosts = vec![route("a", at_host("x.example")), route("b", at_host("X.example."))];
+        assert!(matches!(refused(hosts), InvalidRoutes::SameEntrance(..)));
+        assert!(matches!(
+            refused(vec![route("a", one), route("a", at_path("/other", true))]),
+            InvalidRoutes::SameName(_)
+        ));
+        for taken in ["/", "/api", "/api/x", "/health", "/.fallgate/x"] {
+            let own = refused(vec![route("a", at_path(taken, true))]);
+            assert!(matches!(own, InvalidRoutes::OwnPath { .. }), "{taken}");
+        }
+    }
+
+    #[test]
+    fn public_paths_are_relative_to_the_route() {
+        let prefixed = route("a", at_path("/app", true));
+        assert!(prefixed.is_public(&path("/app/open/x")));
+        assert!(!prefixed.is_public(&path("/app/opened")));
+        assert!(!prefixed.is_public(&path("/open")));
+        assert!(route("b", at_host("x.example")).is_public(&path("/open")));
     }
 }
