@@ -313,12 +313,16 @@ impl Attempt<'_> {
         upstream.input.consume(head.len());
         let mut answer =
             Pump::new(head.body(), ChunkDecoder::for_answers(), framing == BodyKind::Chunked, out);
-        *self.reached = Reached::Answering;
         let stock = &self.worker.stock;
-        let (client, upstream_wire) = (&mut *self.client, &mut upstream);
+        let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
         poll_fn(|context| {
             sending.poll(context, client, upstream_wire, stock)?;
-            match ready!(answer.poll(context, upstream_wire, client, stock)) {
+            let passed = answer.poll(context, upstream_wire, client, stock);
+            // Until then it can still be answered otherwise.
+            if answer.has_begun() {
+                *reached = Reached::Answering;
+            }
+            match ready!(passed) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(PumpError::Source(error)) => Poll::Ready(Err(Failure::UpstreamBroke(error))),
                 Err(PumpError::Malformed(malformed)) => Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),

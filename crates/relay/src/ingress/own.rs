@@ -226,16 +226,20 @@ async fn answer(
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
     write_head(&mut out, &parts, framing, keep_alive);
+    let mut begun = false;
     let sent = tokio::select! {
         biased;
-        _ended = connection.lease.ended() => return After::Gone,
-        sent = send(&mut connection.client, &mut out, body, framing) => sent,
+        ended = connection.lease.ended() => Err(ended),
+        sent = send(&mut connection.client, &mut out, body, framing, &mut begun) => Ok(sent),
     };
     out.clear();
     connection.scratch = out;
     match sent {
-        Ok(()) if keep_alive => After::KeepAlive,
-        Ok(()) => After::Close,
+        Ok(Ok(())) if keep_alive => After::KeepAlive,
+        Ok(Ok(())) => After::Close,
+        Ok(Err(_)) => After::Gone,
+        Err(ended) if !begun => connection.refuse_and_close(&Answer::from(&ended.refusal())).await,
+        // What has begun cannot be taken back: it breaks off.
         Err(_) => After::Gone,
     }
 }
@@ -273,13 +277,22 @@ fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, framing: Framing
 }
 
 /// Sends what stands in `out`, then the body: what is ready goes out in one write, what is not holds nothing back.
-async fn send(client: &mut Wire, out: &mut Vec<u8>, mut body: Body, framing: Framing) -> io::Result<()> {
+/// `begun` is set before the first byte.
+async fn send(
+    client: &mut Wire,
+    out: &mut Vec<u8>,
+    mut body: Body,
+    framing: Framing,
+    begun: &mut bool,
+) -> io::Result<()> {
     if framing == Framing::Bodiless {
+        *begun = true;
         return client.write_all(out).await;
     }
     loop {
         let mut frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).now_or_never();
         if frame.is_none() || out.len() >= FLUSH_AT {
+            *begun = true;
             client.write_all(out).await?;
             out.clear();
         }
@@ -299,5 +312,6 @@ async fn send(client: &mut Wire, out: &mut Vec<u8>, mut body: Body, framing: Fra
     if framing == Framing::Chunked {
         out.extend_from_slice(LAST_CHUNK);
     }
+    *begun = true;
     client.write_all(out).await
 }

@@ -38,6 +38,7 @@ pub(crate) struct Pump {
     /// Bytes that must go out next, from `sent` on.
     staged: Vec<u8>,
     sent: usize,
+    begun: bool,
 }
 
 impl Pump {
@@ -49,12 +50,17 @@ impl Pump {
             BodyKind::Chunked => Left::Chunks(decoder),
             BodyKind::UntilClose => Left::UntilClose,
         };
-        Self { left, chunked_out, staged: head, sent: 0 }
+        Self { left, chunked_out, staged: head, sent: 0, begun: false }
     }
 
     /// Whether everything was read and everything written.
     pub(crate) fn is_done(&self) -> bool {
         self.is_read() && self.sent == self.staged.len()
+    }
+
+    /// Whether any byte of it has been written: from then on it cannot be taken back.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Whether the whole body was read from its source.
@@ -75,6 +81,7 @@ impl Pump {
             while self.sent < self.staged.len() {
                 let bytes = self.staged.get(self.sent..).unwrap_or_default();
                 self.sent += ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
+                self.begun = true;
             }
             self.staged.clear();
             self.sent = 0;
