@@ -12,7 +12,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(25);
 const LOOK_AT_FILE_EVERY: u64 = 20;
 
 impl Verifier {
-    /// Takes in what changed since the last look, and cuts what those changes end. About a microsecond when nothing
+    /// Takes in what changed since the last look, and cuts what those changes end. Some tens of nanoseconds when nothing
     /// did. An error means that nothing may be decided.
     pub async fn freshen(&self) -> Result<(), StoreError> {
         let newest = self.registrar.vault.revision().await?;
