@@ -38,7 +38,10 @@ pub(crate) enum Passage {
 }
 
 /// A request, ready to go up.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of the one request, and none excludes another")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of the one request, and none excludes another"
+)]
 pub(crate) struct Prepared {
     /// The head as the upstream will see it.
     head: Vec<u8>,
@@ -156,7 +159,9 @@ pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: P
         outcome = attempt.run() => outcome,
     };
     match outcome {
-        Ok(Done::Answered { reusable }) if reusable && request.keep_alive && !request.websocket => After::KeepAlive,
+        Ok(Done::Answered { reusable }) if reusable && request.keep_alive && !request.websocket => {
+            After::KeepAlive
+        }
         Ok(Done::Answered { .. }) => After::Close,
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream)) => {
@@ -206,7 +211,8 @@ impl Failure {
             Self::UpstreamMalformed(malformed) => {
                 let reason = malformed.reason;
                 tracing::warn!(route = %name, upstream = %route.upstream, reason, "upstream answered nonsense");
-                Problem::new(502, format!("The upstream of {name} sent an answer that cannot be read.")).into()
+                Problem::new(502, format!("The upstream of {name} sent an answer that cannot be read."))
+                    .into()
             }
         }
     }
@@ -226,7 +232,9 @@ impl Attempt<'_> {
         if let Some(kept) = self.worker.pool.take(&self.route.upstream) {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
-                Err(Failure::UpstreamBroke(error)) if self.request.repeatable && *self.reached == Reached::Waiting => {
+                Err(Failure::UpstreamBroke(error))
+                    if self.request.repeatable && *self.reached == Reached::Waiting =>
+                {
                     tracing::debug!(%error, "a kept connection was stale; trying a new one");
                 }
                 outcome => return outcome,
@@ -242,8 +250,12 @@ impl Attempt<'_> {
             self.client.write_all(CONTINUE).await.map_err(|_| Failure::ClientGone)?;
         }
         let chunked = self.request.body == BodyKind::Chunked;
-        let mut sending =
-            Sending::new(Pump::new(self.request.body, ChunkDecoder::for_requests(), chunked, self.request.head.clone()));
+        let mut sending = Sending::new(Pump::new(
+            self.request.body,
+            ChunkDecoder::for_requests(),
+            chunked,
+            self.request.head.clone(),
+        ));
         let mut head = AnswerHead::default();
         poll_fn(|context| self.poll_answer_head(context, &mut sending, &mut upstream, &mut head)).await?;
         if head.status() == 101 {
@@ -270,16 +282,14 @@ impl Attempt<'_> {
                     head.clear();
                 }
                 Ok(Progress::Complete) => return Poll::Ready(Ok(())),
-                Ok(Progress::Partial) => {
-                    match ready!(upstream.poll_fill(context, stock, false)) {
-                        Ok(0) => {
-                            let error = io::ErrorKind::UnexpectedEof.into();
-                            return Poll::Ready(Err(Failure::UpstreamBroke(error)));
-                        }
-                        Ok(_) => {}
-                        Err(error) => return Poll::Ready(Err(Failure::UpstreamBroke(error))),
+                Ok(Progress::Partial) => match ready!(upstream.poll_fill(context, stock, false)) {
+                    Ok(0) => {
+                        let error = io::ErrorKind::UnexpectedEof.into();
+                        return Poll::Ready(Err(Failure::UpstreamBroke(error)));
                     }
-                }
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Err(Failure::UpstreamBroke(error))),
+                },
                 Err(malformed) => return Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),
             }
         }
@@ -291,7 +301,9 @@ impl Attempt<'_> {
             protocol.of(upstream.input.filled()).eq_ignore_ascii_case(WEBSOCKET.as_bytes())
         });
         if !(self.request.websocket && agreed) {
-            return Err(Failure::UpstreamMalformed(Malformed::answer("a change of protocol nobody asked for")));
+            return Err(Failure::UpstreamMalformed(Malformed::answer(
+                "a change of protocol nobody asked for",
+            )));
         }
         let mut out = Vec::with_capacity(head.len() + 64);
         hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
@@ -325,7 +337,9 @@ impl Attempt<'_> {
             match ready!(passed) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(PumpError::Source(error)) => Poll::Ready(Err(Failure::UpstreamBroke(error))),
-                Err(PumpError::Malformed(malformed)) => Poll::Ready(Err(Failure::UpstreamMalformed(malformed))),
+                Err(PumpError::Malformed(malformed)) => {
+                    Poll::Ready(Err(Failure::UpstreamMalformed(malformed)))
+                }
                 Err(PumpError::Sink) => Poll::Ready(Err(Failure::ClientGone)),
             }
         })
@@ -344,7 +358,11 @@ impl Attempt<'_> {
             client: self.request.client,
             close,
             own_origin: self.route.is_on_own_origin(),
-            rewrite: Some(Rewrite { upstream_origin: &self.route.upstream_origin, public_origin: None, prefix }),
+            rewrite: Some(Rewrite {
+                upstream_origin: &self.route.upstream_origin,
+                public_origin: None,
+                prefix,
+            }),
         }
     }
 }
@@ -375,7 +393,9 @@ impl Sending {
     ) -> Result<(), Failure> {
         if !self.refused && !self.pump.is_done() {
             match self.pump.poll(context, client, upstream, stock) {
-                Poll::Ready(Err(PumpError::Malformed(malformed))) => return Err(Failure::ClientMalformed(malformed)),
+                Poll::Ready(Err(PumpError::Malformed(malformed))) => {
+                    return Err(Failure::ClientMalformed(malformed));
+                }
                 Poll::Ready(Err(PumpError::Source(_))) => return Err(Failure::ClientGone),
                 // Whatever it says before it closes is still its answer.
                 Poll::Ready(Err(PumpError::Sink)) => self.refused = true,

@@ -16,10 +16,12 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, hea
 use http_body::{Body as HttpBody, Frame};
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{After, Connection, CONTINUE};
+use super::connection::{After, CONTINUE, Connection};
 use super::refuse::Answer;
 use crate::wire::buffer::Stock;
-use crate::wire::http1::{BodyKind, Chunk, ChunkDecoder, CHUNK_END, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head};
+use crate::wire::http1::{
+    BodyKind, CHUNK_END, Chunk, ChunkDecoder, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head,
+};
 use crate::wire::hygiene::write_field;
 use crate::wire::socket::Wire;
 
@@ -62,7 +64,8 @@ impl HttpBody for RequestBody {
 pub(crate) async fn serve(connection: &mut Connection, target: String) -> After {
     let body_kind = connection.head.body();
     let bodiless = connection.head.is_head();
-    let keep_alive = connection.head.keep_alive();
+    // What a client sends early for another protocol is never taken for a request (requirement R65).
+    let keep_alive = connection.head.keep_alive() && connection.head.upgrade().is_none();
     let expects_continue = connection.head.expects_continue();
     let (wanted_by_door, wanted) = oneshot::channel();
     let (to_door, pieces) = mpsc::channel(1);
@@ -237,10 +240,9 @@ async fn answer(
     match sent {
         Ok(Ok(())) if keep_alive => After::KeepAlive,
         Ok(Ok(())) => After::Close,
-        Ok(Err(_)) => After::Gone,
         Err(ended) if !begun => connection.refuse_and_close(&Answer::from(&ended.refusal())).await,
         // What has begun cannot be taken back: it breaks off.
-        Err(_) => After::Gone,
+        Ok(Err(_)) | Err(_) => After::Gone,
     }
 }
 

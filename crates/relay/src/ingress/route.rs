@@ -133,7 +133,9 @@ impl RouteTable {
                 }
             }
         }
-        table.by_path.sort_by_key(|route| std::cmp::Reverse(route.prefix().map_or(0, |prefix| prefix.as_str().len())));
+        table
+            .by_path
+            .sort_by_key(|route| std::cmp::Reverse(route.prefix().map_or(0, |prefix| prefix.as_str().len())));
         Ok(table)
     }
 
@@ -192,9 +194,9 @@ impl Route {
         }
         match self.prefix() {
             None => self.public.iter().any(|entry| path.starts_with_segments(entry)),
-            Some(prefix) => path.strip_prefix(prefix).is_some_and(|relative| {
-                self.public.iter().any(|entry| relative.starts_with_segments(entry))
-            }),
+            Some(prefix) => path
+                .strip_prefix(prefix)
+                .is_some_and(|relative| self.public.iter().any(|entry| relative.starts_with_segments(entry))),
         }
     }
 }

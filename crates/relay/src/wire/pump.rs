@@ -83,10 +83,15 @@ impl Pump {
                 self.sent += ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
                 self.begun = true;
             }
+            let moved = !self.staged.is_empty();
             self.staged.clear();
             self.sent = 0;
             if self.is_read() {
                 return Poll::Ready(Ok(()));
+            }
+            // There may be more to stage: nothing that is here already waits for what is still to come.
+            if moved && !source.input.is_empty() {
+                continue;
             }
             if let (false, Some(direct)) = (source.input.is_empty(), self.direct(source)) {
                 let bytes = source.input.filled().get(..direct).unwrap_or_default();
@@ -105,7 +110,9 @@ impl Pump {
     /// How much of the input can go out as it is, without being copied.
     fn direct(&self, source: &Wire) -> Option<usize> {
         match self.left {
-            Left::Bytes(left) => Some(usize::try_from(left).map_or(source.input.len(), |left| left.min(source.input.len()))),
+            Left::Bytes(left) => {
+                Some(usize::try_from(left).map_or(source.input.len(), |left| left.min(source.input.len())))
+            }
             Left::UntilClose if !self.chunked_out => Some(source.input.len()),
             _ => None,
         }

@@ -68,7 +68,11 @@ pub(crate) async fn websocket(client: &mut Wire, mut upstream: Wire, lease: &Lea
         let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
         let down_done =
             down.poll(context, (&mut upstream, &mut *client), stock, |bytes| frames.feed(bytes))?;
-        if up_done.is_ready() && down_done.is_ready() { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
+        if up_done.is_ready() && down_done.is_ready() {
+            Poll::Ready(io::Result::Ok(()))
+        } else {
+            Poll::Pending
+        }
     });
     let ended = tokio::select! {
         biased;
