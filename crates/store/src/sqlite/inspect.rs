@@ -16,6 +16,11 @@ use crate::sqlite::migrate::{self, Schema};
 /// Up to this size a file is checked whole, in some ten milliseconds. In a larger one damage is met where it is read.
 const CHECKED_WHOLE: u64 = 8 * 1024 * 1024;
 
+/// A log of this size, in bytes, is a header without a frame, as its first writer leaves it when it is killed there.
+/// It says nothing, and SQLite, asked to read it without writing, tries in vain for ten seconds
+/// (<https://www.sqlite.org/walformat.html>).
+const EMPTY_LOG: u64 = 32;
+
 /// How often to look again when something moved meanwhile, as it does when another process opens or closes; a few
 /// milliseconds apart.
 const TRIES: u32 = 50;
@@ -66,6 +71,11 @@ struct Stand {
 }
 
 impl Stand {
+    /// Whether the log has something that the file may not have yet.
+    fn log_matters(self) -> bool {
+        self.log > EMPTY_LOG
+    }
+
     fn of(path: &Path) -> Self {
         let beside = |suffix: &str| {
             let mut beside = path.as_os_str().to_owned();
@@ -102,7 +112,7 @@ fn look(path: &Path, stand: Stand) -> Result<Found, Fault> {
         Schema::Version(found) if found > migrate::KNOWN_SCHEMA => Err(Fault::NewerSchema(found)),
         Schema::Version(_) => {
             // With a log, the file itself may well be shorter than what it says: the log has the rest.
-            if stand.log == 0 {
+            if !stand.log_matters() {
                 refuse_truncated(&snapshot, size)?;
             }
             if size <= CHECKED_WHOLE {
@@ -119,7 +129,7 @@ fn connect(path: &Path, stand: Stand) -> Result<Connection, Fault> {
     // Without a log nobody has the file open, and it can be read as if it could not change. With one, its index must
     // be there too for a reader that may not write it. If it is not, nobody has the file open either, and the lock
     // that keeps it so lets the index be built in memory.
-    let (parameters, write) = match (stand.log > 0, stand.index > 0) {
+    let (parameters, write) = match (stand.log_matters(), stand.index > 0) {
         (false, _) => ("?mode=ro&immutable=1", false),
         (true, true) => ("?mode=ro&readonly_shm=1", false),
         (true, false) => ("?mode=rw", true),
