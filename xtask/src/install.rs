@@ -15,7 +15,7 @@ const HELP: &str = "\
 cargo xtask install [--bench]
 
 Installs what the tests need beyond the Rust toolchain, as Debian packages, when it is missing:
-nginx-light and g++; with --bench also wrk. `cargo xtask test` and `bench` do this by themselves.
+nginx-light, python3, pip, curl and g++; with --bench also wrk. `cargo xtask test` and `bench` do this by themselves.
 With all of it there, nothing is asked of the network.";
 
 /// A program that we start or that a build script does, and the Debian package that brings it.
@@ -30,13 +30,24 @@ const NGINX: Needed = Needed {
     package: "nginx-light",
     why: "the proxy that ours is tested and measured against",
 };
+const PYTHON: Needed = Needed {
+    program: "python3",
+    package: "python3",
+    why: "its web server is an upstream of the tests, and the README's",
+};
+const PIP: Needed = Needed {
+    program: "pip3",
+    package: "python3-pip",
+    why: "gets the WebSocket library that the quick start's example needs",
+};
+const CURL: Needed = Needed { program: "curl", package: "curl", why: "the README's client" };
 const CXX: Needed = Needed { program: "c++", package: "g++", why: "compiles libFuzzer for the fuzz targets" };
 const WRK: Needed = Needed { program: "wrk", package: "wrk", why: "makes the load in the benches" };
 
-pub(crate) const FOR_TESTS: &[Needed] = &[NGINX, CXX];
+pub(crate) const FOR_TESTS: &[Needed] = &[NGINX, PYTHON, PIP, CURL, CXX];
 pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
 pub(crate) const FOR_PROXY_BENCH: &[Needed] = &[NGINX, WRK];
-const FOR_ALL: &[Needed] = &[NGINX, CXX, WRK];
+const FOR_ALL: &[Needed] = &[NGINX, PYTHON, PIP, CURL, CXX, WRK];
 
 pub(crate) fn main(mut arguments: Parser) -> anyhow::Result<()> {
     let mut bench = false;

@@ -124,17 +124,27 @@ fn tests(workspace: &Workspace) -> anyhow::Result<Tests> {
     Ok(tests)
 }
 
-/// The functions whose name starts with a requirement's number, as `r17_return_url_stays_here`.
+/// The functions whose name starts with the number of a requirement, or of several: `r17_return_url_stays_here`,
+/// `r10_r16_no_forged_header_goes_up`.
 fn test_names(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    text.lines().filter_map(|line| {
+    text.lines().flat_map(|line| {
         let line = line.trim_start();
         let line = line.strip_prefix("async ").unwrap_or(line);
-        let name = line.strip_prefix("fn ")?.split(['(', '<']).next()?;
-        let (number, rest) = name.strip_prefix('r')?.split_once('_')?;
-        // `r07_` would be a second spelling of `r7_`.
-        let plain = !rest.is_empty() && !number.starts_with('0');
-        number.parse().ok().filter(|_| plain).map(|number| (number, name))
+        let name =
+            line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next()).unwrap_or_default();
+        let words = name.split('_').collect::<Vec<_>>();
+        let numbers = words.iter().map_while(|word| number(word)).collect::<Vec<_>>();
+        // A name that is nothing but numbers says nothing.
+        let said =
+            numbers.len() < words.len() && words.get(numbers.len()).is_some_and(|word| !word.is_empty());
+        numbers.into_iter().filter(move |_| said).map(move |number| (number, name))
     })
+}
+
+/// The number in `r17`; `r07` would be a second spelling of `r7`.
+fn number(word: &str) -> Option<u32> {
+    let digits = word.strip_prefix('r').filter(|digits| !digits.starts_with('0'))?;
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -158,6 +168,8 @@ mod tests {
     fn test_functions_are_found_by_their_number() {
         let text = "    fn r4_paths(raw in any()) {\nasync fn r17_x() {\nfn r_none() {\nfn ready_2() {\nfn r05_x() {\n";
         assert_eq!(test_names(text).collect::<Vec<_>>(), [(4, "r4_paths"), (17, "r17_x")]);
+        let several = "fn r10_r16_both() {\nfn r7_() {\nfn r8_r9() {\n";
+        assert_eq!(test_names(several).collect::<Vec<_>>(), [(10, "r10_r16_both"), (16, "r10_r16_both")]);
     }
 
     #[test]
