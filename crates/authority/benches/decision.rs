@@ -24,7 +24,11 @@ fn main() {
     runtime.block_on(measure());
 }
 
-#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and opens its own store")]
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, and opens its own store"
+)]
 async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite(folder.path().join("fallgate.db"));
@@ -33,8 +37,7 @@ async fn measure() {
     let actor = Actor::Cli { os_user: "bench".to_owned() };
     let passphrase = Passphrase::new(Zeroizing::new("correct horse battery staple".to_owned()), &[]).unwrap();
     let owner: fallgate_domain::user::Username = "bench".parse().unwrap();
-    let order =
-        UserOrder { username: owner.clone(), display_name: None, role: Role::User, passphrase };
+    let order = UserOrder { username: owner.clone(), display_name: None, role: Role::User, passphrase };
     registrar.create_user(order, &actor).await.unwrap();
     // The real way to mint costs a disk's flush each; the schema is the store's own, so the rest is written straight.
     let order = MintOrder { owner, name: None, scopes: None, lifetime: None };

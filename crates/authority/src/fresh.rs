@@ -29,7 +29,8 @@ impl Verifier {
         if newest < known {
             return Err(StoreError::Unavailable {
                 database: "of this home folder".to_owned(),
-                reason: "its revision went back, so it was replaced under the daemon; restart the daemon".to_owned(),
+                reason: "its revision went back, so it was replaced under the daemon; restart the daemon"
+                    .to_owned(),
             });
         }
         let changes = self.registrar.vault.changes_since(known).await?;

@@ -104,8 +104,9 @@ impl Need {
         entry: &Entry,
         role: Option<fallgate_domain::user::Role>,
     ) -> Result<(), Refusal> {
-        let allows =
-            |scope: &Scope| entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope));
+        let allows = |scope: &Scope| {
+            entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
+        };
         match self {
             Self::Standing => Ok(()),
             Self::Scope(scope) if allows(scope) => Ok(()),

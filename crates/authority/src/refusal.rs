@@ -78,9 +78,10 @@ impl Refusal {
                 Problem::new(401, "This needs a credential: send Authorization: Bearer with a token.")
             }
             Self::BadCredential(_) => Problem::new(401, "The credential is not valid."),
-            Self::Beyond(scope) => {
-                Problem::new(403, format!("This needs the scope {scope}, which the credential does not have."))
-            }
+            Self::Beyond(scope) => Problem::new(
+                403,
+                format!("This needs the scope {scope}, which the credential does not have."),
+            ),
             Self::NotAdmitted => Problem::new(403, "You may not use this route."),
             Self::Unavailable => {
                 Problem::new(503, "Fallgate cannot read its store and refuses everything until it can.")

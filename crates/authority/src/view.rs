@@ -297,7 +297,8 @@ impl View {
     /// Takes in what changed, then asks the leases that it may concern to look again. One caller at a time.
     pub(crate) fn apply(&self, changes: &Changes) {
         self.generation.fetch_add(1, StdOrdering::AcqRel);
-        let mut touched: Vec<Arc<Account>> = changes.gone.iter().filter_map(|gone| self.drop_gone(gone)).collect();
+        let mut touched: Vec<Arc<Account>> =
+            changes.gone.iter().filter_map(|gone| self.drop_gone(gone)).collect();
         let mut children = Orphans::default();
         for row in &changes.rows {
             touched.extend(self.take(row, &mut children));

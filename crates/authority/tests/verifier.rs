@@ -49,8 +49,7 @@ impl House {
         for (name, role) in [("alice", Role::User), ("root", Role::Admin)] {
             let text = Zeroizing::new("correct horse battery staple".to_owned());
             let passphrase = Passphrase::new(text, &[]).unwrap();
-            let order =
-                UserOrder { username: name.parse().unwrap(), display_name: None, role, passphrase };
+            let order = UserOrder { username: name.parse().unwrap(), display_name: None, role, passphrase };
             elsewhere.create_user(order, &cli()).await.unwrap();
         }
         let (verifier, _notes) = Verifier::start(registrar(&folder, clock.clone()).await).await.unwrap();

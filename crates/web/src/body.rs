@@ -29,10 +29,11 @@ where
             let essence = kind.split(';').next().unwrap_or_default();
             essence.trim().eq_ignore_ascii_case("application/json")
         });
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            http::StatusCode::PAYLOAD_TOO_LARGE => WebError::BodyTooLarge,
-            _ => WebError::BadRequest("The body broke off or broke the framing.".to_owned()),
-        })?;
+        let body =
+            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+                http::StatusCode::PAYLOAD_TOO_LARGE => WebError::BodyTooLarge,
+                _ => WebError::BadRequest("The body broke off or broke the framing.".to_owned()),
+            })?;
         if !is_json {
             return Err(WebError::NotJson);
         }

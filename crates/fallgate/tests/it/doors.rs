@@ -185,10 +185,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let answer = Client::exchange(gate.address(), request);
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
-                (Access::Public, _) => good,
+                (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Nobody | Fate::Bad) => 401,
                 (_, Fate::Beyond) => 403,
-                (_, Fate::In) => good,
             };
             assert_eq!(answer.status, wanted, "{method} {path} with {name}: {}", answer.text());
             if wanted >= 400 {
@@ -437,4 +436,54 @@ fn health_answers_under_any_host_and_nothing_else_does() {
         assert_eq!(ask(path, "probe.example"), 421, "{path}");
     }
     assert_eq!(ask("/%68ealth", "localhost"), 200);
+}
+
+#[test]
+fn our_doors_keep_a_connection_in_step_whatever_the_method_and_the_body() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let token =
+        bearer(&gate.token_with("ada", &["--scope", "identity:read", "--scope", "tokens:write"]).secret);
+    let mut client = Client::connect(gate.address());
+    let head = |line: &str, more: &str| format!("{line} HTTP/1.1\r\nHost: localhost\r\n{token}{more}\r\n");
+    for (path, status) in
+        [("/health", 200), ("/api/whoami", 200), ("/api/tokens", 200), ("/nothing", 404), ("/a%2fb", 400)]
+    {
+        client.send(head(&format!("GET {path}"), ""));
+        let whole = client.response();
+        client.send(head(&format!("HEAD {path}"), ""));
+        let answer = client.response_to_head();
+        assert_eq!((answer.status, whole.status), (status, status), "HEAD {path}");
+        let (kind, told) = (answer.header("content-type"), answer.header("content-length"));
+        assert_eq!(kind, whole.header("content-type"), "HEAD {path}");
+        assert!(told.is_none_or(|told| told == whole.body.len().to_string()), "HEAD {path} tells {told:?}");
+    }
+    let json = "Content-Type: application/json\r\n";
+    client.send(
+        head("POST /api/tokens", &format!("{json}Transfer-Encoding: chunked\r\n"))
+            + "5\r\n{\"nam\r\n7\r\ne\":\"x\"}\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 201);
+    client.send(
+        head("POST /api/tokens", &format!("{json}Content-Length: 12\r\n"))
+            + "{\"name\":\"x\"}"
+            + &head("GET /health", ""),
+    );
+    assert_eq!((client.response().status, client.response().status), (201, 200));
+    // A body that the door does not read ends the connection, and is nobody's request.
+    for framing in ["Content-Length: 30\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut client = Client::connect(gate.address());
+        client.send(head("GET /health", framing) + &head("GET /api/whoami", ""));
+        let answer = client.response();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert_eq!(client.rest(), b"");
+    }
+    // Bad chunks are a 400 that a door answers.
+    let mut client = Client::connect(gate.address());
+    client.send(
+        head("POST /api/tokens", &format!("{json}Transfer-Encoding: chunked\r\n")) + "0x5\r\n{\"nam\r\n",
+    );
+    let answer = client.response();
+    assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
+    assert_eq!(client.rest(), b"");
 }

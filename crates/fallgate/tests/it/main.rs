@@ -11,10 +11,16 @@
 
 mod cli;
 mod config;
-mod durability;
+mod differential;
 mod doors;
+mod durability;
+mod framing;
+mod identity;
+mod proxying;
 mod races;
+mod readme;
 mod revoking;
 mod serve;
 mod spine;
+mod startup;
 mod support;

@@ -86,8 +86,7 @@ impl Track {
         let mut last = None;
         while !self.is_over() {
             let round = self.now();
-            let request =
-                format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", round.token.header());
+            let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", round.token.header());
             let dead = round.acknowledged.load(Ordering::SeqCst);
             client.send(request);
             let answer = client.response();
@@ -144,7 +143,12 @@ fn gate_before_a_fast_upstream() -> (Gate, Upstream) {
 }
 
 /// Lets clients race against `rounds` until `enough`; half of them through a route, half at a door of our own.
-fn race(gate: &Gate, first: Token, mut rounds: impl FnMut(&Track, usize) + Send, enough: impl Fn(&Track) -> bool) {
+fn race(
+    gate: &Gate,
+    first: Token,
+    mut rounds: impl FnMut(&Track, usize) + Send,
+    enough: impl Fn(&Track) -> bool,
+) {
     const CLIENTS: usize = 4;
     let track = Track::new(first);
     let begun = Instant::now();
@@ -166,7 +170,7 @@ fn race(gate: &Gate, first: Token, mut rounds: impl FnMut(&Track, usize) + Send,
         }
     });
     let seen = &track.seen;
-    println!(
+    eprintln!(
         "{} races in {revocations} revocations, {:.1} s: {} requests let through, {} refused",
         track.races(),
         begun.elapsed().as_secs_f64(),
@@ -250,12 +254,12 @@ fn r47_a_websocket_that_opens_during_a_revoke_does_not_outlive_it() {
             }
         });
     }
-    println!("{opened} WebSockets opened before or during {ROUNDS} revocations, {refused} refused");
+    eprintln!("{opened} WebSockets opened before or during {ROUNDS} revocations, {refused} refused");
     assert!(opened > ROUNDS, "the races were not close");
     wait_for("the last ends at the upstream", || (upstream.open() == 0).then_some(()));
 }
 
-/// Opens WebSockets until one is refused, and then waits for the end of every one. Gives how many were opened.
+/// Opens one after the other until one is refused, and then waits for the end of every one. Gives how many were opened.
 fn open_until_refused(round: &Round, gate: std::net::SocketAddr) -> usize {
     let mut open = Vec::new();
     loop {

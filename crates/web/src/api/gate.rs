@@ -11,7 +11,10 @@ use crate::doors::Public;
 use crate::error::WebError;
 
 /// Says whether the store can be read, and nothing else.
-pub(crate) async fn health(_: Public, State(verifier): State<Arc<Verifier>>) -> Result<Json<Value>, WebError> {
+pub(crate) async fn health(
+    _: Public,
+    State(verifier): State<Arc<Verifier>>,
+) -> Result<Json<Value>, WebError> {
     verifier.freshen().await?;
     verifier.store().ping().await?;
     Ok(Json(json!({ "status": "ok" })))

@@ -14,8 +14,8 @@ pub(crate) async fn whoami(
     State(verifier): State<Arc<Verifier>>,
 ) -> Result<Json<WhoAmI>, WebError> {
     let listed = verifier.store().credential(principal.credential()).await?;
-    let (name, expires_at) = listed
-        .map_or((String::new(), None), |listed| (listed.credential.name, listed.credential.expires_at));
+    let (name, expires_at) =
+        listed.map_or((String::new(), None), |listed| (listed.credential.name, listed.credential.expires_at));
     Ok(Json(WhoAmI {
         username: principal.username().cloned(),
         display_name: principal.display_name(),

@@ -180,9 +180,60 @@ impl Response {
     clippy::disallowed_methods,
     reason = "the ban is about where the gate connects to; this is its client"
 )]
-pub(super) fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// Whether anybody takes connections there.
+#[expect(clippy::disallowed_methods, reason = "the ban is about where the gate connects to")]
+pub(super) fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+/// What a server makes of bytes, seen from its first answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Answered with a status below 400.
+    Taken(u16),
+    /// Answered with a status from 400 on.
+    Refused(u16),
+    /// Closed without an answer.
+    Closed,
+    /// Neither, for as long as was waited.
+    Waits,
+}
+
+impl Verdict {
+    /// Whether the bytes got nothing out of it.
+    pub(crate) fn is_no(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Closed)
+    }
+}
+
+/// Sends bytes and waits at most so long for the first line of an answer. Interim answers are skipped.
+pub(crate) fn verdict(address: SocketAddr, bytes: &[u8], patience: std::time::Duration) -> Verdict {
+    let mut stream = connect(address);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    // Who closes early is asked what it said all the same.
+    let _ = stream.write_all(bytes);
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let lines = text.split_inclusive("\r\n").filter(|line| line.ends_with("\r\n"));
+        let statuses = lines.filter_map(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse::<u16>().ok());
+        if let Some(status) = { statuses }.find(|status| *status >= 200) {
+            return if status < 400 { Verdict::Taken(status) } else { Verdict::Refused(status) };
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return Verdict::Closed,
+            Ok(count) => read.extend(&buffer[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Verdict::Waits;
+            }
+            Err(_) => return Verdict::Closed,
+        }
+    }
 }

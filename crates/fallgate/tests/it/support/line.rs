@@ -193,7 +193,7 @@ impl Line {
 
     #[track_caller]
     fn fill(&mut self) -> Result<(), Close> {
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => Err(Close::Finished),
             Ok(count) => {
@@ -220,7 +220,7 @@ impl Ended {
         let mut rest = self.bytes.as_slice();
         let mut frames = Vec::new();
         while !rest.is_empty() {
-            let (frame, length) = WsFrame::read(rest).expect("the last frame is whole");
+            let (frame, length) = WsFrame::read(rest).unwrap_or_else(|| panic!("half a frame at the end"));
             frames.push(frame);
             rest = &rest[length..];
         }

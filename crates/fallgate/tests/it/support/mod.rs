@@ -16,15 +16,17 @@ mod gate;
 mod home;
 mod line;
 mod registrar;
+pub(crate) mod scripted;
+pub(crate) mod servers;
 mod upstream;
 mod websocket;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Response};
+pub(crate) use client::{Client, Response, Verdict, connect, verdict};
 pub(crate) use gate::Gate;
-pub(crate) use home::{Home, Run, Token};
+pub(crate) use home::{Home, PASSPHRASE, Run, Token};
 pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;
 pub(crate) use upstream::{Request, Upstream};

@@ -30,8 +30,7 @@ impl Clerk {
 
     /// A token with the default scopes.
     pub(crate) fn mint(&self, owner: &str) -> Token {
-        let order =
-            MintOrder { owner: owner.parse().unwrap(), name: None, scopes: None, lifetime: None };
+        let order = MintOrder { owner: owner.parse().unwrap(), name: None, scopes: None, lifetime: None };
         let minted = self.runtime.block_on(self.registrar.mint(order, &actor())).unwrap();
         Token { id: minted.credential.id.to_string(), secret: minted.secret.expose().to_owned() }
     }

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HOST};
 use tokio_tungstenite::tungstenite::{self, HandshakeError, Message};
 
 use super::client::connect;
@@ -69,7 +69,18 @@ pub(crate) struct WebSocket(tungstenite::WebSocket<TcpStream>);
 impl WebSocket {
     /// Opens one; a status other than 101 is the error.
     pub(crate) fn open(gate: SocketAddr, target: &str, token: Option<&Token>) -> Result<Self, u16> {
+        Self::open_at(gate, &gate.to_string(), target, token)
+    }
+
+    /// The same under another `Host`.
+    pub(crate) fn open_at(
+        gate: SocketAddr,
+        host: &str,
+        target: &str,
+        token: Option<&Token>,
+    ) -> Result<Self, u16> {
         let mut request = format!("ws://{gate}{target}").into_client_request().unwrap();
+        request.headers_mut().insert(HOST, host.parse().unwrap());
         if let Some(token) = token {
             let value = format!("Bearer {}", token.secret).parse().unwrap();
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -88,6 +99,22 @@ impl WebSocket {
     pub(crate) fn echo(&mut self, text: &str) {
         self.0.send(Message::text(text)).unwrap();
         assert_eq!(self.0.read().unwrap(), Message::text(text));
+    }
+
+    /// Sends anything: messages, and frames that are parts of one.
+    pub(crate) fn send(&mut self, message: Message) {
+        self.0.send(message).unwrap();
+    }
+
+    /// Reads whatever comes next.
+    pub(crate) fn read(&mut self) -> Message {
+        self.0.read().unwrap()
+    }
+
+    /// Says goodbye, and waits for the answer to it.
+    pub(crate) fn close(mut self) {
+        self.0.close(None).unwrap();
+        while self.0.read().is_ok() {}
     }
 
     /// Waits for the end; the close code, if one came.
