@@ -36,6 +36,9 @@ macro_rules! listed_columns {
 /// More links than any honest lineage has: past it the table goes round in a circle.
 const LONGEST_LINEAGE: usize = 100_000;
 
+/// How many credentials a new one may hang on, one behind the other. Every decision walks them all.
+pub(crate) const DEEPEST_LINEAGE: usize = 16;
+
 /// Writes a new credential if its owner is enabled and all that it hangs on is alive.
 pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
     let credential = &new.credential;
@@ -47,10 +50,12 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
         }
     }
     if let Some(parent) = credential.parent {
-        let alive = lineage(act, parent)?
-            .is_some_and(|end| end.revoked.is_none() && !is_expired(end.expires_at, credential.created_at));
-        if !alive {
-            return Ok(Minted::ParentEnded);
+        let end = lineage(act, parent)?
+            .filter(|end| end.revoked.is_none() && !is_expired(end.expires_at, credential.created_at));
+        match end {
+            None => return Ok(Minted::ParentEnded),
+            Some(end) if end.links >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
+            Some(_) => {}
         }
     }
     act.prepare_cached(
@@ -177,6 +182,8 @@ struct LineageEnd {
     expires_at: Option<Timestamp>,
     /// The nearest revocation.
     revoked: Option<Revocation>,
+    /// How many there are.
+    links: usize,
 }
 
 /// Walks up from `id`; `None` when it, or a link above it, is no more.
@@ -184,13 +191,14 @@ fn lineage(connection: &Connection, id: CredentialId) -> Result<Option<LineageEn
     let mut statement = connection.prepare_cached(
         "SELECT parent, expires_at, revoked_at, revoked_by, reason FROM credential WHERE id = ?1",
     )?;
-    let mut end = LineageEnd { expires_at: None, revoked: None };
+    let mut end = LineageEnd { expires_at: None, revoked: None, links: 0 };
     let mut link = Some(id.bytes());
     for _ in 0..LONGEST_LINEAGE {
         let Some(id) = link else { return Ok(Some(end)) };
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         link = row.get(0)?;
+        end.links += 1;
         let expires_at = row.get::<_, Option<i64>>(1)?.map(time).transpose()?;
         end.expires_at = [end.expires_at, expires_at].into_iter().flatten().min();
         if end.revoked.is_none() {

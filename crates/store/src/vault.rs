@@ -68,6 +68,8 @@ pub enum Minted {
     OwnerDisabled,
     /// The parent, or something it hangs on, is unknown, expired or revoked; nothing was done.
     ParentEnded,
+    /// Its lineage would be longer than 16.
+    TooDeep,
 }
 
 /// What became of [`Vault::revoke`].

@@ -7,14 +7,26 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Fault;
 
-/// How long a connection waits for another one's lock.
+/// How long a new file's switch to a write-ahead log is waited for.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection that waits for another one's lock tries again.
+const TRY_EVERY: Duration = Duration::from_millis(1);
+/// How often it tries: for about fifteen seconds.
+const MOST_TRIES: i32 = 15_000;
+
+/// Waits for another connection's lock. SQLite's own way sleeps longer and longer, so that whoever came late and
+/// sleeps short is always first: beside a busy writer others starve for seconds.
+pub(crate) fn wait_for_lock(tries: i32) -> bool {
+    thread::sleep(TRY_EVERY);
+    tries < MOST_TRIES
+}
 
 /// The database file that was opened.
 #[derive(Debug)]
@@ -60,13 +72,13 @@ impl DatabaseFile {
 
     /// A connection that only reads.
     pub(crate) fn connect(&self) -> Result<Connection, Fault> {
-        let connection = Connection::open_with_flags(
+        let mut connection = Connection::open_with_flags(
             &self.path,
             OpenFlags::SQLITE_OPEN_READ_ONLY
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX
                 | OpenFlags::SQLITE_OPEN_EXRESCODE,
         )?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.busy_handler(Some(wait_for_lock))?;
         connection.set_prepared_statement_cache_capacity(32);
         // What a tampered file's schema names is not run.
         connection.pragma_update(None, "trusted_schema", false)?;

@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::Fault;
-use crate::sqlite::file::{BUSY_TIMEOUT, DatabaseFile};
+use crate::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, wait_for_lock};
 use crate::sqlite::inspect::{self, Found};
 
 /// The steps, in order: step n takes a file from schema n to n + 1. A step that was released is never edited.
@@ -72,7 +72,7 @@ pub(crate) fn open(path: PathBuf) -> Result<(DatabaseFile, Connection), Fault> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_EXRESCODE,
     )?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     // Until the file is known to be ours, closing must not move a byte either.
     leave_log_alone(&connection, true)?;
     connection.set_prepared_statement_cache_capacity(32);
