@@ -70,6 +70,8 @@ impl Ended {
 #[derive(Debug, Default)]
 pub(crate) struct LeaseState {
     poked: AtomicBool,
+    /// It rests on somebody else than when it was waited on: how long to wait is another question now.
+    rebound: AtomicBool,
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
 }
@@ -133,6 +135,7 @@ impl Lease {
 
     /// The exchange is over; the connection stays. Nothing can end it until the next caller is verified.
     pub fn settle(&self) {
+        *self.state.waker.lock() = None;
         let mut rests = self.state.rests.lock();
         rests.credential = None;
         rests.need = Need::Standing;
@@ -195,6 +198,7 @@ impl LeaseHandle {
             }
             rests.credential = Some(entry.clone());
             rests.need = Need::Standing;
+            self.0.rebind();
             match &rests.registered {
                 Some((account, _)) if Arc::ptr_eq(account, &entry.account) => return true,
                 _ => {}
@@ -232,6 +236,15 @@ impl LeaseState {
         }
     }
 
+    /// Has whoever waits ask anew how long.
+    fn rebind(&self) {
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            self.rebound.store(true, Ordering::Release);
+            waker.wake();
+        }
+    }
+
     fn poll_poked(&self, context: &Context<'_>) -> Poll<()> {
         {
             let mut waker = self.waker.lock();
@@ -240,7 +253,9 @@ impl LeaseState {
             }
         }
         // After the waker is in place: a poke from now on wakes, and one before is seen here.
-        if self.poked.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        let poked = self.poked.swap(false, Ordering::AcqRel);
+        let rebound = self.rebound.swap(false, Ordering::AcqRel);
+        if poked || rebound { Poll::Ready(()) } else { Poll::Pending }
     }
 
     #[cfg(feature = "model")]

@@ -4,7 +4,7 @@
 //!
 //! ```compile_fail
 //! // Its fields are private, so a literal does not compile.
-//! let forged = fallgate_authority::Principal { entry: todo!(), role: None, lease: todo!() };
+//! let forged = fallgate_authority::Principal { entry: todo!(), lease: todo!() };
 //! ```
 //! ```compile_fail
 //! // There is no default caller.

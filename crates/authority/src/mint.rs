@@ -61,9 +61,12 @@ pub enum MintError {
     /// A longer life than that of the token which mints it.
     #[error("a token cannot outlive the one that mints it, which ends at {0}")]
     OutlivesParent(Timestamp),
-    /// The token that mints it has ended.
-    #[error("the token that asks for it has ended")]
+    /// The credential that asks for it has ended.
+    #[error("the credential that asks for it has ended")]
     ParentEnded,
+    /// Each minted by the one before, sixteen times already.
+    #[error("the token that asks for it is the last of a line of sixteen: mint from one further up")]
+    TooDeep,
     /// The asked-for life makes no sense.
     #[error(transparent)]
     Lifetime(#[from] InvalidLifetime),
@@ -145,6 +148,7 @@ impl Registrar {
             Minted::OwnerUnknown => Err(MintError::UnknownUser(owner.username)),
             Minted::OwnerDisabled => Err(MintError::OwnerDisabled(owner.username)),
             Minted::ParentEnded => Err(MintError::ParentEnded),
+            Minted::TooDeep => Err(MintError::TooDeep),
         }
     }
 }
@@ -158,7 +162,10 @@ impl Verifier {
         mut order: MintOrder,
         ip: Option<IpAddr>,
     ) -> Result<MintedToken, MintError> {
+        // The request's body may have taken its time: what counts is what the caller may do now.
+        self.freshen().await?;
         let principal = permit.principal();
+        principal.entry.judge(self.clock().now()).map_err(|_| MintError::ParentEnded)?;
         let (Some(actor), Some(username)) = (Actor::of(principal, ip), principal.username()) else {
             return Err(MintError::UnknownUser(order.owner));
         };

@@ -68,7 +68,7 @@ impl Principal {
     }
 
     fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {
-        need.check(&self.entry, self.role)?;
+        need.check(&self.entry, self.role())?;
         self.lease.need(need);
         Ok(Permit { principal: self, action: PhantomData })
     }

@@ -16,8 +16,6 @@ use crate::view::Entry;
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub(crate) entry: Arc<Entry>,
-    /// The owner's role at the moment of the decision; `None` when nobody owns the credential.
-    pub(crate) role: Option<Role>,
     pub(crate) lease: LeaseHandle,
 }
 
@@ -47,14 +45,14 @@ impl Principal {
         self.entry.account.display_name()
     }
 
-    /// Its owner's role.
+    /// Its owner's role now, which may be less than when the request came in; `None` when nobody owns the credential.
     pub fn role(&self) -> Option<Role> {
-        self.role
+        self.entry.account.role()
     }
 
     /// What it may be used for now: its own scopes, within what the owner's role allows.
     pub fn scopes(&self) -> Scopes {
-        match self.role {
+        match self.role() {
             Some(role) => self.entry.scopes.within(&Scopes::ceiling(role)),
             None => self.entry.scopes.clone(),
         }
@@ -68,6 +66,6 @@ impl Principal {
     /// Whether it acts for everybody: scope `admin`, held by an admin.
     pub fn is_admin(&self) -> bool {
         let admin = Scope::Plain(fallgate_domain::scope::PlainScope::Admin);
-        self.role == Some(Role::Admin) && self.entry.scopes.allow(&admin)
+        self.role() == Some(Role::Admin) && self.entry.scopes.allow(&admin)
     }
 }

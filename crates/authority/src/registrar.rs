@@ -200,6 +200,8 @@ impl Verifier {
         id: CredentialId,
         ip: Option<IpAddr>,
     ) -> Result<RevokeOutcome, StoreError> {
+        // The request's body may have taken its time: what counts is what the caller may do now.
+        self.freshen().await?;
         let Some(actor) = Actor::of(permit.principal(), ip) else { return Ok(RevokeOutcome::NotYours) };
         let Some(listed) = self.store().credential(id).await? else { return Ok(RevokeOutcome::Unknown) };
         let own = listed.credential.owner == permit.principal().user();
@@ -210,8 +212,11 @@ impl Verifier {
         // request that does it is not among what is cut.
         permit.principal().lease.forget();
         let outcome = self.registrar.revoke(id, None, &actor).await?;
-        // Commit, then cut; only then acknowledge.
-        self.freshen().await?;
+        // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
+        // next request's trouble, and refuses it.
+        if let Err(error) = self.freshen().await {
+            tracing::error!(%error, "a revocation is written but not yet seen");
+        }
         Ok(outcome)
     }
 }

@@ -14,6 +14,9 @@ use crate::registrar::Registrar;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
 
+/// How often a decision is begun anew because a change came in between. More often than that, one was never finished.
+const MOST_READS: u32 = 1_000;
+
 /// Decides who a caller is. It owns the vault, which is not `Clone`: there can be one verifier for a store, and nobody
 /// else can ask whose credential a hash is.
 #[derive(Debug)]
@@ -68,15 +71,17 @@ impl Verifier {
             Refusal::Unavailable
         })?;
         let now = self.clock().now();
-        let principal = loop {
+        for _ in 0..MOST_READS {
             if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
-                break decision?;
+                let principal = decision?;
+                self.uses.note(&principal.entry, facts, now);
+                return Ok(principal);
             }
             // A change is being taken in: wait until it is.
             drop(self.applying.lock().await);
-        };
-        self.uses.note(&principal.entry, facts, now);
-        Ok(principal)
+        }
+        tracing::error!("the view of the store never comes to rest; refusing");
+        Err(Refusal::Unavailable)
     }
 
     /// Writes the uses down that have been noted; see [`UseNotes::run`].
@@ -105,10 +110,10 @@ fn decide(
     let outcome = match (entry.judge(now), owner, presented.username.as_deref()) {
         (Err(denial), _, _) => Err(refuse(denial)),
         (Ok(_), Some(owner), Some(told)) if owner != told => Err(refuse(Denial::WrongUsername)),
-        (Ok(role), _, _) => Ok(role),
+        (Ok(_), _, _) => Ok(()),
     };
     match outcome {
-        Ok(role) => Ok(Principal { entry, role, lease: lease.clone() }),
+        Ok(()) => Ok(Principal { entry, lease: lease.clone() }),
         Err(refusal) => {
             if let Refusal::BadCredential(denial) = &refusal {
                 tracing::debug!(credential = %entry.id, %denial, "refused");

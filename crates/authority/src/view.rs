@@ -155,6 +155,12 @@ impl Account {
         }
     }
 
+    /// What its user may do at most, now; `None` for the account that no user has.
+    pub(crate) fn role(&self) -> Option<Role> {
+        let role = if self.admin.load(Ordering::Acquire) { Role::Admin } else { Role::User };
+        self.user.is_some().then_some(role)
+    }
+
     pub(crate) fn display_name(&self) -> Option<DisplayName> {
         self.display_name.lock().clone()
     }
@@ -174,8 +180,7 @@ impl Account {
         if self.disabled.load(Ordering::Acquire) {
             return Err(Denial::OwnerDisabled);
         }
-        let role = if self.admin.load(Ordering::Acquire) { Role::Admin } else { Role::User };
-        Ok(self.user.is_some().then_some(role))
+        Ok(self.role())
     }
 
     fn update(&self, row: &UserRow) {

@@ -21,7 +21,7 @@ use crate::ingress::hosts::Hosts;
 use crate::ingress::own::Doors;
 use crate::ingress::route::RouteTable;
 use crate::wire::buffer::Stock;
-use crate::wire::dial::Pool;
+use crate::wire::dial::{Pool, probe_when_silent};
 use crate::wire::socket::{Socket, Wire};
 
 /// How long requests under way may take to end once the gate shuts down.
@@ -30,8 +30,6 @@ const DRAIN_FOR: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// A pause after an accept that failed for want of something, such as file descriptors.
 const BREATHE: Duration = Duration::from_millis(50);
-/// After this long without a sign of life the system asks whether a silent peer is still there.
-const PROBE_AFTER: Duration = Duration::from_mins(1);
 
 /// How much a client may ask for.
 #[derive(Debug, Clone)]
@@ -122,12 +120,22 @@ impl Gate {
         let hands = (0..workers.max(1))
             .map(|number| self.start_worker(number, stopping.clone()))
             .collect::<io::Result<Vec<_>>>()?;
+        let mut full = false;
         loop {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => break,
                 accepted = listener.0.accept() => match accepted {
-                    Ok((stream, peer)) => self.hand_out(&hands, stream, peer.ip()),
+                    Ok((stream, peer)) => {
+                        let was_full = std::mem::replace(&mut full, !self.hand_out(&hands, stream, peer.ip()));
+                        // Said once each time it comes to that: strangers must not fill the log.
+                        if full && !was_full {
+                            tracing::warn!(
+                                limit = self.limits.connections,
+                                "too many connections; further ones are closed at once"
+                            );
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(BREATHE).await;
@@ -164,19 +172,20 @@ impl Gate {
         Ok(Hand { inbox, open, thread })
     }
 
-    /// Gives a connection to the worker that has the fewest.
-    fn hand_out(&self, hands: &[Hand], stream: TcpStream, peer: IpAddr) {
+    /// Gives a connection to the worker that has the fewest. `false`: there is no room for it.
+    fn hand_out(&self, hands: &[Hand], stream: TcpStream, peer: IpAddr) -> bool {
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
         if open >= self.limits.connections {
-            tracing::warn!(open, "too many connections; one more is closed at once");
-            return;
+            return false;
         }
-        let Some(hand) = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed)) else { return };
-        let Ok(stream) = stream.into_std() else { return };
-        hand.open.fetch_add(1, Ordering::Relaxed);
-        if hand.inbox.send(Accepted { stream, peer }).is_err() {
-            hand.open.fetch_sub(1, Ordering::Relaxed);
+        let fewest = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed));
+        if let (Some(hand), Ok(stream)) = (fewest, stream.into_std()) {
+            hand.open.fetch_add(1, Ordering::Relaxed);
+            if hand.inbox.send(Accepted { stream, peer }).is_err() {
+                hand.open.fetch_sub(1, Ordering::Relaxed);
+            }
         }
+        true
     }
 }
 
@@ -223,8 +232,7 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, stopping: watch::Receive
 }
 
 fn adopt(stream: std::net::TcpStream) -> io::Result<Wire> {
-    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
-    socket2::SockRef::from(&stream).set_tcp_keepalive(&probes)?;
+    probe_when_silent(&stream)?;
     stream.set_nodelay(true)?;
     Ok(Wire::new(Socket::Tcp(TcpStream::from_std(stream)?)))
 }

@@ -4,6 +4,8 @@
 //! argument is a [`Permit`] of an action, a [`Principal`], or [`Public`]; one that takes none of them does not compile
 //! as a door. How to add one: `docs/adding-a-door.md`.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
@@ -41,8 +43,9 @@ pub struct Row {
 }
 
 /// Every door, in the order of the documentation.
-pub fn rows() -> Vec<Row> {
-    all().1
+pub fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| all().1);
+    &ROWS
 }
 
 pub(crate) fn all() -> (Router<App>, Vec<Row>) {
@@ -124,7 +127,7 @@ async fn no_such_door(_caller: Principal) -> WebError {
 /// 401 comes before 405 too, but where the door is public anyway.
 async fn wrong_method(State(app): State<App>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
-    let public = rows().into_iter().any(|row| row.access == Access::Public && row.path == parts.uri.path());
+    let public = rows().iter().any(|row| row.access == Access::Public && row.path == parts.uri.path());
     if !public && let Err(refusal) = Principal::from_request_parts(&mut parts, &app).await {
         return refusal.into_response();
     }
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn r28_each_door_shows_the_scope_that_its_handlers_type_names() {
         let access = |method: Method, path: &str| {
-            rows().into_iter().find(|row| row.method == method && row.path == path).map(|row| row.access)
+            rows().iter().find(|row| row.method == method && row.path == path).map(|row| row.access)
         };
         assert_eq!(access(Method::GET, "/health"), Some(Access::Public));
         assert_eq!(access(Method::GET, "/api/whoami"), Some(Access::AnyCredential));

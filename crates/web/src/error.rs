@@ -35,7 +35,10 @@ impl WebError {
             Self::Conflict(detail) => Problem::new(409, detail),
             Self::BodyTooLarge => Problem::new(413, "A request's body has at most 64 KiB."),
             Self::NotJson => Problem::new(415, "Send the body as Content-Type: application/json."),
-            Self::Unavailable => Problem::new(503, "Fallgate cannot use its store now. Nothing was changed."),
+            Self::Unavailable => Problem::new(
+                503,
+                "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
+            ),
         }
     }
 }
@@ -67,7 +70,9 @@ impl From<MintError> for WebError {
         match error {
             MintError::UnknownUser(_) => Self::NotFound(detail),
             MintError::OwnerDisabled(_) => Self::Conflict(detail),
-            MintError::ScopeBeyond(_) | MintError::OutlivesParent(_) => Self::Forbidden(detail),
+            MintError::ScopeBeyond(_) | MintError::OutlivesParent(_) | MintError::TooDeep => {
+                Self::Forbidden(detail)
+            }
             MintError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
             }

@@ -35,7 +35,7 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     let parts = assemble::gate(home, config).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
-    tokio::spawn({
+    let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
@@ -49,7 +49,11 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     };
     output::say(banner.text());
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    parts.gate.clone().run(listener, workers, stopping).await?;
+    tokio::select! {
+        served = parts.gate.clone().run(listener, workers, stopping) => served?,
+        // It never ends by itself. Without it, what other processes revoke would be cut late.
+        _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
+    }
     tracing::info!("stopped");
     Ok(())
 }

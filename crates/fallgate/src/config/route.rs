@@ -88,16 +88,16 @@ fn prefix(text: &str) -> Result<CanonicalPath<'static>, String> {
     if path.as_str() == "/" {
         return Err("all paths together are a route by host: write host = \"app.example\" instead".to_owned());
     }
-    if path.as_str().contains(';') {
-        return Err(
-            "a ; and what follows it is not looked at when paths are compared: leave it out".to_owned()
-        );
-    }
     let bare = path.as_str().trim_end_matches('/');
     Ok(CanonicalPath::parse(bare.as_bytes()).map_err(|error| error.to_string())?.into_owned())
 }
 
 fn path(text: &str) -> Result<CanonicalPath<'static>, String> {
+    if text.contains(';') {
+        return Err(
+            "a ; and what follows it is not looked at when paths are compared: leave it out".to_owned()
+        );
+    }
     CanonicalPath::parse(text.as_bytes())
         .map(CanonicalPath::into_owned)
         .map_err(|error| format!("{error}; a path is written like /app/files"))

@@ -217,13 +217,13 @@ impl Connection {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         answer.write(&mut out, self.head.is_head(), close);
-        let written = timeout(self.worker.gate.limits.idle, self.client.write_all(&out)).await;
+        let written = self.client.write_within(&out, self.worker.gate.limits.idle).await;
         out.clear();
         self.scratch = out;
         match written {
-            Ok(Ok(())) if close => After::Close,
-            Ok(Ok(())) => After::KeepAlive,
-            _ => After::Gone,
+            Ok(()) if close => After::Close,
+            Ok(()) => After::KeepAlive,
+            Err(_) => After::Gone,
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::wire::buffer::Stock;
 use crate::wire::dial::{DialError, dial};
 use crate::wire::http1::{AnswerHead, BodyKind, ChunkDecoder, HeadLimits, Malformed, Progress, Version};
 use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Upward};
-use crate::wire::pump::{Pump, PumpError};
+use crate::wire::patience::Patience;
+use crate::wire::pump::{Pump, PumpError, Side};
 use crate::wire::socket::Wire;
 use crate::wire::splice;
 
@@ -79,6 +80,8 @@ enum Failure {
     ClientMalformed(Malformed),
     /// The client left.
     ClientGone,
+    /// The client neither sends what it announced nor reads what it asked for.
+    ClientStalled,
     /// What the caller's passage rests on has ended.
     Ended(Ended),
 }
@@ -152,6 +155,7 @@ pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: P
         route,
         request: &request,
         reached: &mut reached,
+        patience: Patience::new(connection.worker.gate.limits.idle),
     };
     let outcome = tokio::select! {
         biased;
@@ -192,6 +196,7 @@ impl Failure {
         match self {
             Self::Ended(ended) => Answer::from(&ended.refusal()),
             Self::ClientMalformed(malformed) => Answer::from(*malformed),
+            Self::ClientStalled => Problem::new(408, "The request's body took too long to arrive.").into(),
             Self::ClientGone => Problem::new(400, "The request broke off.").into(),
             Self::Dial(error) => {
                 tracing::warn!(route = %name, upstream = %route.upstream, %error, "upstream not reached");
@@ -225,6 +230,8 @@ struct Attempt<'a> {
     route: &'a Route,
     request: &'a Prepared,
     reached: &'a mut Reached,
+    /// With the client.
+    patience: Patience,
 }
 
 impl Attempt<'_> {
@@ -274,6 +281,9 @@ impl Attempt<'_> {
     ) -> Poll<Result<(), Failure>> {
         let stock = &self.worker.stock;
         sending.poll(context, self.client, upstream, stock)?;
+        if self.patience.poll_over(context, sending.client_owes(), sending.pump.moved()).is_ready() {
+            return Poll::Ready(Err(Failure::ClientStalled));
+        }
         loop {
             match head.parse(upstream.input.filled(), &HeadLimits::default(), self.request.to_head) {
                 // Interim answers are ours to give (30-gate); 101 is none of them.
@@ -319,7 +329,9 @@ impl Attempt<'_> {
         mut upstream: Wire,
         head: &AnswerHead,
     ) -> Result<Done, Failure> {
-        let close = !self.request.keep_alive || self.request.websocket || !sending.is_done();
+        // An answer to what the upstream has not wholly read: what it makes of the rest is anybody's guess.
+        let early = !sending.is_done();
+        let close = !self.request.keep_alive || self.request.websocket || early;
         let mut out = Vec::with_capacity(head.len() + 64);
         let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
         upstream.input.consume(head.len());
@@ -327,12 +339,18 @@ impl Attempt<'_> {
             Pump::new(head.body(), ChunkDecoder::for_answers(), framing == BodyKind::Chunked, out);
         let stock = &self.worker.stock;
         let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
+        let patience = &mut self.patience;
         poll_fn(|context| {
             sending.poll(context, client, upstream_wire, stock)?;
             let passed = answer.poll(context, upstream_wire, client, stock);
             // Until then it can still be answered otherwise.
             if answer.has_begun() {
                 *reached = Reached::Answering;
+            }
+            let owing = sending.client_owes() || answer.waits_for() == Side::Sink;
+            let moved = sending.pump.moved() + answer.moved();
+            if patience.poll_over(context, owing && passed.is_pending(), moved).is_ready() {
+                return Poll::Ready(Err(Failure::ClientStalled));
             }
             match ready!(passed) {
                 Ok(()) => Poll::Ready(Ok(())),
@@ -346,7 +364,7 @@ impl Attempt<'_> {
         .await?;
         // Never reused after an early answer or a broken one (requirement R66).
         let whole = sending.is_done();
-        if whole && head.keep_alive() && upstream.input.is_empty() {
+        if whole && !early && head.keep_alive() && upstream.input.is_empty() {
             self.worker.pool.keep(&self.route.upstream, upstream, stock);
         }
         Ok(Done::Answered { reusable: whole && !close && framing != BodyKind::UntilClose })
@@ -381,6 +399,11 @@ impl Sending {
 
     fn is_done(&self) -> bool {
         self.pump.is_done()
+    }
+
+    /// Whether it waits for more of the request to come from the client.
+    fn client_owes(&self) -> bool {
+        !self.refused && !self.pump.is_read() && self.pump.waits_for() == Side::Source
     }
 
     /// Sends what can be sent; afterwards notices when the client leaves. Fails with what ends the exchange.

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::connection::{After, CONTINUE, Connection};
 use super::refuse::Answer;
@@ -80,7 +82,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     connection.client.input.consume(connection.head.len());
 
     let worker = connection.worker.clone();
-    let mut feed = Feed { left: body_kind, expects_continue };
+    let mut feed = Feed { left: body_kind, expects_continue, patience: worker.gate.limits.idle };
     let answered = {
         let door = AssertUnwindSafe((worker.gate.doors)(request)).catch_unwind();
         let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door);
@@ -101,8 +103,8 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     match answered {
         Err(ended) => connection.refuse_and_close(&Answer::from(&ended.refusal())).await,
         Ok(Err(_panic)) => {
-            tracing::error!("a door panicked; this request is answered 500");
-            connection.refuse_and_close(&Problem::new(500, "Something broke inside Fallgate.").into()).await
+            tracing::error!("a door panicked; this request is answered 503");
+            connection.refuse_and_close(&Problem::new(503, "Something broke inside Fallgate.").into()).await
         }
         Ok(Ok(response)) => answer(connection, response, bodiless, keep_alive && whole).await,
     }
@@ -132,6 +134,8 @@ fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Bo
 struct Feed {
     left: BodyKind,
     expects_continue: bool,
+    /// How long the client may leave the door waiting.
+    patience: Duration,
 }
 
 impl Feed {
@@ -152,8 +156,9 @@ impl Feed {
         let mut decoder = ChunkDecoder::for_requests();
         loop {
             match self.next(&mut decoder, client) {
-                Ok(Some(piece)) if piece.is_empty() => match client.fill(stock).await {
-                    Ok(count) if count > 0 => {}
+                Ok(Some(piece)) if piece.is_empty() => match timeout(self.patience, client.fill(stock)).await
+                {
+                    Ok(Ok(count)) if count > 0 => {}
                     _ => {
                         let _ = to_door.send(Err(BrokenBody)).await;
                         return;
@@ -229,11 +234,12 @@ async fn answer(
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
     write_head(&mut out, &parts, framing, keep_alive);
+    let patience = connection.worker.gate.limits.idle;
     let mut begun = false;
     let sent = tokio::select! {
         biased;
         ended = connection.lease.ended() => Err(ended),
-        sent = send(&mut connection.client, &mut out, body, framing, &mut begun) => Ok(sent),
+        sent = send(&mut connection.client, &mut out, body, framing, patience, &mut begun) => Ok(sent),
     };
     out.clear();
     connection.scratch = out;
@@ -261,7 +267,7 @@ fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, framing: Framing
     out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).as_bytes());
     for (name, value) in &parts.headers {
         // Framing is ours to say; an answer to a HEAD may tell the length it would have had.
-        let told = *name == header::CONTENT_LENGTH && framing == Framing::Bodiless;
+        let told = *name == header::CONTENT_LENGTH && framing == Framing::Bodiless && parts.status != 204;
         if !told && (*name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING) {
             continue;
         }
@@ -285,17 +291,18 @@ async fn send(
     out: &mut Vec<u8>,
     mut body: Body,
     framing: Framing,
+    patience: Duration,
     begun: &mut bool,
 ) -> io::Result<()> {
     if framing == Framing::Bodiless {
         *begun = true;
-        return client.write_all(out).await;
+        return client.write_within(out, patience).await;
     }
     loop {
         let mut frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).now_or_never();
         if frame.is_none() || out.len() >= FLUSH_AT {
             *begun = true;
-            client.write_all(out).await?;
+            client.write_within(out, patience).await?;
             out.clear();
         }
         if frame.is_none() {
@@ -315,5 +322,5 @@ async fn send(
         out.extend_from_slice(LAST_CHUNK);
     }
     *begun = true;
-    client.write_all(out).await
+    client.write_within(out, patience).await
 }

@@ -15,6 +15,8 @@ use super::socket::{Socket, Wire};
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An idle connection older than this is not used again: upstreams close theirs about then.
 const KEEP_FOR: Duration = Duration::from_secs(60);
+/// After this long without a sign of life a peer is probed.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
 /// Idle connections that a worker keeps for one upstream.
 const KEEP_PER_UPSTREAM: usize = 128;
 
@@ -95,6 +97,13 @@ impl Pool {
     }
 }
 
+/// Has the system ask a peer that says nothing for a while whether it is still there: a machine that lost its power
+/// sends no FIN.
+pub(crate) fn probe_when_silent(stream: &impl std::os::fd::AsFd) -> io::Result<()> {
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
 /// Connects. The address comes from the operator's configuration, never from a request.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
 pub(crate) async fn dial(address: &Address) -> Result<Wire, DialError> {
@@ -103,6 +112,7 @@ pub(crate) async fn dial(address: &Address) -> Result<Wire, DialError> {
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
+                probe_when_silent(&stream)?;
                 Socket::Tcp(stream)
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),

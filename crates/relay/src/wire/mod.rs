@@ -4,6 +4,7 @@ pub(crate) mod buffer;
 pub(crate) mod dial;
 pub(crate) mod http1;
 pub(crate) mod hygiene;
+pub(crate) mod patience;
 pub(crate) mod pump;
 pub(crate) mod socket;
 pub(crate) mod splice;

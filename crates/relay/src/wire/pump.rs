@@ -38,7 +38,17 @@ pub(crate) struct Pump {
     /// Bytes that must go out next, from `sent` on.
     staged: Vec<u8>,
     sent: usize,
-    begun: bool,
+    /// Counts up with every byte that is read or written.
+    moved: u64,
+    written: bool,
+    waits_for: Side,
+}
+
+/// A side of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Source,
+    Sink,
 }
 
 impl Pump {
@@ -50,7 +60,7 @@ impl Pump {
             BodyKind::Chunked => Left::Chunks(decoder),
             BodyKind::UntilClose => Left::UntilClose,
         };
-        Self { left, chunked_out, staged: head, sent: 0, begun: false }
+        Self { left, chunked_out, staged: head, sent: 0, moved: 0, written: false, waits_for: Side::Source }
     }
 
     /// Whether everything was read and everything written.
@@ -60,7 +70,17 @@ impl Pump {
 
     /// Whether any byte of it has been written: from then on it cannot be taken back.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun
+        self.written
+    }
+
+    /// Which side the last poll waits for.
+    pub(crate) fn waits_for(&self) -> Side {
+        self.waits_for
+    }
+
+    /// Counts up whenever anything moves.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Whether the whole body was read from its source.
@@ -79,9 +99,11 @@ impl Pump {
         loop {
             self.stage(source)?;
             while self.sent < self.staged.len() {
+                self.waits_for = Side::Sink;
                 let bytes = self.staged.get(self.sent..).unwrap_or_default();
-                self.sent += ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
-                self.begun = true;
+                let count = ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
+                self.sent += count;
+                self.wrote(count);
             }
             let moved = !self.staged.is_empty();
             self.staged.clear();
@@ -94,13 +116,17 @@ impl Pump {
                 continue;
             }
             if let (false, Some(direct)) = (source.input.is_empty(), self.direct(source)) {
+                self.waits_for = Side::Sink;
                 let bytes = source.input.filled().get(..direct).unwrap_or_default();
                 let count = ready!(sink.poll_write(context, bytes)).map_err(|_| PumpError::Sink)?;
                 source.input.consume(count);
                 self.took(count);
+                self.wrote(count);
                 continue;
             }
+            self.waits_for = Side::Source;
             let count = ready!(source.poll_fill(context, stock, true)).map_err(PumpError::Source)?;
+            self.moved += count as u64;
             if count == 0 {
                 self.source_ended()?;
             }
@@ -116,6 +142,11 @@ impl Pump {
             Left::UntilClose if !self.chunked_out => Some(source.input.len()),
             _ => None,
         }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written = true;
+        self.moved += count as u64;
     }
 
     fn took(&mut self, count: usize) {

@@ -2,11 +2,15 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
 
@@ -53,11 +57,21 @@ impl Socket {
         }
     }
 
+    /// Whether the peer has closed or sent anything, by the system's word: the runtime hears of it later.
+    fn has_stirred(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Makes closing this socket a reset: the peer learns at once, and nothing that waits to be sent keeps it.
     fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
             // Best effort: the socket is closed right after in any case.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -117,16 +131,24 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes all, unless the peer takes nothing for as long as `limit`.
+    pub(crate) async fn write_within(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let writing = poll_fn(|context| self.poll_write(context, bytes));
+            let count = timeout(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Writes what fits at once; never waits.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_write(bytes)
     }
 
-    /// Whether the peer closed or sent anything, as far as is known without asking it. For connections that should
-    /// be silent.
+    /// Whether the peer closed or sent anything. For connections that should be silent.
     pub(crate) fn has_stirred(&self) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        !self.input.is_empty() || self.socket.poll_read_ready(&mut context).is_ready()
+        !self.input.is_empty() || self.socket.has_stirred()
     }
 
     /// Sends FIN and throws away what the peer still sends, until it closes. A close with unread input would be a

@@ -9,11 +9,14 @@ use fallgate_authority::{Ended, Lease};
 use tokio::time::timeout;
 
 use super::buffer::Stock;
+use super::patience::Patience;
 use super::socket::Wire;
 use super::websocket::{FrameTracker, close_frame};
 
 /// How long a cut client has to read its close frame before the connection is closed on it.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a tunnel of which one side has ended goes on.
+const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Close code for a credential that ended (30-gate).
 const CODE_ENDED: u16 = 4401;
 
@@ -64,14 +67,15 @@ impl Lane {
 pub(crate) async fn websocket(client: &mut Wire, mut upstream: Wire, lease: &Lease, stock: &Stock) {
     let mut frames = FrameTracker::default();
     let (mut up, mut down) = (Lane::default(), Lane::default());
+    let mut half_open = Patience::new(HALF_OPEN);
     let copying = poll_fn(|context| {
         let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
         let down_done =
             down.poll(context, (&mut upstream, &mut *client), stock, |bytes| frames.feed(bytes))?;
-        if up_done.is_ready() && down_done.is_ready() {
-            Poll::Ready(io::Result::Ok(()))
-        } else {
-            Poll::Pending
+        match (up_done.is_ready(), down_done.is_ready()) {
+            (true, true) => Poll::Ready(io::Result::Ok(())),
+            // One side has said its last word; the other does not get for ever to say its own.
+            (one, other) => half_open.poll_over(context, one || other, 0).map(|()| Ok(())),
         }
     });
     let ended = tokio::select! {

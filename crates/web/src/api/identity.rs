@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use fallgate_authority::{Principal, Verifier};
+use fallgate_authority::{Denial, Principal, Refusal, Verifier};
 
 use crate::error::WebError;
 use crate::view::{CredentialView, WhoAmI, role_name};
@@ -14,8 +14,9 @@ pub(crate) async fn whoami(
     State(verifier): State<Arc<Verifier>>,
 ) -> Result<Json<WhoAmI>, WebError> {
     let listed = verifier.store().credential(principal.credential()).await?;
-    let (name, expires_at) =
-        listed.map_or((String::new(), None), |listed| (listed.credential.name, listed.credential.expires_at));
+    // Purged since it was verified.
+    let gone = WebError::Refused(Refusal::BadCredential(Denial::Unknown));
+    let credential = listed.ok_or(gone)?.credential;
     Ok(Json(WhoAmI {
         username: principal.username().cloned(),
         display_name: principal.display_name(),
@@ -23,9 +24,9 @@ pub(crate) async fn whoami(
         credential: CredentialView {
             id: principal.credential(),
             kind: principal.kind(),
-            name,
+            name: credential.name,
             scopes: principal.scopes(),
-            expires_at,
+            expires_at: credential.expires_at,
         },
     }))
 }
