@@ -36,7 +36,7 @@ macro_rules! listed_columns {
 /// More links than any honest lineage has: past it the table goes round in a circle.
 const LONGEST_LINEAGE: usize = 100_000;
 
-/// How many credentials a new one may hang on, one behind the other. Every decision walks them all.
+/// How long a line of credentials may be, each hanging on the one before. Every decision walks all of it.
 pub(crate) const DEEPEST_LINEAGE: usize = 16;
 
 /// Writes a new credential if its owner is enabled and all that it hangs on is alive.

@@ -68,7 +68,7 @@ pub enum Minted {
     OwnerDisabled,
     /// The parent, or something it hangs on, is unknown, expired or revoked; nothing was done.
     ParentEnded,
-    /// Its lineage would be longer than 16.
+    /// It would be the seventeenth of a line, each hanging on the one before.
     TooDeep,
 }
 

@@ -166,8 +166,7 @@ fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
 fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let gate = Gate::start();
     let ended = peopled(&gate);
-    let table: Vec<_> =
-        rows().into_iter().map(|row| (row.method.to_string(), row.path, row.access)).collect();
+    let table: Vec<_> = rows().iter().map(|row| (row.method.to_string(), row.path, row.access)).collect();
     let oracle: Vec<_> =
         ORACLE.iter().map(|(method, path, access, _)| ((*method).to_owned(), *path, *access)).collect();
     assert_eq!(table, oracle, "the doors and the table of this test differ");

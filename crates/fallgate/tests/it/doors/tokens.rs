@@ -143,6 +143,23 @@ fn r27_a_token_mints_only_within_itself_and_its_children_end_with_it() {
     assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&child)).status, 401);
 }
 
+/// Every decision walks the whole lineage, so it must not grow at its owner's will.
+#[test]
+fn r59_a_line_of_tokens_each_minted_by_the_one_before_has_an_end() {
+    let (gate, _, ada, _) = peopled();
+    let (mut parent, mut minted) = (ada, 1);
+    let refused = loop {
+        let child = mint(&gate, &parent, &json!({"name": "x", "scopes": ["tokens:write", "identity:read"]}));
+        if child.status != 201 {
+            break child;
+        }
+        (parent, minted) = (token_of(&child), minted + 1);
+        assert!(minted <= 32, "no end");
+    };
+    assert_eq!((refused.status, minted), (403, 16), "{}", refused.text());
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&parent)).status, 200);
+}
+
 #[test]
 fn r30_a_mint_is_for_oneself_and_for_others_only_by_an_admin() {
     let (gate, admin, ada, _) = peopled();

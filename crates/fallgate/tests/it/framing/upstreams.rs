@@ -258,6 +258,42 @@ fn r66_an_early_answer_reaches_the_client_and_neither_connection_is_used_again()
     }
 }
 
+/// The body of the first request, taken by its upstream for a request of its own, is answered to nobody else.
+#[test]
+fn r66_a_connection_whose_answer_began_before_the_body_came_is_not_used_again() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Scripted::new(move |mut stream, number| {
+        while let Some((head, _)) = read_head(&mut stream) {
+            if head.starts_with("POST") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe").unwrap();
+                // It does not read the body as one: the next head that it sees is the body.
+                let (smuggled, _) = read_head(&mut stream).unwrap();
+                stream.write_all(b"en").unwrap();
+                tell.send(smuggled).unwrap();
+                continue;
+            }
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}");
+        }
+    });
+    let gate = Gate::before("app", &upstream.url());
+    let token = gate.token("ada");
+    let body = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = Client::connect(gate.address());
+    client.send(request(&token, "POST /app/x", &format!("Content-Length: {}\r\n", body.len())));
+    client.wait_for("be");
+    client.send(body);
+    assert_eq!(client.response().text(), "been");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), body);
+    // Kept open, so that every worker gets some.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let mut other = Client::connect(gate.address());
+        other.send(request(&token, "GET /app/y", ""));
+        assert_ne!(other.response().text(), "0", "the connection was used again");
+        others.push(other);
+    }
+}
+
 #[test]
 fn an_upstream_that_closes_without_an_answer_is_502_and_a_stale_connection_is_tried_again() {
     let upstream = Scripted::new(|mut stream, number| {

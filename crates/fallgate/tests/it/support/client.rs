@@ -68,6 +68,14 @@ impl Client {
         self.answer(true)
     }
 
+    /// Waits until this has come. It stays to be read.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !self.unread.windows(text.len()).any(|window| window == text.as_bytes()) {
+            assert!(self.fill(), "closed before {text:?} came");
+        }
+    }
+
     /// Reads until the other side closes, by an end or a reset, and gives what came before.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
