@@ -27,6 +27,11 @@ action! {
     WriteTokens needs TokensWrite
 }
 
+action! {
+    /// Make, change and delete accounts.
+    ManageUsers needs Admin
+}
+
 /// Use one route. A permit for it is had from [`Principal::permit_route`](crate::Principal::permit_route) only, since
 /// the answer depends on the route.
 #[derive(Debug)]

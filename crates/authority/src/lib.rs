@@ -29,8 +29,10 @@
 //! }
 //! ```
 
+mod accounts;
 pub mod actions;
 mod fresh;
+mod hasher;
 mod lease;
 mod mint;
 mod passphrase;
@@ -48,6 +50,8 @@ mod view;
 #[doc(hidden)]
 pub mod model;
 
+pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use hasher::HasherBusy;
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
@@ -55,6 +59,6 @@ pub use permit::{Action, PeerAddress, Permit, RoutePolicy};
 pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;
 pub use refusal::{CHALLENGE, Denial, Refusal};
-pub use registrar::{Actor, CreateUserError, Registrar, RevokeOutcome, UserOrder};
+pub use registrar::{Actor, Registrar, RevokeOutcome};
 pub use uses::UseNotes;
 pub use verifier::Verifier;

@@ -9,6 +9,8 @@ use fallgate_store::PassphraseHash;
 use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
+use crate::hasher::HasherBusy;
+
 /// Bytes, both ends included.
 const LENGTH: std::ops::RangeInclusive<usize> = 12..=1_024;
 const MEMORY_KIB: u32 = 64 * 1_024;
@@ -38,22 +40,28 @@ pub enum HashFailed {
     /// Not enough memory, most likely.
     #[error("the passphrase could not be hashed: argon2id needs {} MiB", MEMORY_KIB / 1_024)]
     Argon2,
+    /// Too many at once.
+    #[error(transparent)]
+    Busy(#[from] HasherBusy),
 }
 
 impl Passphrase {
     /// Checks a passphrase that is to be set; `about` is what an attacker would try first: username, display name.
     pub fn new(text: Zeroizing<String>, about: &[&str]) -> Result<Self, WeakPassphrase> {
-        if !LENGTH.contains(&text.len()) {
-            return Err(WeakPassphrase::Length);
-        }
+        Self::measure(&text)?;
         if zxcvbn(&text, about).score() < Score::Two {
             return Err(WeakPassphrase::Guessable);
         }
         Ok(Self(text))
     }
 
+    /// The part of the check that costs nothing.
+    pub(crate) fn measure(text: &str) -> Result<(), WeakPassphrase> {
+        if LENGTH.contains(&text.len()) { Ok(()) } else { Err(WeakPassphrase::Length) }
+    }
+
     /// Argon2id, as a PHC string. Takes a good part of a second and 64 MiB, so never on a thread that serves.
-    pub fn hash(&self, entropy: &dyn Entropy) -> Result<PassphraseHash, HashFailed> {
+    pub(crate) fn hash(&self, entropy: &dyn Entropy) -> Result<PassphraseHash, HashFailed> {
         let salt = entropy::bytes::<16>(entropy)?;
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| HashFailed::Argon2)?;
         let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

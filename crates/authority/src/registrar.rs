@@ -10,14 +10,14 @@ use std::sync::Arc;
 use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::Revocation;
-use fallgate_domain::entropy::{Entropy, NoEntropy};
+use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, UserId};
-use fallgate_domain::user::{DisplayName, Role, User, Username};
-use fallgate_store::{CreatedUser, Revoked, Store, StoreError, Vault};
+use fallgate_domain::user::Username;
+use fallgate_store::{Revoked, Store, StoreError, Vault};
 use serde_json::Value;
 
 use crate::actions::WriteTokens;
-use crate::passphrase::{HashFailed, Passphrase};
+use crate::hasher::Hasher;
 use crate::permit::Permit;
 use crate::principal::Principal;
 use crate::verifier::Verifier;
@@ -29,6 +29,7 @@ pub struct Registrar {
     pub(crate) vault: Vault,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) hasher: Hasher,
 }
 
 /// Who acts, for the audit trail.
@@ -94,36 +95,6 @@ impl Actor {
     }
 }
 
-/// An account to be made.
-#[derive(Debug)]
-pub struct UserOrder {
-    /// How they sign in.
-    pub username: Username,
-    /// How they are shown; the username, if nothing is said.
-    pub display_name: Option<DisplayName>,
-    /// What they may do at most.
-    pub role: Role,
-    /// What they will sign in with.
-    pub passphrase: Passphrase,
-}
-
-/// Why an account was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateUserError {
-    /// There is one of that name.
-    #[error("there is a user {0} already")]
-    UsernameTaken(Username),
-    /// No random bytes for the id.
-    #[error(transparent)]
-    Entropy(#[from] NoEntropy),
-    /// The passphrase could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashFailed),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// What came of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevokeOutcome {
@@ -140,7 +111,7 @@ pub enum RevokeOutcome {
 impl Registrar {
     /// Takes the vault: whoever holds this can change who may do what.
     pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, vault, clock, entropy }
+        Self { store, vault, clock, entropy, hasher: Hasher::new() }
     }
 
     /// What may be listed and shown.
@@ -151,26 +122,6 @@ impl Registrar {
     /// The clock that acts are dated by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
-    }
-
-    /// Makes an account.
-    pub async fn create_user(&self, order: UserOrder, actor: &Actor) -> Result<User, CreateUserError> {
-        let now = self.clock.now();
-        let user = User {
-            id: UserId::new(now, &*self.entropy)?,
-            display_name: order.display_name.unwrap_or_else(|| DisplayName::from(&order.username)),
-            username: order.username,
-            role: order.role,
-            created_at: now,
-            disabled_at: None,
-        };
-        let detail = BTreeMap::from([("role".to_owned(), Value::from(user.role.name()))]);
-        let event = actor.event(now, audit::Action::UserCreate, user.username.to_string(), detail);
-        let hash = order.passphrase.hash(&*self.entropy)?;
-        match self.vault.create_user(user.clone(), Some(hash), event).await? {
-            CreatedUser::Created(_) => Ok(user),
-            CreatedUser::UsernameTaken => Err(CreateUserError::UsernameTaken(user.username)),
-        }
     }
 
     /// Ends a credential for good, and all minted from it with it: one durable row (requirement R31).

@@ -101,6 +101,8 @@ impl Entry {
     /// Whether the credential stands at `now`, and with which role. The one place where that is decided: for each
     /// request, and again for each open connection when anything changed.
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
+        // First, since it says more: with the account all its credentials end too.
+        let role = self.account.judge()?;
         if self.ended.load(Ordering::Acquire) {
             return Err(Denial::Revoked);
         }
@@ -120,7 +122,7 @@ impl Entry {
                 }
             }
         }
-        self.account.judge()
+        Ok(role)
     }
 
     fn has_expired(&self, now: Timestamp) -> bool {

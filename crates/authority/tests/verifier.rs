@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fallgate_authority::{
     Actor, Denial, Ended, MintOrder, MintedToken, Passphrase, Presented, Principal, Refusal, Registrar,
-    RequestFacts, RoutePolicy, UserOrder, Verifier, actions,
+    RequestFacts, RoutePolicy, UserError, UserOrder, UserPatch, Verifier, actions,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -266,4 +266,111 @@ async fn r47_nobody_survives_a_revocation_they_raced_with() {
     }
     assert_eq!(survivors, 0);
     assert!(let_in_at_all.load(Ordering::Relaxed) > ROUNDS / 50, "the race was never on");
+}
+
+#[tokio::test]
+async fn r57_a_disabled_users_credentials_are_refused_and_come_back_unless_they_were_revoked() {
+    let house = House::new().await;
+    let (kept, ended) = (house.mint("alice", None).await, house.mint("alice", None).await);
+    let others = house.mint("root", None).await;
+    let lease = house.verifier.lease();
+    let presented =
+        Presented::from_authorization(Some(format!("Bearer {}", kept.secret.expose()).as_bytes()));
+    house.verifier.verify(&presented.unwrap(), &FACTS, &lease.handle()).await.unwrap();
+    let disabled = |disabled| UserPatch { disabled: Some(disabled), ..UserPatch::default() };
+    house.elsewhere.change_user(&"alice".parse().unwrap(), disabled(true), &cli()).await.unwrap();
+    for token in [&kept, &ended] {
+        assert_eq!(house.denial(token.secret.expose()).await, Denial::OwnerDisabled);
+    }
+    assert_eq!(lease.ended().await, Ended::Credential(Denial::OwnerDisabled));
+    house.verify(others.secret.expose()).await.unwrap();
+
+    house.elsewhere.revoke(ended.credential.id, None, &cli()).await.unwrap();
+    house.elsewhere.change_user(&"alice".parse().unwrap(), disabled(false), &cli()).await.unwrap();
+    house.verify(kept.secret.expose()).await.unwrap();
+    assert_eq!(house.denial(ended.secret.expose()).await, Denial::Revoked);
+}
+
+#[tokio::test]
+async fn r57_a_demoted_admins_tokens_shrink_at_once_and_what_rested_on_more_ends() {
+    let house = House::new().await;
+    let second = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
+    house.elsewhere.change_user(&"alice".parse().unwrap(), second, &cli()).await.unwrap();
+    let all = Scopes::plain([PlainScope::Admin]);
+    let token = house.mint("alice", Some(all)).await;
+    let managing = house.verifier.lease();
+    let presented = format!("Bearer {}", token.secret.expose());
+    let presented = || Presented::from_authorization(Some(presented.as_bytes())).unwrap();
+    let caller = house.verifier.verify(&presented(), &FACTS, &managing.handle()).await.unwrap();
+    caller.permit::<actions::ManageUsers>().unwrap();
+    let reading = house.verifier.lease();
+    let caller = house.verifier.verify(&presented(), &FACTS, &reading.handle()).await.unwrap();
+    caller.permit::<actions::ReadIdentity>().unwrap();
+
+    let plain = UserPatch { role: Some(Role::User), ..UserPatch::default() };
+    house.elsewhere.change_user(&"alice".parse().unwrap(), plain, &cli()).await.unwrap();
+    let caller = house.verify(token.secret.expose()).await.unwrap();
+    assert!(!caller.is_admin());
+    let refused = caller.permit::<actions::ManageUsers>().unwrap_err();
+    assert_eq!(refused, Refusal::Beyond(PlainScope::Admin.into()));
+    assert_eq!(managing.ended().await, Ended::Narrowed);
+    assert_eq!(reading.judge(), None, "what a plain user may do as well goes on");
+}
+
+#[tokio::test]
+async fn r31_a_deleted_users_credentials_are_refused_and_their_leases_end() {
+    let house = House::new().await;
+    let token = house.mint("alice", None).await;
+    let lease = house.verifier.lease();
+    let presented =
+        Presented::from_authorization(Some(format!("Bearer {}", token.secret.expose()).as_bytes()));
+    house.verifier.verify(&presented.unwrap(), &FACTS, &lease.handle()).await.unwrap();
+    let ended = house.elsewhere.delete_user(&"alice".parse().unwrap(), &cli()).await.unwrap();
+    assert_eq!((ended.logins, ended.tokens), (0, 1));
+    assert_eq!(house.denial(token.secret.expose()).await, Denial::OwnerGone);
+    assert_eq!(lease.ended().await, Ended::Credential(Denial::OwnerGone));
+
+    let text = Zeroizing::new("correct horse battery staple".to_owned());
+    let passphrase = Passphrase::new(text, &[]).unwrap();
+    let order =
+        UserOrder { username: "alice".parse().unwrap(), display_name: None, role: Role::Admin, passphrase };
+    house.elsewhere.create_user(order, &cli()).await.unwrap();
+    assert_eq!(
+        house.denial(token.secret.expose()).await,
+        Denial::OwnerGone,
+        "a new one of that name is another"
+    );
+    // And after a restart.
+    let (verifier, _notes) =
+        Verifier::start(registrar(&house.folder, house.clock.clone()).await).await.unwrap();
+    let restarted = House { verifier, ..house };
+    assert_eq!(restarted.denial(token.secret.expose()).await, Denial::OwnerGone);
+}
+
+#[tokio::test]
+async fn the_last_admin_stays_and_a_name_is_taken_once() {
+    let house = House::new().await;
+    let root = "root".parse().unwrap();
+    for patch in [
+        UserPatch { role: Some(Role::User), ..UserPatch::default() },
+        UserPatch { disabled: Some(true), ..UserPatch::default() },
+    ] {
+        let refused = house.elsewhere.change_user(&root, patch, &cli()).await;
+        assert!(matches!(refused, Err(UserError::LastAdmin(_))), "{refused:?}");
+    }
+    let refused = house.elsewhere.delete_user(&root, &cli()).await;
+    assert!(matches!(refused, Err(UserError::LastAdmin(_))), "{refused:?}");
+    let text = || Zeroizing::new("correct horse battery staple".to_owned());
+    let order = UserOrder {
+        username: root,
+        display_name: None,
+        role: Role::User,
+        passphrase: Passphrase::new(text(), &[]).unwrap(),
+    };
+    let refused = house.elsewhere.create_user(order, &cli()).await;
+    assert!(matches!(refused, Err(UserError::UsernameTaken(_))), "{refused:?}");
+    let nobody = "nobody".parse().unwrap();
+    let passphrase = Passphrase::new(text(), &[]).unwrap();
+    let refused = house.elsewhere.reset_passphrase(&nobody, passphrase, false, &cli()).await;
+    assert!(matches!(refused, Err(UserError::Unknown(_))), "{refused:?}");
 }

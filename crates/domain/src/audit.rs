@@ -14,6 +14,18 @@ use crate::id::CredentialId;
 pub enum Action {
     /// An account was made.
     UserCreate,
+    /// A display name was changed.
+    UserRename,
+    /// A role was changed.
+    UserRole,
+    /// An account was disabled.
+    UserDisable,
+    /// An account was enabled again.
+    UserEnable,
+    /// An account was deleted, and its credentials revoked.
+    UserDelete,
+    /// A passphrase was set anew.
+    UserPassphrase,
     /// A token was minted.
     TokenMint,
     /// A token was revoked.
@@ -25,6 +37,12 @@ impl Action {
     pub const fn name(self) -> &'static str {
         match self {
             Self::UserCreate => "user.create",
+            Self::UserRename => "user.rename",
+            Self::UserRole => "user.role",
+            Self::UserDisable => "user.disable",
+            Self::UserEnable => "user.enable",
+            Self::UserDelete => "user.delete",
+            Self::UserPassphrase => "user.passphrase",
             Self::TokenMint => "token.mint",
             Self::TokenRevoke => "token.revoke",
         }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
-use fallgate_domain::user::{DisplayName, Username};
+use fallgate_domain::user::{DisplayName, Role, Username};
 
 const HOME: &str = "Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
 const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
@@ -32,7 +32,7 @@ pub(crate) enum Noun {
     /// Nothing needs to be configured. The first SIGINT or SIGTERM lets requests under way end, a second one ends the
     /// gate at once.
     Serve(Serve),
-    /// Make and list the people who may sign in.
+    /// Make, list, change and delete the people who may sign in.
     #[command(subcommand, arg_required_else_help = true)]
     User(User),
     /// Make, list and revoke tokens.
@@ -94,6 +94,57 @@ pub(crate) enum User {
     },
     /// List all users.
     List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change what a user may do at most.
+    ///
+    /// It counts on their next request, and what it no longer allows is cut off at once.
+    SetRole {
+        /// Whose.
+        username: Username,
+        /// Either admin, who may do everything for everyone, or user.
+        role: Role,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Refuse every credential of a user from now on, and cut off what uses them.
+    Disable {
+        /// Whose.
+        username: Username,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Let a disabled user in again, with the credentials that were not revoked.
+    Enable {
+        /// Who.
+        username: Username,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Delete a user, and end every credential of theirs for good.
+    ///
+    /// Whoever is made under the same name later inherits nothing.
+    Delete {
+        /// Who.
+        username: Username,
+        /// Do not ask. Needed where there is no terminal to ask on.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give a user another passphrase.
+    ///
+    /// Their sign-ins end; their tokens stay unless --revoke-tokens is given. The passphrase is asked for twice on a
+    /// terminal.
+    ResetPassphrase {
+        /// Whose.
+        username: Username,
+        /// Read the passphrase from stdin, up to the end of its first line.
+        #[arg(long)]
+        passphrase_stdin: bool,
+        /// End their tokens too.
+        #[arg(long)]
+        revoke_tokens: bool,
         #[command(flatten)]
         format: Format,
     },

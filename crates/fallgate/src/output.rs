@@ -17,6 +17,11 @@ pub(crate) fn say(lines: impl Display) {
     let _ = io::stderr().lock().write_all(format!("{lines}\n").as_bytes());
 }
 
+/// A question; the answer is typed behind it.
+pub(crate) fn ask(question: impl Display) {
+    let _ = io::stderr().lock().write_all(question.to_string().as_bytes());
+}
+
 /// Something that was put right, or that the reader should know.
 pub(crate) fn warn(line: impl Display) {
     say(format_args!("warning: {line}"));

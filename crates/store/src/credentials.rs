@@ -18,7 +18,7 @@ use crate::error::Fault;
 use crate::revision::CredentialRow;
 use crate::sqlite::column::{parsed, time};
 use crate::store::{CredentialFilter, Listed};
-use crate::vault::{Minted, Revoked};
+use crate::vault::{EndedCredentials, Minted, Revoked};
 use crate::{audit, changes, users};
 
 /// The statement behind every list, up to its condition.
@@ -102,6 +102,38 @@ pub(crate) fn revoke(
     let revision = changes::note(act, &[Moved::Credential(id)])?;
     audit::append(act, event)?;
     Ok(Revoked::Revoked(revision))
+}
+
+/// Ends the credentials of an owner that are not revoked yet: sign-ins only, or everything. Tells what moved, and how
+/// many of them were good until then by their own dates. The revision is the caller's to raise.
+pub(crate) fn revoke_of(
+    act: &Transaction<'_>,
+    owner: UserId,
+    logins_only: bool,
+    revocation: &Revocation,
+) -> Result<(Vec<Moved>, EndedCredentials), Fault> {
+    let mut statement = act.prepare_cached(
+        "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
+         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6)
+         RETURNING id, kind = ?5, expires_at",
+    )?;
+    let mut rows = statement.query((
+        owner.bytes(),
+        revocation.at.millis(),
+        &revocation.by,
+        &revocation.reason,
+        CredentialKind::Login.name(),
+        logins_only,
+    ))?;
+    let mut moved = Vec::new();
+    let mut ended = EndedCredentials::default();
+    while let Some(row) = rows.next()? {
+        moved.push(Moved::Credential(CredentialId::from_bytes(row.get(0)?)));
+        let expires_at = row.get::<_, Option<i64>>(2)?.map(time).transpose()?;
+        let count = if row.get(1)? { &mut ended.logins } else { &mut ended.tokens };
+        *count += u64::from(!is_expired(expires_at, revocation.at));
+    }
+    Ok((moved, ended))
 }
 
 /// Writes down last uses, each unless a later one is there.

@@ -12,6 +12,7 @@
 //! what moved. Whoever keeps a view in memory asks [`Vault::revision`] before each use and, when it rose, takes in
 //! [`Vault::changes_since`].
 
+mod accounts;
 mod audit;
 mod changes;
 mod credentials;
@@ -28,7 +29,10 @@ use std::sync::Arc;
 pub use crate::error::StoreError;
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, Listed, Store};
-pub use crate::vault::{CreatedUser, Minted, PassphraseHash, Revoked, Vault};
+pub use crate::vault::{
+    ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, PassphraseHash, Revoked, SetPassphrase,
+    UserChange, Vault,
+};
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use fallgate_domain::audit::NewEvent;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{LastUse, NewCredential, Revocation};
-use fallgate_domain::id::CredentialId;
-use fallgate_domain::user::User;
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::user::{DisplayName, Role, User};
+use rusqlite::Transaction;
 
 use crate::error::StoreError;
 use crate::revision::{Changes, Revision, Row};
 use crate::sqlite::Sqlite;
-use crate::{changes, credentials, users};
+use crate::{accounts, changes, credentials, users};
 
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
@@ -54,6 +56,64 @@ pub enum CreatedUser {
     Created(Revision),
     /// Somebody has that name; nothing was done.
     UsernameTaken,
+}
+
+/// One thing to change about an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserChange {
+    /// How they are shown.
+    DisplayName(DisplayName),
+    /// What they may do at most.
+    Role(Role),
+    /// Refuse every credential of theirs, as of then. An account that is disabled already keeps its date.
+    Disable(Timestamp),
+    /// Let in again what was not revoked.
+    Enable,
+}
+
+/// What became of [`Vault::change_user`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum ChangedUser {
+    /// The account is like this as of this revision.
+    Changed(Revision, User),
+    /// It was like this before; nothing was done, nothing recorded.
+    Unchanged(User),
+    /// There is no such account; nothing was done.
+    Unknown,
+    /// Nobody would be left who may do everything; nothing was done.
+    LastAdmin,
+}
+
+/// What became of [`Vault::delete_user`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum DeletedUser {
+    /// The account is gone as of this revision, and these credentials of theirs were ended.
+    Deleted(Revision, EndedCredentials),
+    /// There is no such account; nothing was done.
+    Unknown,
+    /// Nobody would be left who may do everything; nothing was done.
+    LastAdmin,
+}
+
+/// What became of [`Vault::set_passphrase`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum SetPassphrase {
+    /// It counts as of this revision, and these credentials were ended.
+    Set(Revision, EndedCredentials),
+    /// There is no such account; nothing was done.
+    Unknown,
+}
+
+/// How many credentials an act ended that were good until then by their own dates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndedCredentials {
+    /// Sign-ins.
+    pub logins: u64,
+    /// All others.
+    pub tokens: u64,
 }
 
 /// What became of [`Vault::mint`].
@@ -122,6 +182,43 @@ impl Vault {
         event: NewEvent,
     ) -> Result<CreatedUser, StoreError> {
         self.backend.write(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
+    }
+
+    /// Changes an account: all of the changes or none, each that changes anything recorded with its event. The last
+    /// enabled admin is neither demoted nor disabled.
+    pub async fn change_user(
+        &self,
+        id: UserId,
+        changes: Vec<(UserChange, NewEvent)>,
+    ) -> Result<ChangedUser, StoreError> {
+        self.backend.write(move |act| accounts::change(act, id, changes)).await
+    }
+
+    /// Revokes all credentials of an account, then takes the account away. What is made later under its name is
+    /// another. The last enabled admin is not deleted. The event's detail is told the counts.
+    pub async fn delete_user(
+        &self,
+        id: UserId,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<DeletedUser, StoreError> {
+        self.backend.write(move |act| accounts::delete(act, id, &revocation, event)).await
+    }
+
+    /// Sets the passphrase of an account and revokes every sign-in of theirs, and, with `revoke_tokens`, everything
+    /// else they own. The event's detail is told the counts.
+    pub async fn set_passphrase(
+        &self,
+        id: UserId,
+        passphrase: PassphraseHash,
+        revoke_tokens: bool,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<SetPassphrase, StoreError> {
+        let act = move |act: &Transaction<'_>| {
+            accounts::set_passphrase(act, id, &passphrase, revoke_tokens, &revocation, event)
+        };
+        self.backend.write(act).await
     }
 
     /// Writes a new credential, once it is sure that its owner is enabled and that nothing it hangs on has ended as

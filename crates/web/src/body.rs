@@ -1,9 +1,14 @@
 //! A request's body as JSON: bounded, typed, and refused in words that name what is wrong.
 
+use std::fmt;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::header;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::error::WebError;
 
@@ -12,6 +17,24 @@ pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// A JSON body. Refused in this order: too large 413, not called JSON 415, not readable as `T` 400.
 pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// A secret in a body. Wiped when dropped; neither shown nor, when it is no text, repeated in the refusal.
+pub(crate) struct SecretText(pub(crate) Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(Zeroizing::new(text))),
+            _ => Err(de::Error::custom("a secret must be text")),
+        }
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
 
 impl<S, T> FromRequest<S> for JsonBody<T>
 where

@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{gate, identity, tokens};
+use crate::api::{gate, identity, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 
@@ -55,7 +55,13 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::GET, "/api/whoami", identity::whoami)
         .door(Method::GET, "/api/tokens", tokens::list)
         .door(Method::POST, "/api/tokens", tokens::mint)
-        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke);
+        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke)
+        .door(Method::GET, "/api/users", users::list)
+        .door(Method::POST, "/api/users", users::create)
+        .door(Method::GET, "/api/users/{u}", users::show)
+        .door(Method::PATCH, "/api/users/{u}", users::change)
+        .door(Method::DELETE, "/api/users/{u}", users::delete)
+        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows)
 }
@@ -118,6 +124,7 @@ guarded!();
 guarded!(T1);
 guarded!(T1, T2);
 guarded!(T1, T2, T3);
+guarded!(T1, T2, T3, T4);
 
 /// Only a caller with a credential learns which doors there are: 401 comes before 404.
 async fn no_such_door(_caller: Principal) -> WebError {
@@ -147,5 +154,6 @@ mod tests {
         assert_eq!(access(Method::GET, "/api/whoami"), Some(Access::AnyCredential));
         assert_eq!(access(Method::GET, "/api/tokens"), Some(Access::Scope(PlainScope::IdentityRead)));
         assert_eq!(access(Method::POST, "/api/tokens"), Some(Access::Scope(PlainScope::TokensWrite)));
+        assert_eq!(access(Method::DELETE, "/api/users/{u}"), Some(Access::Scope(PlainScope::Admin)));
     }
 }

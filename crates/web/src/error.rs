@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use fallgate_authority::{MintError, Refusal};
+use fallgate_authority::{CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, UserError};
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -21,10 +21,19 @@ pub(crate) enum WebError {
     Conflict(String),
     BodyTooLarge,
     NotJson,
+    Busy(HasherBusy),
     Unavailable,
 }
 
 impl WebError {
+    /// In seconds, where coming again later helps.
+    const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy(busy) => Some(busy.retry_after().as_secs()),
+            _ => None,
+        }
+    }
+
     fn problem(self) -> Problem {
         match self {
             Self::BadRequest(detail) => Problem::new(400, detail),
@@ -39,6 +48,7 @@ impl WebError {
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
+            Self::Busy(busy) => Problem::new(503, sentence(&busy)),
         }
     }
 }
@@ -48,11 +58,15 @@ impl IntoResponse for WebError {
         if let Self::Refused(refusal) = self {
             return refusal.into_response();
         }
+        let retry_after = self.retry_after();
         let problem = self.problem();
         let mut response = Response::new(Body::from(problem.json()));
         *response.status_mut() =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }
@@ -62,6 +76,39 @@ impl From<StoreError> for WebError {
         tracing::error!(%error, "the store failed");
         Self::Unavailable
     }
+}
+
+impl From<UserError> for WebError {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
+            UserError::Unknown(_) => Self::NotFound(sentence(&error)),
+            UserError::Ownerless => Self::Forbidden(sentence(&error)),
+            UserError::Store(error) => error.into(),
+            UserError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
+            UserError::Hash(_) | UserError::Entropy(_) => {
+                tracing::error!(%error, "cannot write an account");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<CheckPassphraseError> for WebError {
+    fn from(error: CheckPassphraseError) -> Self {
+        match error {
+            CheckPassphraseError::Weak(weak) => Self::BadRequest(sentence(&weak)),
+            CheckPassphraseError::Busy(busy) => Self::Busy(busy),
+        }
+    }
+}
+
+/// An error's text with a capital and a full stop.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut rest = text.chars();
+    let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", rest.as_str())
 }
 
 impl From<MintError> for WebError {

@@ -7,7 +7,7 @@ use fallgate_domain::credential::{Credential, CredentialKind, Status};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
-use fallgate_store::Listed;
+use fallgate_store::{EndedCredentials, Listed};
 use serde::Serialize;
 
 /// A token in a list.
@@ -117,6 +117,34 @@ impl From<User> for UserView {
             created_at: user.created_at,
             disabled_at: user.disabled_at,
         }
+    }
+}
+
+/// `GET /api/users`.
+#[derive(Debug, Serialize)]
+pub struct UserList {
+    /// Everybody, by username.
+    pub users: Vec<UserView>,
+}
+
+impl From<Vec<User>> for UserList {
+    fn from(users: Vec<User>) -> Self {
+        Self { users: users.into_iter().map(UserView::from).collect() }
+    }
+}
+
+/// What setting a passphrase has ended.
+#[derive(Debug, Serialize)]
+pub struct EndedView {
+    /// How many sign-ins.
+    pub revoked_logins: u64,
+    /// How many tokens.
+    pub revoked_tokens: u64,
+}
+
+impl From<EndedCredentials> for EndedView {
+    fn from(ended: EndedCredentials) -> Self {
+        Self { revoked_logins: ended.logins, revoked_tokens: ended.tokens }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the command line can be asked for: one file per noun.
 
 mod config;
+mod consent;
+mod passphrase;
 mod serve;
 mod token;
 mod user;

@@ -1,20 +1,15 @@
 //! `fallgate user …`
 
-use std::io::{self, IsTerminal, Read};
-
-use fallgate_authority::{CreateUserError, Passphrase, UserOrder};
-use fallgate_domain::user::{DisplayName, Role, Username};
-use fallgate_web::view::UserView;
-use serde::Serialize;
-use zeroize::Zeroizing;
+use fallgate_authority::{Passphrase, Registrar, UserError, UserOrder, UserPatch};
+use fallgate_domain::user::{DisplayName, Role, User as Account, Username};
+use fallgate_web::view::{EndedView, UserList, UserView};
 
 use crate::cli::User;
+use crate::cmd::consent::Consent;
+use crate::cmd::passphrase::PassphraseSource;
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 use crate::{cmd, lifecycle, output};
-
-/// The longest passphrase is 1,024 bytes; what is longer is not read to its end.
-const READ_AT_MOST: u64 = 1_024 + 2;
 
 pub(crate) fn run(verb: User, home: &HomeFolder) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
@@ -26,6 +21,26 @@ pub(crate) fn run(verb: User, home: &HomeFolder) -> Result<(), Failure> {
             runtime.block_on(create(home, new, source, format.json))
         }
         User::List { format } => runtime.block_on(list(home, format.json)),
+        User::SetRole { username, role, format } => {
+            let patch = UserPatch { role: Some(role), ..UserPatch::default() };
+            runtime.block_on(change(home, &username, patch, format.json))
+        }
+        User::Disable { username, format } => {
+            let patch = UserPatch { disabled: Some(true), ..UserPatch::default() };
+            runtime.block_on(change(home, &username, patch, format.json))
+        }
+        User::Enable { username, format } => {
+            let patch = UserPatch { disabled: Some(false), ..UserPatch::default() };
+            runtime.block_on(change(home, &username, patch, format.json))
+        }
+        User::Delete { username, yes } => {
+            let consent = Consent::choose(yes, "delete a user")?;
+            runtime.block_on(delete(home, &username, consent))
+        }
+        User::ResetPassphrase { username, passphrase_stdin, revoke_tokens, format } => {
+            let source = PassphraseSource::choose(passphrase_stdin)?;
+            runtime.block_on(reset_passphrase(home, &username, source, revoke_tokens, format.json))
+        }
     }
 }
 
@@ -44,7 +59,7 @@ async fn create(
     let registrar = cmd::registrar(home, true).await?;
     // Nobody should think up a passphrase for nothing. That the name is still free is made sure of later.
     if registrar.store().user_named(&new.username).await?.is_some() {
-        return Err(refused(CreateUserError::UsernameTaken(new.username)));
+        return Err(refused(UserError::UsernameTaken(new.username)));
     }
     let text = source.read(&new.username)?;
     let mut about = vec![new.username.as_str(), "fallgate"];
@@ -59,26 +74,26 @@ async fn create(
     if json { output::data(&output::json(&UserView::from(user))?) } else { Ok(()) }
 }
 
-fn refused(error: CreateUserError) -> Failure {
+fn refused(error: UserError) -> Failure {
     match error {
-        CreateUserError::UsernameTaken(_) => {
+        UserError::UsernameTaken(_) => {
             Failure::failed(format_args!("{error}: choose another name, or see `fallgate user list`"))
         }
+        UserError::Unknown(_) => {
+            Failure::failed(format_args!("{error}: `fallgate user list` shows who there is"))
+        }
+        UserError::LastAdmin(_) => Failure::failed(format_args!(
+            "{error}, so nobody could manage this gate any more: make another admin first with `fallgate user set-role NAME admin`"
+        )),
         error => error.into(),
     }
-}
-
-#[derive(Serialize)]
-struct Users {
-    users: Vec<UserView>,
 }
 
 async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
     let registrar = cmd::registrar(home, false).await?;
     let users = registrar.store().users().await?;
     if json {
-        let users = users.into_iter().map(UserView::from).collect();
-        return output::data(&output::json(&Users { users })?);
+        return output::data(&output::json(&UserList::from(users))?);
     }
     if users.is_empty() {
         let first = home.command("user create NAME --admin");
@@ -101,86 +116,61 @@ async fn list(home: &HomeFolder, json: bool) -> Result<(), Failure> {
     output::data(&output::table(&["USERNAME", "NAME", "ROLE", "CREATED", "DISABLED"], &rows))
 }
 
-/// Where a passphrase is read from. Never from the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PassphraseSource {
-    Stdin,
-    Terminal,
+/// Changes one thing, and says how things stand now.
+async fn change(home: &HomeFolder, username: &Username, patch: UserPatch, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let user = registrar.change_user(username, patch.clone(), &lifecycle::actor()).await.map_err(refused)?;
+    let state = match (patch.role, user.disabled_at) {
+        (Some(Role::Admin), _) => "is an admin now".to_owned(),
+        (Some(Role::User), _) => "is a plain user now".to_owned(),
+        (None, Some(since)) => format!(
+            "is disabled, since {}; `{}` lets them in again",
+            output::to_the_second(since),
+            home.command(format_args!("user enable {username}"))
+        ),
+        (None, None) => "is enabled; what was revoked stays revoked".to_owned(),
+    };
+    output::say(format_args!("{username} {state}"));
+    if json { output::data(&output::json(&UserView::from(user))?) } else { Ok(()) }
 }
 
-impl PassphraseSource {
-    fn choose(stdin: bool) -> Result<Self, Failure> {
-        if stdin {
-            Ok(Self::Stdin)
-        } else if io::stdin().is_terminal() {
-            Ok(Self::Terminal)
-        } else {
-            Err(Failure::usage(
-                "there is no terminal to ask for the passphrase on: give --passphrase-stdin and write it to stdin",
-            ))
-        }
-    }
-
-    fn read(self, username: &Username) -> Result<Zeroizing<String>, Failure> {
-        match self {
-            Self::Stdin => first_line(io::stdin().lock()),
-            Self::Terminal => {
-                let first = hidden(&format!("Passphrase for {username}: "))?;
-                let second = hidden("The same again: ")?;
-                if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
-            }
-        }
-    }
+async fn delete(home: &HomeFolder, username: &Username, consent: Consent) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    existing(&registrar, username).await?;
+    consent.ask(&format!("Delete the user {username} and end every credential of theirs for good?"))?;
+    let ended = registrar.delete_user(username, &lifecycle::actor()).await.map_err(refused)?;
+    output::say(format_args!("Deleted the user {username}; {}", ended_in_words(&ended.into())));
+    Ok(())
 }
 
-fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(prompt)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::failed(format_args!("cannot ask for the passphrase: {error}")))
+async fn reset_passphrase(
+    home: &HomeFolder,
+    username: &Username,
+    source: PassphraseSource,
+    revoke_tokens: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let user = existing(&registrar, username).await?;
+    let text = source.read(username)?;
+    let passphrase = Passphrase::new(text, &[username.as_str(), "fallgate", user.display_name.as_str()])?;
+    let ended = registrar
+        .reset_passphrase(username, passphrase, revoke_tokens, &lifecycle::actor())
+        .await
+        .map_err(refused)?;
+    let ended = EndedView::from(ended);
+    let kept = if revoke_tokens { "" } else { "; their tokens stay" };
+    output::say(format_args!("{username} has a new passphrase; {}{kept}", ended_in_words(&ended)));
+    if json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 
-/// What stands before the first line's end, or before the end of all.
-fn first_line(from: impl Read) -> Result<Zeroizing<String>, Failure> {
-    // Room for all from the start: bytes that move to a larger place leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 1_024));
-    from.take(READ_AT_MOST)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::failed(format_args!("cannot read the passphrase from stdin: {error}")))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        return Err(Failure::failed("there is no passphrase on stdin: write it as the first line"));
-    }
-    let text = std::str::from_utf8(line);
-    let text = text.map_err(|_| Failure::failed("the passphrase on stdin is not UTF-8 text"))?;
-    Ok(Zeroizing::new(text.to_owned()))
+/// Asked before anything else is: nobody should answer for nothing.
+async fn existing(registrar: &Registrar, username: &Username) -> Result<Account, Failure> {
+    let user = registrar.store().user_named(username).await?;
+    user.ok_or_else(|| refused(UserError::Unknown(username.clone())))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_passphrase_on_stdin_is_its_first_line() {
-        for input in
-            ["four quiet words", "four quiet words\n", "four quiet words\r\n", "four quiet words\nmore"]
-        {
-            assert_eq!(*first_line(input.as_bytes()).unwrap(), "four quiet words");
-        }
-    }
-
-    #[test]
-    fn a_passphrase_on_stdin_that_is_none_is_refused_in_words() {
-        let refused = |input: &[u8]| first_line(input).unwrap_err().to_string();
-        assert!(refused(b"").contains("no passphrase"));
-        assert!(refused(b"\nsecond line").contains("no passphrase"));
-        assert!(refused(b"\xff\xfe\n").contains("not UTF-8"));
-    }
-
-    #[test]
-    fn a_passphrase_that_is_too_long_is_seen_as_such() {
-        let text = first_line("ä".repeat(1_000_000).as_bytes());
-        // Cut in the middle, but still longer than any that is taken.
-        assert!(text.is_err() || text.is_ok_and(|text| text.len() > 1_024));
-    }
+fn ended_in_words(ended: &EndedView) -> String {
+    let count = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    format!("revoked {} and {}", count(ended.revoked_logins, "sign-in"), count(ended.revoked_tokens, "token"))
 }

@@ -41,6 +41,11 @@ fn every_command_has_help_on_stdout() {
         "user",
         "user create",
         "user list",
+        "user set-role",
+        "user disable",
+        "user enable",
+        "user delete",
+        "user reset-passphrase",
         "token",
         "token create",
         "token list",
@@ -76,6 +81,9 @@ fn a_command_that_makes_no_sense_is_exit_code_2() {
         &["token", "create", "--username", "ada", "--scope", "everything"],
         &["user", "create", "Ada Lovelace", "--passphrase-stdin"],
         &["user", "create", "ada", "--passphrase", "secret"],
+        &["user", "set-role", "ada", "owner"],
+        &["user", "delete", "ada"],
+        &["user", "reset-passphrase", "ada"],
     ] {
         let run = home.fallgate(arguments);
         assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);

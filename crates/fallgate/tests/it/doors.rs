@@ -1,6 +1,7 @@
 //! Every door with every kind of credential, against one table; and the order in which a request is refused.
 
 mod tokens;
+mod users;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,17 +9,23 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::{Access, rows};
 
-use crate::support::{Client, Gate, Home, Response, Token, Upstream, wait_for};
+use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, wait_for};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 6] = [
+const ORACLE: [(&str, &str, Access, u16); 12] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
     ("GET", "/api/tokens", Access::Scope(PlainScope::IdentityRead), 200),
     ("POST", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 201),
     ("DELETE", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 204),
+    ("GET", "/api/users", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/api/users", Access::Scope(PlainScope::Admin), 201),
+    ("GET", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
+    ("PATCH", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
+    ("DELETE", "/api/users/{u}", Access::Scope(PlainScope::Admin), 204),
+    ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
@@ -79,6 +86,17 @@ fn revoked(gate: &Gate, owner: &str) -> Token {
     token
 }
 
+/// A token with scope `admin` whose owner is no admin any more.
+fn demoted(gate: &Gate) -> Token {
+    if !gate.usernames().contains(&"eve".to_owned()) {
+        gate.user("eve");
+    }
+    gate.fallgate(&["user", "set-role", "eve", "admin"]).ok();
+    let token = gate.token_with("eve", &["--scope", "admin"]);
+    gate.fallgate(&["user", "set-role", "eve", "user"]).ok();
+    token
+}
+
 fn token_with_scopes(home: &Home, owner: &str, scopes: &[PlainScope]) -> Token {
     let arguments: Vec<_> = scopes.iter().flat_map(|scope| ["--scope", scope.name()]).collect();
     home.token_with(owner, &arguments)
@@ -86,13 +104,17 @@ fn token_with_scopes(home: &Home, owner: &str, scopes: &[PlainScope]) -> Token {
 
 /// Every way there is, for something that needs `access`, or a route's scope.
 fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> Vec<Presented> {
-    let every = PlainScope::ALL.into_iter();
-    let every = every.filter(|scope| !matches!(scope, PlainScope::Admin | PlainScope::Introspect));
+    // Whose scope `admin` is to count must be an admin.
+    let for_admins = access == Access::Scope(PlainScope::Admin);
+    let owner = if for_admins { "root" } else { "ada" };
+    let every = PlainScope::ALL
+        .into_iter()
+        .filter(|scope| for_admins || !matches!(scope, PlainScope::Admin | PlainScope::Introspect));
     let (right, wrong): (Vec<_>, Vec<_>) = match access {
         Access::Scope(needed) => every.partition(|scope| *scope == needed),
         Access::Public | Access::AnyCredential => (vec![PlainScope::LiveRead], Vec::new()),
     };
-    let right = token_with_scopes(gate, "ada", &right).secret;
+    let right = token_with_scopes(gate, owner, &right).secret;
     let other = gate.token("bob").secret;
     let unknown = unknown();
     let mut all = Vec::new();
@@ -132,14 +154,18 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
         case(name, bearer(secret), Fate::Bad);
         case(name, basic("ada", secret), Fate::Bad);
     }
+    if for_admins {
+        let demoted = bearer(&demoted(gate).secret);
+        case("the scope admin of an admin who was demoted", demoted, Fate::Beyond);
+    }
     if !wrong.is_empty() {
-        let wrong = token_with_scopes(gate, "ada", &wrong).secret;
+        let wrong = token_with_scopes(gate, owner, &wrong).secret;
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
-        case("the same by Basic", basic("ada", &wrong), Fate::Beyond);
+        case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
     case("the right scope", bearer(&right), Fate::In);
     case("the right scope, the scheme in capitals", format!("AUTHORIZATION: BEARER {right}\r\n"), Fate::In);
-    case("the right scope by Basic", basic("ada", &right), Fate::In);
+    case("the right scope by Basic", basic(owner, &right), Fate::In);
     case("the right scope by Basic, no username", basic("", &right), Fate::In);
     case("the right scope and a foreign cookie", bearer(&right) + "Cookie: fallgate=x\r\n", Fate::In);
     all.push(Presented {
@@ -153,6 +179,7 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
 
 /// Users, and credentials that have ended, as every walk presents them.
 fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
+    gate.admin("root");
     gate.user("ada");
     gate.user("bob");
     vec![("revoked", revoked(gate, "ada").secret), ("expired", expired(gate, "ada").secret)]
@@ -174,9 +201,26 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let mut refusals = Vec::new();
     for (method, path, access, good) in ORACLE {
         let victim = gate.token("ada");
-        let path = path.replace("{id}", &victim.id);
-        let body = if method == "POST" { r#"{"name":"x"}"# } else { "" };
-        for Presented { name, headers, query, fate } in presented(&gate, access, &ended) {
+        for (number, case) in presented(&gate, access, &ended).into_iter().enumerate() {
+            let Presented { name, headers, query, fate } = case;
+            // Who comes in makes or deletes a user: another one each time.
+            let user = if (method, path, fate) == ("DELETE", "/api/users/{u}", Fate::In) {
+                let user = format!("gone-{number}");
+                gate.user(&user);
+                user
+            } else {
+                "bob".to_owned()
+            };
+            let body = match (method, path) {
+                ("POST", "/api/tokens") => r#"{"name":"x"}"#.to_owned(),
+                ("POST", "/api/users") => {
+                    format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
+                }
+                ("POST", _) => format!(r#"{{"passphrase":"{PASSPHRASE}"}}"#),
+                ("PATCH", _) => r#"{"display_name":"Bob"}"#.to_owned(),
+                _ => String::new(),
+            };
+            let path = path.replace("{id}", &victim.id).replace("{u}", &user);
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -307,6 +351,7 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         ("PUT /api/tokens", "GET,HEAD,POST"),
         ("POST /api/whoami", "GET,HEAD"),
         ("GET /api/tokens/x", "DELETE"),
+        ("PUT /api/users/ada", "GET,HEAD,PATCH,DELETE"),
     ] {
         let stranger = ask(line, "");
         assert_eq!((stranger.status, stranger.header("allow")), (401, None), "{line}");

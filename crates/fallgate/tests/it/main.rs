@@ -24,3 +24,4 @@ mod serve;
 mod spine;
 mod startup;
 mod support;
+mod users;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected is to stop")]
 
+mod accounts;
 mod audit;
 mod changes;
 mod concurrency;

@@ -3,3 +3,4 @@
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod tokens;
+pub(crate) mod users;

@@ -7,7 +7,7 @@ use crate::support::{Client, Gate, Response, Token};
 use fallgate_domain::scope::PlainScope;
 
 /// A request with a JSON body.
-fn call(gate: &Gate, line: &str, token: &Token, body: &str) -> Response {
+pub(super) fn call(gate: &Gate, line: &str, token: &Token, body: &str) -> Response {
     call_with(gate, line, token, "Content-Type: application/json\r\n", body)
 }
 

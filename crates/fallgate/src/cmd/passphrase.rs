@@ -1,0 +1,97 @@
+//! Where commands get passphrases from.
+
+use std::io::{self, IsTerminal, Read};
+
+use fallgate_domain::user::Username;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+/// The longest passphrase is 1,024 bytes; what is longer is not read to its end.
+const READ_AT_MOST: u64 = 1_024 + 2;
+
+/// Where a passphrase is read from. Never from the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PassphraseSource {
+    Stdin,
+    Terminal,
+}
+
+impl PassphraseSource {
+    /// As asked for; where there is no terminal it must be stdin.
+    pub(crate) fn choose(stdin: bool) -> Result<Self, Failure> {
+        if stdin {
+            Ok(Self::Stdin)
+        } else if io::stdin().is_terminal() {
+            Ok(Self::Terminal)
+        } else {
+            Err(Failure::usage(
+                "there is no terminal to ask for the passphrase on: give --passphrase-stdin and write it to stdin",
+            ))
+        }
+    }
+
+    /// Reads it, or asks for it twice.
+    pub(crate) fn read(self, username: &Username) -> Result<Zeroizing<String>, Failure> {
+        match self {
+            Self::Stdin => first_line(io::stdin().lock()),
+            Self::Terminal => {
+                let first = hidden(&format!("Passphrase for {username}: "))?;
+                let second = hidden("The same again: ")?;
+                if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
+            }
+        }
+    }
+}
+
+fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    rpassword::prompt_password(prompt)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::failed(format_args!("cannot ask for the passphrase: {error}")))
+}
+
+/// What stands before the first line's end, or before the end of all.
+fn first_line(from: impl Read) -> Result<Zeroizing<String>, Failure> {
+    // Room for all from the start: bytes that move to a larger place leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 1_024));
+    from.take(READ_AT_MOST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::failed(format_args!("cannot read the passphrase from stdin: {error}")))?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Failure::failed("there is no passphrase on stdin: write it as the first line"));
+    }
+    let text = std::str::from_utf8(line);
+    let text = text.map_err(|_| Failure::failed("the passphrase on stdin is not UTF-8 text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_on_stdin_is_its_first_line() {
+        for input in
+            ["four quiet words", "four quiet words\n", "four quiet words\r\n", "four quiet words\nmore"]
+        {
+            assert_eq!(*first_line(input.as_bytes()).unwrap(), "four quiet words");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_on_stdin_that_is_none_is_refused_in_words() {
+        let refused = |input: &[u8]| first_line(input).unwrap_err().to_string();
+        assert!(refused(b"").contains("no passphrase"));
+        assert!(refused(b"\nsecond line").contains("no passphrase"));
+        assert!(refused(b"\xff\xfe\n").contains("not UTF-8"));
+    }
+
+    #[test]
+    fn a_passphrase_that_is_too_long_is_seen_as_such() {
+        let text = first_line("ä".repeat(1_000_000).as_bytes());
+        // Cut in the middle, but still longer than any that is taken.
+        assert!(text.is_err() || text.is_ok_and(|text| text.len() > 1_024));
+    }
+}

@@ -1,0 +1,127 @@
+//! People's accounts, for admins.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use fallgate_authority::actions::ManageUsers;
+use fallgate_authority::{PeerAddress, Permit, UserOrder, UserPatch, Verifier};
+use fallgate_domain::user::{DisplayName, Role, User, Username};
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::body::{JsonBody, SecretText};
+use crate::error::WebError;
+use crate::view::{EndedView, UserList, UserView};
+
+pub(crate) async fn list(
+    _permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+) -> Result<Json<UserList>, WebError> {
+    Ok(Json(verifier.store().users().await?.into()))
+}
+
+/// The body that makes an account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Create {
+    username: Username,
+    display_name: Option<DisplayName>,
+    role: Option<Role>,
+    passphrase: SecretText,
+}
+
+pub(crate) async fn create(
+    permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    JsonBody(create): JsonBody<Create>,
+) -> Result<(StatusCode, Json<UserView>), WebError> {
+    let Create { username, display_name, role, passphrase } = create;
+    let about = about(&username, display_name.as_ref());
+    let passphrase = verifier.check_passphrase(passphrase.0, about).await?;
+    let order = UserOrder { username, display_name, role: role.unwrap_or(Role::User), passphrase };
+    let user = verifier.create_user(&permit, order, peer.0).await?;
+    Ok((StatusCode::CREATED, Json(user.into())))
+}
+
+pub(crate) async fn show(
+    _permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+    Path(username): Path<String>,
+) -> Result<Json<UserView>, WebError> {
+    Ok(Json(existing(&verifier, &named(&username)?).await?.into()))
+}
+
+/// The body that changes an account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    display_name: Option<DisplayName>,
+    role: Option<Role>,
+    disabled: Option<bool>,
+}
+
+pub(crate) async fn change(
+    permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(username): Path<String>,
+    JsonBody(Change { display_name, role, disabled }): JsonBody<Change>,
+) -> Result<Json<UserView>, WebError> {
+    let patch = UserPatch { display_name, role, disabled };
+    Ok(Json(verifier.change_user(&permit, &named(&username)?, patch, peer.0).await?.into()))
+}
+
+pub(crate) async fn delete(
+    permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(username): Path<String>,
+) -> Result<StatusCode, WebError> {
+    verifier.delete_user(&permit, &named(&username)?, peer.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The body that gives an account another passphrase.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reset {
+    passphrase: SecretText,
+    #[serde(default)]
+    revoke_tokens: bool,
+}
+
+pub(crate) async fn reset_passphrase(
+    permit: Permit<ManageUsers>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(username): Path<String>,
+    JsonBody(Reset { passphrase, revoke_tokens }): JsonBody<Reset>,
+) -> Result<Json<EndedView>, WebError> {
+    let user = existing(&verifier, &named(&username)?).await?;
+    let about = about(&user.username, Some(&user.display_name));
+    let passphrase = verifier.check_passphrase(passphrase.0, about).await?;
+    let ended = verifier.reset_passphrase(&permit, &user.username, passphrase, revoke_tokens, peer.0).await?;
+    Ok(Json(ended.into()))
+}
+
+/// What an attacker would try first.
+fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
+    let mut about = vec![username.to_string(), "fallgate".to_owned()];
+    about.extend(display_name.map(DisplayName::to_string));
+    about
+}
+
+/// What is no username is nobody's.
+fn named(text: &str) -> Result<Username, WebError> {
+    text.parse().map_err(|_| unknown())
+}
+
+async fn existing(verifier: &Verifier, username: &Username) -> Result<User, WebError> {
+    verifier.store().user_named(username).await?.ok_or_else(unknown)
+}
+
+fn unknown() -> WebError {
+    WebError::NotFound("There is no such user.".to_owned())
+}
