@@ -51,6 +51,13 @@ pub enum Actor {
         /// From where.
         ip: Option<IpAddr>,
     },
+    /// Whoever brought a credential's own secret, to end it.
+    Holder {
+        /// Which.
+        credential: CredentialId,
+        /// From where.
+        ip: Option<IpAddr>,
+    },
 }
 
 impl Actor {
@@ -69,6 +76,7 @@ impl Actor {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
             Self::User { username, .. } => username.to_string(),
+            Self::Holder { .. } => "holder".to_owned(),
         }
     }
 
@@ -77,6 +85,7 @@ impl Actor {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
             Self::User { id, .. } => format!("user:{id}"),
+            Self::Holder { .. } => "holder".to_owned(),
         }
     }
 
@@ -89,7 +98,9 @@ impl Actor {
     ) -> NewEvent {
         let (credential, ip) = match self {
             Self::Cli { .. } => (None, None),
-            Self::User { credential, ip, .. } => (Some(*credential), ip.map(|ip| ip.to_string())),
+            Self::User { credential, ip, .. } | Self::Holder { credential, ip } => {
+                (Some(*credential), ip.map(|ip| ip.to_string()))
+            }
         };
         NewEvent { at, action, actor: self.name(), credential, target, ip, detail }
     }

@@ -11,6 +11,7 @@ use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::registrar::Registrar;
+use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
 
@@ -26,6 +27,7 @@ pub struct Verifier {
     /// Held while changes are taken in.
     pub(crate) applying: Mutex<()>,
     uses: UseQueue,
+    pub(crate) held: HeldThrottle,
 }
 
 impl Verifier {
@@ -41,7 +43,8 @@ impl Verifier {
         view.adopt(orphans);
         view.set_revision(revision);
         let (uses, notes) = UseQueue::new();
-        Ok((Arc::new(Self { registrar, view, applying: Mutex::new(()), uses }), notes))
+        let held = HeldThrottle::new();
+        Ok((Arc::new(Self { registrar, view, applying: Mutex::new(()), uses, held }), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.

@@ -28,8 +28,14 @@ pub enum Action {
     UserPassphrase,
     /// A token was minted.
     TokenMint,
+    /// A token was given another name.
+    TokenRename,
+    /// A token was given another end.
+    TokenExpire,
     /// A token was revoked.
     TokenRevoke,
+    /// All tokens of somebody, or of everybody, were revoked.
+    TokenRevokeAll,
 }
 
 impl Action {
@@ -44,7 +50,10 @@ impl Action {
             Self::UserDelete => "user.delete",
             Self::UserPassphrase => "user.passphrase",
             Self::TokenMint => "token.mint",
+            Self::TokenRename => "token.rename",
+            Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
+            Self::TokenRevokeAll => "token.revoke-all",
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) enum Noun {
     /// Make, list, change and delete the people who may sign in.
     #[command(subcommand, arg_required_else_help = true)]
     User(User),
-    /// Make, list and revoke tokens.
+    /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
     /// Check a config file, and see what it means.
@@ -188,8 +188,44 @@ pub(crate) enum Token {
     /// What uses them through a running gate is cut off at once.
     Revoke {
         /// Their ids, as `fallgate token list` shows them.
-        #[arg(required = true, value_name = "ID")]
+        #[arg(value_name = "ID", required_unless_present_any = ["all", "stdin"], conflicts_with_all = ["all", "stdin"])]
         ids: Vec<String>,
+        /// All tokens: those of --user, else everybody's.
+        #[arg(long, conflicts_with = "stdin")]
+        all: bool,
+        /// Whose, of all.
+        #[arg(long, requires = "all", conflicts_with_all = ["ids", "stdin"])]
+        user: Option<Username>,
+        /// Do not ask. Needed with --all where there is no terminal to ask on.
+        #[arg(long, requires = "all", conflicts_with_all = ["ids", "stdin"])]
+        yes: bool,
+        /// The one whose secret is on stdin, up to the end of its first line.
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Give a token another name.
+    Rename {
+        /// Its id, as `fallgate token list` shows it.
+        id: String,
+        /// What its owner will call it.
+        name: TokenName,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Give a token another end. What has ended stays so.
+    Expire {
+        /// Its id, as `fallgate token list` shows it.
+        id: String,
+        /// When it is to end: an RFC 3339 time, or 90d, 12h, 30m from now, or never.
+        #[arg(long, value_name = "WHEN")]
+        at: Lifetime,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Say whose a secret is and whether it is good. Reads it from stdin, up to the end of its first line.
+    Inspect {
+        #[command(flatten)]
+        format: Format,
     },
 }
 

@@ -50,9 +50,7 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
         }
     }
     if let Some(parent) = credential.parent {
-        let end = lineage(act, parent)?
-            .filter(|end| end.revoked.is_none() && !is_expired(end.expires_at, credential.created_at));
-        match end {
+        match lineage(act, parent)?.filter(|end| end.stands(credential.created_at)) {
             None => return Ok(Minted::ParentEnded),
             Some(end) if end.links >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
             Some(_) => {}
@@ -209,7 +207,7 @@ pub(crate) fn with_id(connection: &mut Connection, id: CredentialId) -> Result<O
 }
 
 /// How a credential and all that it hangs on end, taken together.
-struct LineageEnd {
+pub(crate) struct LineageEnd {
     /// The earliest expiry.
     expires_at: Option<Timestamp>,
     /// The nearest revocation.
@@ -218,8 +216,15 @@ struct LineageEnd {
     links: usize,
 }
 
+impl LineageEnd {
+    /// Whether all of it is good at `now`.
+    pub(crate) fn stands(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && !is_expired(self.expires_at, now)
+    }
+}
+
 /// Walks up from `id`; `None` when it, or a link above it, is no more.
-fn lineage(connection: &Connection, id: CredentialId) -> Result<Option<LineageEnd>, Fault> {
+pub(crate) fn lineage(connection: &Connection, id: CredentialId) -> Result<Option<LineageEnd>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT parent, expires_at, revoked_at, revoked_by, reason FROM credential WHERE id = ?1",
     )?;

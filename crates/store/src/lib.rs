@@ -20,6 +20,7 @@ mod error;
 mod revision;
 mod sqlite;
 mod store;
+mod tokens;
 mod users;
 mod vault;
 
@@ -30,8 +31,8 @@ pub use crate::error::StoreError;
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, Listed, Store};
 pub use crate::vault::{
-    ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, PassphraseHash, Revoked, SetPassphrase,
-    UserChange, Vault,
+    Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, PassphraseHash, Revoked,
+    SetPassphrase, UserChange, Vault,
 };
 
 /// Which database.

@@ -7,13 +7,14 @@ use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{LastUse, NewCredential, Revocation};
 use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, User};
 use rusqlite::Transaction;
 
 use crate::error::StoreError;
 use crate::revision::{Changes, Revision, Row};
 use crate::sqlite::Sqlite;
-use crate::{accounts, changes, credentials, users};
+use crate::{accounts, changes, credentials, tokens, users};
 
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
@@ -144,6 +145,20 @@ pub enum Revoked {
     Unknown,
 }
 
+/// What became of [`Vault::rename`] and [`Vault::redate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Amended {
+    /// It is so as of this revision.
+    Amended(Revision),
+    /// It was so before; nothing was done, nothing recorded.
+    Unchanged,
+    /// It is expired or revoked, or what it hangs on is; nothing was done. Only [`Vault::redate`] says so.
+    Ended,
+    /// There is no such credential; nothing was done.
+    Unknown,
+}
+
 impl Vault {
     pub(crate) fn new(backend: Arc<Sqlite>) -> Self {
         Self { backend }
@@ -238,6 +253,45 @@ impl Vault {
         event: NewEvent,
     ) -> Result<Revoked, StoreError> {
         self.backend.write(move |act| credentials::revoke(act, id, &revocation, event)).await
+    }
+
+    /// Ends all tokens of one owner, or of everybody, that are good by their own dates, but `except`. How many that
+    /// were is told to the event's detail; none: nothing is recorded. A token that hangs on one of them ends too,
+    /// `except` included.
+    pub async fn revoke_all(
+        &self,
+        owner: Option<UserId>,
+        except: Option<CredentialId>,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<u64, StoreError> {
+        self.backend.write(move |act| tokens::revoke_all(act, owner, except, &revocation, event)).await
+    }
+
+    /// Gives a credential another name.
+    pub async fn rename(
+        &self,
+        id: CredentialId,
+        name: String,
+        event: NewEvent,
+    ) -> Result<Amended, StoreError> {
+        self.backend.write(move |act| tokens::rename(act, id, &name, event)).await
+    }
+
+    /// Gives a credential another end, none for never. What has ended as of `now` stays so.
+    pub async fn redate(
+        &self,
+        id: CredentialId,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+        event: NewEvent,
+    ) -> Result<Amended, StoreError> {
+        self.backend.write(move |act| tokens::redate(act, id, expires_at, now, event)).await
+    }
+
+    /// Whose secret hashes to this, ended or not.
+    pub async fn holder_of(&self, hash: TokenHash) -> Result<Option<CredentialId>, StoreError> {
+        self.backend.read(move |connection| tokens::with_hash(connection, &hash)).await
     }
 
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that

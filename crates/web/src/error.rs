@@ -5,7 +5,9 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use fallgate_authority::{CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, UserError};
+use fallgate_authority::{
+    CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, Throttled, TokenError, UserError,
+};
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -22,6 +24,7 @@ pub(crate) enum WebError {
     BodyTooLarge,
     NotJson,
     Busy(HasherBusy),
+    Throttled(Throttled),
     Unavailable,
 }
 
@@ -30,6 +33,7 @@ impl WebError {
     const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy(busy) => Some(busy.retry_after().as_secs()),
+            Self::Throttled(throttled) => Some(throttled.retry_after.as_secs()),
             _ => None,
         }
     }
@@ -49,6 +53,7 @@ impl WebError {
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
+            Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
         }
     }
 }
@@ -91,6 +96,24 @@ impl From<UserError> for WebError {
                 Self::Unavailable
             }
         }
+    }
+}
+
+impl From<TokenError> for WebError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown(_) | TokenError::UnknownUser(_) => Self::NotFound(sentence(&error)),
+            TokenError::NotYours => Self::Forbidden(sentence(&error)),
+            TokenError::Ended(_) => Self::Conflict(sentence(&error)),
+            TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Throttled> for WebError {
+    fn from(throttled: Throttled) -> Self {
+        Self::Throttled(throttled)
     }
 }
 

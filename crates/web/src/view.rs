@@ -148,6 +148,13 @@ impl From<EndedCredentials> for EndedView {
     }
 }
 
+/// How many tokens were revoked.
+#[derive(Debug, Serialize)]
+pub struct RevokedCount {
+    /// That many.
+    pub revoked: u64,
+}
+
 /// `GET /api/tokens`.
 #[derive(Debug, Serialize)]
 pub struct TokenList {

@@ -1,4 +1,4 @@
-//! Where commands get passphrases from.
+//! Where commands get passphrases and other secrets from.
 
 use std::io::{self, IsTerminal, Read};
 
@@ -34,7 +34,7 @@ impl PassphraseSource {
     /// Reads it, or asks for it twice.
     pub(crate) fn read(self, username: &Username) -> Result<Zeroizing<String>, Failure> {
         match self {
-            Self::Stdin => first_line(io::stdin().lock()),
+            Self::Stdin => first_line(io::stdin().lock(), "passphrase"),
             Self::Terminal => {
                 let first = hidden(&format!("Passphrase for {username}: "))?;
                 let second = hidden("The same again: ")?;
@@ -50,20 +50,20 @@ fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
         .map_err(|error| Failure::failed(format_args!("cannot ask for the passphrase: {error}")))
 }
 
-/// What stands before the first line's end, or before the end of all.
-fn first_line(from: impl Read) -> Result<Zeroizing<String>, Failure> {
+/// What stands before the first line's end, or before the end of all; `what` it is to be, in a word.
+pub(crate) fn first_line(from: impl Read, what: &str) -> Result<Zeroizing<String>, Failure> {
     // Room for all from the start: bytes that move to a larger place leave a copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 1_024));
     from.take(READ_AT_MOST)
         .read_to_end(&mut bytes)
-        .map_err(|error| Failure::failed(format_args!("cannot read the passphrase from stdin: {error}")))?;
+        .map_err(|error| Failure::failed(format_args!("cannot read the {what} from stdin: {error}")))?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(Failure::failed("there is no passphrase on stdin: write it as the first line"));
+        return Err(Failure::failed(format_args!("there is no {what} on stdin: write it as the first line")));
     }
     let text = std::str::from_utf8(line);
-    let text = text.map_err(|_| Failure::failed("the passphrase on stdin is not UTF-8 text"))?;
+    let text = text.map_err(|_| Failure::failed(format_args!("the {what} on stdin is not UTF-8 text")))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -76,13 +76,13 @@ mod tests {
         for input in
             ["four quiet words", "four quiet words\n", "four quiet words\r\n", "four quiet words\nmore"]
         {
-            assert_eq!(*first_line(input.as_bytes()).unwrap(), "four quiet words");
+            assert_eq!(*first_line(input.as_bytes(), "passphrase").unwrap(), "four quiet words");
         }
     }
 
     #[test]
     fn a_passphrase_on_stdin_that_is_none_is_refused_in_words() {
-        let refused = |input: &[u8]| first_line(input).unwrap_err().to_string();
+        let refused = |input: &[u8]| first_line(input, "passphrase").unwrap_err().to_string();
         assert!(refused(b"").contains("no passphrase"));
         assert!(refused(b"\nsecond line").contains("no passphrase"));
         assert!(refused(b"\xff\xfe\n").contains("not UTF-8"));
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_passphrase_that_is_too_long_is_seen_as_such() {
-        let text = first_line("ä".repeat(1_000_000).as_bytes());
+        let text = first_line("ä".repeat(1_000_000).as_bytes(), "passphrase");
         // Cut in the middle, but still longer than any that is taken.
         assert!(text.is_err() || text.is_ok_and(|text| text.len() > 1_024));
     }

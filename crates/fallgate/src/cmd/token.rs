@@ -1,8 +1,14 @@
 //! `fallgate token …`
 
-use fallgate_authority::{MintError, MintOrder, MintedToken, RevokeOutcome};
-use fallgate_domain::credential::CredentialKind;
+use std::io;
+
+use fallgate_authority::{
+    MintError, MintOrder, MintedToken, Registrar, RevokeOutcome, SecretError, TokenError,
+};
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Username;
 use fallgate_store::{CredentialFilter, Listed};
@@ -11,6 +17,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::Token;
+use crate::cmd::consent::Consent;
+use crate::cmd::passphrase::first_line;
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 use crate::{cmd, lifecycle, output};
@@ -26,10 +34,20 @@ pub(crate) fn run(verb: Token, home: &HomeFolder) -> Result<(), Failure> {
             runtime.block_on(create(home, order, format.json))
         }
         Token::List { user, all, format } => runtime.block_on(list(home, user, all, format.json)),
-        Token::Revoke { ids } => {
+        Token::Revoke { all: true, user, yes, .. } => {
+            let consent = Consent::choose(yes, "revoke all tokens")?;
+            runtime.block_on(revoke_all(home, user, consent))
+        }
+        Token::Revoke { stdin: true, .. } => runtime.block_on(revoke_held(home)),
+        Token::Revoke { ids, .. } => {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
             runtime.block_on(revoke(home, &ids))
         }
+        Token::Rename { id, name, format } => {
+            runtime.block_on(rename(home, parse_id(&id)?, name, format.json))
+        }
+        Token::Expire { id, at, format } => runtime.block_on(expire(home, parse_id(&id)?, at, format.json)),
+        Token::Inspect { format } => runtime.block_on(inspect(home, format.json)),
     }
 }
 
@@ -168,6 +186,104 @@ async fn revoke(home: &HomeFolder, ids: &[CredentialId]) -> Result<(), Failure> 
         Ok(())
     } else {
         Err(Failure::failed(format_args!("{}; `fallgate token list --all` shows all ids", failed.join("; "))))
+    }
+}
+
+async fn revoke_all(home: &HomeFolder, user: Option<Username>, consent: Consent) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let whose = user.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string);
+    consent.ask(&format!("Revoke all tokens of {whose} for good?"))?;
+    let count = registrar.revoke_all(user.as_ref(), &lifecycle::actor()).await.map_err(unchanged)?;
+    output::say(format_args!("Revoked {count} token{} of {whose}", if count == 1 { "" } else { "s" }));
+    Ok(())
+}
+
+async fn revoke_held(home: &HomeFolder) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let id = held(&registrar).await?.credential.id;
+    revoke(home, &[id]).await
+}
+
+/// The credential whose secret is on stdin.
+async fn held(registrar: &Registrar) -> Result<Listed, Failure> {
+    let secret = first_line(io::stdin().lock(), "secret")?;
+    let malformed = || {
+        Failure::failed(
+            "what is on stdin is no secret of Fallgate's: it is mistyped or cut off, or something else",
+        )
+    };
+    match registrar.inspect(secret.as_bytes()).await {
+        Ok(Some(listed)) => Ok(listed),
+        Ok(None) => Err(Failure::failed("nothing in this home folder has this secret")),
+        Err(SecretError::Malformed(_)) => Err(malformed()),
+        Err(SecretError::Store(error)) => Err(error.into()),
+    }
+}
+
+async fn rename(home: &HomeFolder, id: CredentialId, name: TokenName, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let listed = registrar.rename_token(id, name, &lifecycle::actor()).await.map_err(unchanged)?;
+    output::say(format_args!("{id} is called {:?} now", listed.credential.name));
+    show(listed, registrar.clock().now(), json)
+}
+
+async fn expire(home: &HomeFolder, id: CredentialId, at: Lifetime, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let listed = registrar.redate_token(id, at, &lifecycle::actor()).await.map_err(unchanged)?;
+    output::say(match listed.credential.expires_at {
+        Some(end) => format!("{id} ends at {}", output::to_the_second(end)),
+        None => format!("{id} never ends by itself"),
+    });
+    show(listed, registrar.clock().now(), json)
+}
+
+async fn inspect(home: &HomeFolder, json: bool) -> Result<(), Failure> {
+    let registrar = cmd::registrar(home, false).await?;
+    let listed = held(&registrar).await?;
+    let now = registrar.clock().now();
+    if json {
+        return show(listed, now, json);
+    }
+    let owner = match listed.credential.owner {
+        Some(id) => registrar.store().user(id).await?,
+        None => None,
+    };
+    let owner = match (owner, listed.credential.owner) {
+        (Some(user), _) if user.disabled_at.is_some() => format!("{}, who is disabled", user.username),
+        (Some(user), _) => user.username.to_string(),
+        (None, Some(_)) => "somebody who was deleted".to_owned(),
+        (None, None) => "—".to_owned(),
+    };
+    let credential = &listed.credential;
+    let lines = [
+        ("kind", credential.kind.name().to_owned()),
+        ("id", credential.id.to_string()),
+        ("owner", owner),
+        ("name", credential.name.clone()),
+        ("scopes", credential.scopes.to_string()),
+        ("expires", output::or_never(credential.expires_at)),
+        ("status", credential.status(now).name().to_owned()),
+    ];
+    let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
+    output::data(&format!("{}\n", lines.join("\n")))
+}
+
+fn show(listed: Listed, now: Timestamp, json: bool) -> Result<(), Failure> {
+    if json { output::data(&output::json(&TokenView::of(listed, now))?) } else { Ok(()) }
+}
+
+fn unchanged(error: TokenError) -> Failure {
+    match error {
+        TokenError::Unknown(_) | TokenError::Ended(_) => {
+            Failure::failed(format_args!("{error}; `fallgate token list --all` shows all there are"))
+        }
+        TokenError::UnknownUser(_) => {
+            Failure::failed(format_args!("{error}: `fallgate user list` shows who there is"))
+        }
+        TokenError::Lifetime(InvalidLifetime::Past) => {
+            Failure::failed(format_args!("{error}; to end it now, use `fallgate token revoke`"))
+        }
+        error => error.into(),
     }
 }
 

@@ -50,6 +50,9 @@ fn every_command_has_help_on_stdout() {
         "token create",
         "token list",
         "token revoke",
+        "token rename",
+        "token expire",
+        "token inspect",
         "config",
         "config check",
         "config explain",
@@ -83,6 +86,13 @@ fn a_command_that_makes_no_sense_is_exit_code_2() {
         &["user", "create", "ada", "--passphrase", "secret"],
         &["user", "set-role", "ada", "owner"],
         &["user", "delete", "ada"],
+        &["token", "revoke", "--all"],
+        &["token", "revoke", "--all", "--stdin", "--yes"],
+        &["token", "revoke", "--all", "--yes", "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b"],
+        &["token", "revoke", "--user", "ada", "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b"],
+        &["token", "expire", "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b"],
+        &["token", "rename", "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b", " "],
+        &["token", "rename", "x", "y"],
         &["user", "reset-passphrase", "ada"],
     ] {
         let run = home.fallgate(arguments);

@@ -13,13 +13,16 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 12] = [
+const ORACLE: [(&str, &str, Access, u16); 15] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
     ("GET", "/api/tokens", Access::Scope(PlainScope::IdentityRead), 200),
     ("POST", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 201),
+    ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
+    ("PATCH", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 200),
     ("DELETE", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 204),
+    ("POST", "/api/tokens/revoke", Access::Public, 204),
     ("GET", "/api/users", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/api/users", Access::Scope(PlainScope::Admin), 201),
     ("GET", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
@@ -212,7 +215,8 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 "bob".to_owned()
             };
             let body = match (method, path) {
-                ("POST", "/api/tokens") => r#"{"name":"x"}"#.to_owned(),
+                ("POST", "/api/tokens/revoke") => r#"{"token":"x"}"#.to_owned(),
+                ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
                 }
@@ -348,9 +352,9 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         assert_eq!(ask(&format!("GET {path}"), &token).status, 404, "{path}");
     }
     for (line, allowed) in [
-        ("PUT /api/tokens", "GET,HEAD,POST"),
+        ("PUT /api/tokens", "GET,HEAD,POST,DELETE"),
         ("POST /api/whoami", "GET,HEAD"),
-        ("GET /api/tokens/x", "DELETE"),
+        ("GET /api/tokens/x", "PATCH,DELETE"),
         ("PUT /api/users/ada", "GET,HEAD,PATCH,DELETE"),
     ] {
         let stranger = ask(line, "");

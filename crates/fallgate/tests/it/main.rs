@@ -24,4 +24,5 @@ mod serve;
 mod spine;
 mod startup;
 mod support;
+mod tokens;
 mod users;

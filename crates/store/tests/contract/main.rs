@@ -12,4 +12,5 @@ mod coverage;
 mod credentials;
 mod files;
 mod support;
+mod tokens;
 mod users;

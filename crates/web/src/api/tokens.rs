@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::actions::{ReadIdentity, WriteTokens};
 use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier};
 use fallgate_domain::credential::{CredentialKind, TokenName};
@@ -16,9 +17,10 @@ use fallgate_store::CredentialFilter;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 
-use crate::body::JsonBody;
+use crate::body::{JsonBody, SecretText};
+use crate::doors::Public;
 use crate::error::WebError;
-use crate::view::{Me, MintedView, TokenList, TokenView, UserName};
+use crate::view::{Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
 pub(crate) async fn list(
@@ -105,11 +107,76 @@ pub(crate) async fn revoke(
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, WebError> {
-    let unknown = || WebError::NotFound("There is no such token.".to_owned());
-    let id: CredentialId = id.parse().map_err(|_| unknown())?;
+    let id = identified(&id)?;
     match verifier.revoke(&permit, id, peer.0).await? {
         RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(StatusCode::NO_CONTENT),
         RevokeOutcome::Unknown => Err(unknown()),
         RevokeOutcome::NotYours => Err(WebError::Forbidden("This token is another's.".to_owned())),
     }
+}
+
+/// The body of a rename.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rename {
+    name: TokenName,
+}
+
+pub(crate) async fn rename(
+    permit: Permit<WriteTokens>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    Path(id): Path<String>,
+    JsonBody(Rename { name }): JsonBody<Rename>,
+) -> Result<Json<TokenView>, WebError> {
+    let listed = verifier.rename_token(&permit, identified(&id)?, name, peer.0).await?;
+    Ok(Json(TokenView::of(listed, verifier.clock().now())))
+}
+
+/// Whose tokens are to be revoked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    username: Option<Username>,
+}
+
+/// All of one's own but the one in use, or all of the named user.
+pub(crate) async fn revoke_all(
+    permit: Permit<WriteTokens>,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Result<Json<RevokedCount>, WebError> {
+    let Query(whose) =
+        whose.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    let revoked = verifier.revoke_all(&permit, whose.username.as_ref(), peer.0).await?;
+    Ok(Json(RevokedCount { revoked }))
+}
+
+/// The body of whoever holds a token and ends it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held {
+    token: SecretText,
+}
+
+/// Whoever holds a token may end it. The answer is the same whatever it was (requirement R37).
+pub(crate) async fn revoke_held(
+    _: Public,
+    State(verifier): State<Arc<Verifier>>,
+    Extension(peer): Extension<PeerAddress>,
+    JsonBody(Held { token }): JsonBody<Held>,
+) -> Result<StatusCode, WebError> {
+    verifier.count_held(peer.0)?;
+    verifier.revoke_held(token.0.as_bytes(), peer.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is no id is nobody's.
+fn identified(text: &str) -> Result<CredentialId, WebError> {
+    text.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> WebError {
+    WebError::NotFound("There is no such token.".to_owned())
 }

@@ -348,3 +348,107 @@ fn r30_a_token_is_revoked_by_its_owner_or_an_admin_as_often_as_one_likes() {
     assert_eq!(revoke(&bob, &bob.id).status, 204);
     assert_eq!(revoke(&bob, &bob.id).status, 401);
 }
+
+#[test]
+fn r30_a_token_is_renamed_by_its_owner_or_an_admin() {
+    let (gate, admin, ada, bob) = peopled();
+    let rename =
+        |caller: &Token, id: &str, body: &str| call(&gate, &format!("PATCH /api/tokens/{id}"), caller, body);
+    let token = gate.token("ada");
+    for (caller, name) in [(&ada, "laptop"), (&admin, "the laptop"), (&ada, "the laptop")] {
+        let renamed = rename(caller, &token.id, &json!({ "name": name }).to_string());
+        assert_eq!((renamed.status, &renamed.json()["name"]), (200, &json!(name)));
+        assert_eq!(renamed.json()["id"], token.id);
+        assert_eq!(renamed.json().as_object().unwrap().len(), 11);
+    }
+    assert_eq!(rename(&bob, &token.id, r#"{"name":"mine"}"#).status, 403);
+    for id in ["01890000-0000-7000-8000-000000000000", "x"] {
+        assert_eq!(rename(&ada, id, r#"{"name":"x"}"#).status, 404, "{id}");
+    }
+    for body in [r#"{"name":""}"#, r#"{"name":"a\u0007"}"#, r#"{"name":"x","scopes":["admin"]}"#, "{}"] {
+        assert_eq!(rename(&ada, &token.id, body).status, 400, "{body}");
+    }
+    let own = list(&gate, &ada);
+    let kept = own["tokens"].as_array().unwrap().iter().find(|listed| listed["id"] == token.id).unwrap();
+    assert_eq!(kept["name"], "the laptop");
+}
+
+#[test]
+fn r30_all_tokens_of_ones_own_end_but_the_one_in_use_and_others_only_by_an_admin() {
+    let (gate, admin, ada, bob) = peopled();
+    let status = |token: &Token| Client::get(gate.address(), "/api/whoami", Some(token)).status;
+    let (one, two) = (gate.token("ada"), gate.token("ada"));
+    let ended = call(&gate, "DELETE /api/tokens", &ada, "");
+    assert_eq!((ended.status, ended.json()), (200, json!({"revoked": 2})));
+    assert_eq!([&ada, &bob, &one, &two].map(status), [200, 200, 401, 401]);
+    assert_eq!(call(&gate, "DELETE /api/tokens", &ada, "").json(), json!({"revoked": 0}));
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=ada", &ada, "").json(), json!({"revoked": 0}));
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=bob", &ada, "").status, 403);
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=nobody", &ada, "").status, 403);
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=nobody", &admin, "").status, 404);
+    for query in ["user=ada", "username=Ada!", "username=ada&username=bob"] {
+        assert_eq!(call(&gate, &format!("DELETE /api/tokens?{query}"), &admin, "").status, 400, "{query}");
+    }
+    // An admin's narrower token manages the admin's own only.
+    let narrow = token_with_scopes(&gate, "root", &[PlainScope::TokensWrite]);
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=bob", &narrow, "").status, 403);
+    assert_eq!(call(&gate, "DELETE /api/tokens?username=bob", &admin, "").json(), json!({"revoked": 1}));
+    assert_eq!([&ada, &bob, &admin].map(status), [200, 401, 200]);
+}
+
+#[test]
+fn r30_whoever_minted_a_token_may_revoke_it() {
+    let (gate, admin, _, bob) = peopled();
+    let minted = token_of(&mint(&gate, &admin, &json!({"name": "x", "username": "ada"})));
+    let narrow = token_with_scopes(&gate, "root", &[PlainScope::TokensWrite]);
+    let revoke =
+        |caller: &Token| call(&gate, &format!("DELETE /api/tokens/{}", minted.id), caller, "").status;
+    assert_eq!(revoke(&bob), 403);
+    assert_eq!(revoke(&narrow), 204, "not as an admin, but as the one who minted it");
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&minted)).status, 401);
+}
+
+/// Without any credential but the one in the body.
+fn give_back(gate: &Gate, body: &str) -> Response {
+    let length = body.len();
+    let head = "POST /api/tokens/revoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    Client::exchange(gate.address(), format!("{head}Content-Length: {length}\r\n\r\n{body}"))
+}
+
+#[test]
+fn r37_whoever_holds_a_token_may_end_it_and_learns_nothing_else() {
+    let (gate, _, ada, _) = peopled();
+    let token = gate.token("ada");
+    let give_back = |secret: &str| give_back(&gate, &json!({ "token": secret }).to_string());
+    let first = give_back(&token.secret);
+    assert_eq!((first.status, first.body.len()), (204, 0));
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&token)).status, 401);
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&ada)).status, 200);
+    let disabled = gate.token("eve");
+    gate.fallgate(&["user", "disable", "eve"]).ok();
+    let unknown = super::unknown();
+    let mistyped = super::wrong_checksum(&ada.secret);
+    for secret in [&token.secret, &disabled.secret, &unknown, &mistyped, "", "x", "fgt_", &"é".repeat(99)] {
+        assert_eq!(whole(&give_back(secret)), whole(&first), "{secret}");
+    }
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&ada)).status, 200);
+    let ended = gate.fallgate_with(&["token", "inspect", "--json"], &disabled.secret).ok().json();
+    assert_eq!(ended["status"], "revoked");
+    for body in ["{}", r#"{"token":7}"#, r#"{"token":"x","id":"y"}"#] {
+        assert_eq!(super::tokens::give_back(&gate, body).status, 400, "{body}");
+    }
+    assert!(!gate.log().contains(&token.secret[4..]));
+}
+
+#[test]
+fn r37_giving_tokens_back_is_throttled_and_nothing_else_is() {
+    let (gate, _, ada, _) = peopled();
+    let refused =
+        (0..200).map(|_| give_back(&gate, r#"{"token":"x"}"#)).find(|answer| answer.status != 204).unwrap();
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=2).contains(&seconds), "{seconds}");
+    assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    assert_eq!(give_back(&gate, &json!({"token": ada.secret}).to_string()).status, 429);
+    assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&ada)).status, 200, "it was not read at all");
+}

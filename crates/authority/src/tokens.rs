@@ -1,0 +1,223 @@
+//! Tokens that are there already: renamed, given another end, ended all at once or by whoever holds them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use fallgate_domain::audit;
+use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::token::{InvalidToken, PlainToken, TokenKind};
+use fallgate_domain::user::{User, Username};
+use fallgate_store::{Amended, Listed, StoreError};
+use serde_json::Value;
+
+use crate::actions::WriteTokens;
+use crate::permit::Permit;
+use crate::registrar::{Actor, Registrar, RevokeOutcome};
+use crate::throttle::{Throttle, Throttled};
+use crate::verifier::Verifier;
+
+/// Tries at once to end a token by its secret, and the pause for each after that.
+const HELD: (u32, Duration) = (60, Duration::from_secs(2));
+
+/// Why a token was not changed, or a user's tokens not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// There is none of that id.
+    #[error("there is no token {0}")]
+    Unknown(CredentialId),
+    /// It is another's.
+    #[error("this is not for you to do: only an admin may do it for others")]
+    NotYours,
+    /// It is expired or revoked, itself or by what it hangs on.
+    #[error("the token {0} has ended, for good")]
+    Ended(CredentialId),
+    /// Nobody has that name.
+    #[error("there is no user {0}")]
+    UnknownUser(Username),
+    /// The asked-for end makes no sense.
+    #[error(transparent)]
+    Lifetime(#[from] InvalidLifetime),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a secret could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It has not the form of one, or a wrong checksum.
+    #[error(transparent)]
+    Malformed(#[from] InvalidToken),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What limits the door for whoever holds a token.
+#[derive(Debug)]
+pub(crate) struct HeldThrottle(Throttle);
+
+impl HeldThrottle {
+    pub(crate) fn new() -> Self {
+        Self(Throttle::new(HELD.0, HELD.1))
+    }
+}
+
+impl Registrar {
+    /// Gives a token another name.
+    pub async fn rename_token(
+        &self,
+        id: CredentialId,
+        name: TokenName,
+        actor: &Actor,
+    ) -> Result<Listed, TokenError> {
+        self.token(id).await?;
+        let name = name.into_string();
+        let detail = BTreeMap::from([("name".to_owned(), Value::from(name.clone()))]);
+        let event = actor.event(self.clock.now(), audit::Action::TokenRename, id.to_string(), detail);
+        let amended = self.vault.rename(id, name, event).await?;
+        self.amended(id, amended).await
+    }
+
+    /// Gives a token another end. What has ended stays so.
+    pub async fn redate_token(
+        &self,
+        id: CredentialId,
+        lifetime: Lifetime,
+        actor: &Actor,
+    ) -> Result<Listed, TokenError> {
+        self.token(id).await?;
+        let now = self.clock.now();
+        let end = lifetime.ends_at(now)?;
+        let told = end.map_or_else(|| "never".to_owned(), |end| end.to_string());
+        let detail = BTreeMap::from([("expires_at".to_owned(), Value::from(told))]);
+        let event = actor.event(now, audit::Action::TokenExpire, id.to_string(), detail);
+        let amended = self.vault.redate(id, end, now, event).await?;
+        self.amended(id, amended).await
+    }
+
+    /// Ends all tokens of a user, or of everybody, in one act; tells how many that were.
+    pub async fn revoke_all(&self, of: Option<&Username>, actor: &Actor) -> Result<u64, TokenError> {
+        let owner = match of {
+            Some(username) => Some(self.owner_of_tokens(username).await?),
+            None => None,
+        };
+        self.revoke_all_but(owner.as_ref(), None, actor).await
+    }
+
+    /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
+    pub async fn inspect(&self, secret: &[u8]) -> Result<Option<Listed>, SecretError> {
+        let secret = read_secret(secret)?;
+        match self.vault.holder_of(secret.hash()).await? {
+            Some(id) => Ok(self.store.credential(id).await?),
+            None => Ok(None),
+        }
+    }
+
+    async fn owner_of_tokens(&self, username: &Username) -> Result<User, TokenError> {
+        let user = self.store.user_named(username).await?;
+        user.ok_or_else(|| TokenError::UnknownUser(username.clone()))
+    }
+
+    async fn revoke_all_but(
+        &self,
+        owner: Option<&User>,
+        except: Option<CredentialId>,
+        actor: &Actor,
+    ) -> Result<u64, TokenError> {
+        let now = self.clock.now();
+        let target = owner.map_or_else(|| "everybody".to_owned(), |owner| owner.username.to_string());
+        let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
+        let revocation =
+            Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };
+        Ok(self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await?)
+    }
+
+    /// A credential that may be managed as a token.
+    async fn token(&self, id: CredentialId) -> Result<Listed, TokenError> {
+        let listed = self.store.credential(id).await?;
+        let is_token = |listed: &Listed| {
+            matches!(listed.credential.kind, CredentialKind::Token | CredentialKind::Legacy)
+        };
+        listed.filter(is_token).ok_or(TokenError::Unknown(id))
+    }
+
+    async fn amended(&self, id: CredentialId, amended: Amended) -> Result<Listed, TokenError> {
+        match amended {
+            Amended::Amended(_) | Amended::Unchanged => self.token(id).await,
+            Amended::Ended => Err(TokenError::Ended(id)),
+            Amended::Unknown => Err(TokenError::Unknown(id)),
+        }
+    }
+}
+
+impl Verifier {
+    /// Gives a token another name, on behalf of its owner or, for an admin, anybody's.
+    pub async fn rename_token(
+        &self,
+        permit: &Permit<WriteTokens>,
+        id: CredentialId,
+        name: TokenName,
+        ip: Option<IpAddr>,
+    ) -> Result<Listed, TokenError> {
+        let actor = Actor::of(permit.principal(), ip).ok_or(TokenError::NotYours)?;
+        let listed = self.registrar.token(id).await?;
+        if listed.credential.owner != permit.principal().user() && !permit.principal().is_admin() {
+            return Err(TokenError::NotYours);
+        }
+        let listed = self.registrar.rename_token(id, name, &actor).await?;
+        self.freshen().await?;
+        Ok(listed)
+    }
+
+    /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Open connections
+    /// are cut before this returns.
+    pub async fn revoke_all(
+        &self,
+        permit: &Permit<WriteTokens>,
+        of: Option<&Username>,
+        ip: Option<IpAddr>,
+    ) -> Result<u64, TokenError> {
+        let principal = permit.principal();
+        let (Some(actor), Some(own)) = (Actor::of(principal, ip), principal.username()) else {
+            return Err(TokenError::NotYours);
+        };
+        let (whose, except) = match of {
+            Some(other) if principal.is_admin() => (other, None),
+            Some(other) if other != own => return Err(TokenError::NotYours),
+            _ => (own, Some(principal.credential())),
+        };
+        let owner = self.registrar.owner_of_tokens(whose).await?;
+        // The caller is to hear what came of it, also when what they use hangs on what they end.
+        principal.lease.forget();
+        let count = self.registrar.revoke_all_but(Some(&owner), except, &actor).await?;
+        self.freshen().await?;
+        Ok(count)
+    }
+
+    /// Counts a try to end a token by its secret from there, before anything of it is read.
+    pub fn count_held(&self, ip: Option<IpAddr>) -> Result<(), Throttled> {
+        self.held.0.count(ip, self.clock().now())
+    }
+
+    /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
+    /// told.
+    pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
+        let Ok(secret) = read_secret(secret) else { return Ok(()) };
+        self.freshen().await?;
+        let Some(id) = self.view.entry(&secret.hash()).map(|entry| entry.id) else { return Ok(()) };
+        let actor = Actor::Holder { credential: id, ip };
+        match self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await? {
+            RevokeOutcome::Revoked => self.freshen().await,
+            RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
+        }
+    }
+}
+
+/// Either kind of secret.
+fn read_secret(text: &[u8]) -> Result<PlainToken, InvalidToken> {
+    PlainToken::parse(TokenKind::Token, text).or_else(|_| PlainToken::parse(TokenKind::Login, text))
+}
