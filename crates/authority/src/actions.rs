@@ -32,6 +32,11 @@ action! {
     ManageUsers needs Admin
 }
 
+action! {
+    /// Read the audit trail.
+    ReadAudit needs Admin
+}
+
 /// Use one route. A permit for it is had from [`Principal::permit_route`](crate::Principal::permit_route) only, since
 /// the answer depends on the route.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ impl Actor {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
             Self::User { username, .. } => username.to_string(),
-            Self::Holder { .. } => "holder".to_owned(),
+            Self::Holder { credential, .. } => format!("holder:{credential}"),
         }
     }
 
@@ -85,7 +85,7 @@ impl Actor {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
             Self::User { id, .. } => format!("user:{id}"),
-            Self::Holder { .. } => "holder".to_owned(),
+            Self::Holder { credential, .. } => format!("holder:{credential}"),
         }
     }
 

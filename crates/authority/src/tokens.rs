@@ -129,7 +129,7 @@ impl Registrar {
         actor: &Actor,
     ) -> Result<u64, TokenError> {
         let now = self.clock.now();
-        let target = owner.map_or_else(|| "everybody".to_owned(), |owner| owner.username.to_string());
+        let target = owner.map_or_else(|| "*".to_owned(), |owner| owner.username.to_string());
         let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
         let revocation =
             Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };

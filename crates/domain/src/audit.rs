@@ -143,6 +143,56 @@ impl Event {
     }
 }
 
+/// A walk along the trail, oldest event first.
+#[derive(Debug)]
+pub struct Chain {
+    next: u64,
+    prev: String,
+}
+
+/// Where the trail is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenLink {
+    /// There is another number where this one should be.
+    #[error("event {0} is missing")]
+    Missing(u64),
+    /// It does not name the event before it.
+    #[error("event {0} does not follow the one before it")]
+    Unlinked(u64),
+    /// Its own hash does not fit it.
+    #[error("event {0} was changed")]
+    Changed(u64),
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { next: 1, prev: FIRST_PREV.to_owned() }
+    }
+}
+
+impl Chain {
+    /// Takes the next event, if it is the one that was written there.
+    pub fn follow(&mut self, event: &Event) -> Result<(), BrokenLink> {
+        if event.seq != self.next {
+            return Err(BrokenLink::Missing(self.next));
+        }
+        if event.prev != self.prev {
+            return Err(BrokenLink::Unlinked(event.seq));
+        }
+        if event.computed_hash() != event.hash {
+            return Err(BrokenLink::Changed(event.seq));
+        }
+        self.next = event.seq + 1;
+        self.prev.clone_from(&event.hash);
+        Ok(())
+    }
+
+    /// How many events fitted.
+    pub fn followed(&self) -> u64 {
+        self.next - 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +221,37 @@ mod tests {
         let mut forged = event.clone();
         forged.target = "bob".to_owned();
         assert_ne!(forged.computed_hash(), forged.hash);
+    }
+
+    #[test]
+    fn a_walk_names_the_first_broken_link() {
+        let mut trail: Vec<Event> = Vec::new();
+        for seq in 1..=4 {
+            let prev = trail.last().map_or_else(|| FIRST_PREV.to_owned(), |event| event.hash.clone());
+            let new = NewEvent {
+                at: Timestamp::from_millis(0),
+                action: Action::UserCreate,
+                actor: "cli:root".to_owned(),
+                credential: None,
+                target: seq.to_string(),
+                ip: None,
+                detail: BTreeMap::new(),
+            };
+            trail.push(Event::link(seq, prev, new));
+        }
+        let walk = |trail: &[Event]| {
+            let mut chain = Chain::default();
+            trail.iter().try_for_each(|event| chain.follow(event)).map(|()| chain.followed())
+        };
+        assert_eq!(walk(&trail), Ok(4));
+        let mut changed = trail.clone();
+        changed[1].target = "mallory".to_owned();
+        assert_eq!(walk(&changed), Err(BrokenLink::Changed(2)));
+        changed[1].hash = changed[1].computed_hash();
+        assert_eq!(walk(&changed), Err(BrokenLink::Unlinked(3)));
+        let mut missing = trail.clone();
+        missing.remove(2);
+        assert_eq!(walk(&missing), Err(BrokenLink::Missing(3)));
+        assert_eq!(walk(&trail[1..]), Err(BrokenLink::Missing(1)));
     }
 }

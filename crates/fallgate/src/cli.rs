@@ -38,6 +38,9 @@ pub(crate) enum Noun {
     /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Read and check the audit trail.
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(Audit),
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
@@ -227,6 +230,35 @@ pub(crate) enum Token {
         #[command(flatten)]
         format: Format,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List events, newest first.
+    List {
+        /// What this user did, or what was done to their account.
+        #[arg(long)]
+        user: Option<String>,
+        /// This action only, such as token.mint.
+        #[arg(long)]
+        action: Option<String>,
+        /// How many at most, up to 1000.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Only those before the event of this number.
+        #[arg(long, value_name = "SEQ")]
+        before: Option<u64>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show the last events, and new ones as they come, until interrupted.
+    Tail {
+        /// Print each as one line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Walk the whole trail, and name the first event that was changed or taken out.
+    Verify,
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,6 +40,16 @@ pub(crate) fn data(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Data of which more may come; `false` when nobody reads it any more.
+pub(crate) fn more_data(text: &str) -> Result<bool, Failure> {
+    match write_all(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written
+            .map(|()| true)
+            .map_err(|error| Failure::failed(format_args!("cannot write to stdout: {error}"))),
+    }
+}
+
 /// Data that is shown this once: here a closed pipe is a failure, and what is to be done about it is said.
 pub(crate) fn data_once(text: &str, if_lost: impl Display) -> Result<(), Failure> {
     write_all(text)

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use fallgate_domain::audit::{Event, FIRST_PREV, NewEvent};
 use fallgate_domain::id::CredentialId;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction};
 
 use crate::error::Fault;
 use crate::sqlite::column::time;
+use crate::store::EventFilter;
 
 /// Records an event behind the last one. The transaction has the write lock, so no other process can link to the same.
 pub(crate) fn append(act: &Transaction<'_>, new: NewEvent) -> Result<(), Fault> {
@@ -40,19 +41,36 @@ pub(crate) fn append(act: &Transaction<'_>, new: NewEvent) -> Result<(), Fault> 
     Ok(())
 }
 
-/// At most `limit` events, newest first, before the event `before`.
-pub(crate) fn page(connection: &Connection, before: Option<u64>, limit: u32) -> Result<Vec<Event>, Fault> {
-    let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
+/// Events of a filter, newest first.
+pub(crate) fn page(connection: &Connection, filter: &EventFilter) -> Result<Vec<Event>, Fault> {
+    let before = filter.before.map_or(i64::MAX, stored);
     let mut statement = connection.prepare_cached(
         "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
-         WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+         WHERE seq < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3)
+         ORDER BY seq DESC LIMIT ?4",
     )?;
-    let mut rows = statement.query((before, limit))?;
+    collect(statement.query((before, &filter.action, &filter.user, filter.limit))?)
+}
+
+/// At most `limit` events, oldest first, after the event `after`.
+pub(crate) fn after(connection: &Connection, after: u64, limit: u32) -> Result<Vec<Event>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    collect(statement.query((stored(after), limit))?)
+}
+
+fn collect(mut rows: Rows<'_>) -> Result<Vec<Event>, Fault> {
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.push(EventRecord::read(row)?.try_into()?);
     }
     Ok(events)
+}
+
+fn stored(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 /// A row as it lies in the table.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use crate::error::StoreError;
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
-pub use crate::store::{CredentialFilter, Listed, Store};
+pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
 pub use crate::vault::{
     Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, PassphraseHash, Revoked,
     SetPassphrase, UserChange, Vault,

@@ -31,6 +31,19 @@ pub struct CredentialFilter {
     pub now: Timestamp,
 }
 
+/// Which audit events to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Those before this one.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: u32,
+    /// What this user did, or what was done to their account.
+    pub user: Option<String>,
+    /// This action only, such as `token.mint`.
+    pub action: Option<String>,
+}
+
 /// A credential as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -75,7 +88,18 @@ impl Store {
 
     /// At most `limit` audit events, newest first: those before the event `before`, or the newest of all.
     pub async fn events(&self, before: Option<u64>, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.backend.read(move |connection| audit::page(connection, before, limit)).await
+        self.find_events(&EventFilter { before, limit, user: None, action: None }).await
+    }
+
+    /// Audit events of a filter, newest first.
+    pub async fn find_events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+        let filter = filter.clone();
+        self.backend.read(move |connection| audit::page(connection, &filter)).await
+    }
+
+    /// At most `limit` audit events, oldest first: those after the event `after`, 0 for all.
+    pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.backend.read(move |connection| audit::after(connection, after, limit)).await
     }
 
     /// Whether the store can be read now.

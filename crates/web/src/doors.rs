@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{gate, identity, tokens, users};
+use crate::api::{audit, gate, identity, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 
@@ -64,7 +64,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::GET, "/api/users/{u}", users::show)
         .door(Method::PATCH, "/api/users/{u}", users::change)
         .door(Method::DELETE, "/api/users/{u}", users::delete)
-        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase);
+        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase)
+        .door(Method::GET, "/api/audit", audit::list);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows)
 }

@@ -2,6 +2,7 @@
 //! answer. The command line's `--json` prints the same shapes.
 
 use fallgate_authority::{MintedToken, Principal};
+use fallgate_domain::audit::Event;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
 use fallgate_domain::id::CredentialId;
@@ -153,6 +154,24 @@ impl From<EndedCredentials> for EndedView {
 pub struct RevokedCount {
     /// That many.
     pub revoked: u64,
+}
+
+/// `GET /api/audit`.
+#[derive(Debug, Serialize)]
+pub struct EventPage {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// What to ask for with `before` to go on; none after the last page.
+    pub next: Option<u64>,
+}
+
+impl EventPage {
+    /// A page that was asked for with at most `limit` events.
+    pub fn of(events: Vec<Event>, limit: u32) -> Self {
+        let full = u32::try_from(events.len()).is_ok_and(|count| count == limit);
+        let last = events.last().map(|event| event.seq);
+        Self { next: last.filter(|seq| full && *seq > 1), events }
+    }
 }
 
 /// `GET /api/tokens`.

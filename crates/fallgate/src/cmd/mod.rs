@@ -1,5 +1,6 @@
 //! What the command line can be asked for: one file per noun.
 
+mod audit;
 mod config;
 mod consent;
 mod passphrase;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, &home()?),
         Noun::Token(token) => token::run(token, &home()?),
+        Noun::Audit(audit) => audit::run(audit, &home()?),
         Noun::Config(config) => config::run(&config, environment),
         Noun::Version { format } => version::run(&format),
     }

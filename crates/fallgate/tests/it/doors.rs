@@ -13,7 +13,7 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 15] = [
+const ORACLE: [(&str, &str, Access, u16); 16] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
@@ -29,6 +29,7 @@ const ORACLE: [(&str, &str, Access, u16); 15] = [
     ("PATCH", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
     ("DELETE", "/api/users/{u}", Access::Scope(PlainScope::Admin), 204),
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";

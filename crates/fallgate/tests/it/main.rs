@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected is to stop, and to say what it saw"
 )]
 
+mod audit;
 mod cli;
 mod config;
 mod differential;

@@ -2,6 +2,8 @@
 
 use fallgate_domain::audit::{Action, Event, FIRST_PREV};
 
+use fallgate_store::EventFilter;
+
 use crate::support::{NOW, backend, create, event, mint, revoke};
 
 /// Asserts that events, newest first, are one unbroken chain from the first on.
@@ -59,4 +61,32 @@ async fn the_trail_is_read_page_by_page() {
     assert_eq!(store.events(Some(u64::MAX), 100).await.unwrap(), read);
     assert!(store.events(Some(1), 100).await.unwrap().is_empty());
     assert!(store.events(None, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_too() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    create(&vault, &backend.user("alice")).await;
+    create(&vault, &backend.user("bob")).await;
+    let token = backend.token(None, 0);
+    let mut minted = event(Action::TokenMint, &token.credential.id.to_string());
+    minted.actor = "alice".to_owned();
+    let _ = vault.mint(token, minted).await.unwrap();
+    let found = async |before, user: Option<&str>, action: Option<&str>| -> Vec<u64> {
+        let (user, action) = (user.map(str::to_owned), action.map(str::to_owned));
+        let filter = EventFilter { before, limit: 10, user, action };
+        store.find_events(&filter).await.unwrap().into_iter().map(|event| event.seq).collect()
+    };
+    assert_eq!(found(None, None, None).await, [3, 2, 1]);
+    assert_eq!(found(None, Some("alice"), None).await, [3, 1], "by her, or to her account");
+    assert_eq!(found(None, None, Some("user.create")).await, [2, 1]);
+    assert_eq!(found(Some(3), Some("alice"), Some("user.create")).await, [1]);
+    assert_eq!(found(None, Some("alic"), None).await, [0_u64; 0]);
+    let after = async |after, limit| -> Vec<u64> {
+        store.events_after(after, limit).await.unwrap().into_iter().map(|event| event.seq).collect()
+    };
+    assert_eq!(after(0, 2).await, [1, 2]);
+    assert_eq!(after(2, 2).await, [3]);
+    assert_eq!(after(u64::MAX, 2).await, [0_u64; 0]);
 }

@@ -1,5 +1,6 @@
 //! The HTTP API, by noun.
 
+pub(crate) mod audit;
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod tokens;

@@ -1,0 +1,44 @@
+//! The audit trail, for admins.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use fallgate_authority::actions::ReadAudit;
+use fallgate_authority::{Permit, Verifier};
+use fallgate_store::EventFilter;
+use serde::Deserialize;
+
+use crate::error::WebError;
+use crate::view::EventPage;
+
+/// How many events a page has, unless asked otherwise.
+const PAGE: u32 = 100;
+/// And how many at most.
+const LONGEST_PAGE: u32 = 1_000;
+
+/// Which events.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    before: Option<u64>,
+    limit: Option<u32>,
+    user: Option<String>,
+    action: Option<String>,
+}
+
+pub(crate) async fn list(
+    _permit: Permit<ReadAudit>,
+    State(verifier): State<Arc<Verifier>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<EventPage>, WebError> {
+    let Query(Which { before, limit, user, action }) =
+        which.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        return Err(WebError::BadRequest(format!("The limit is from 1 to {LONGEST_PAGE}.")));
+    }
+    let events = verifier.store().find_events(&EventFilter { before, limit, user, action }).await?;
+    Ok(Json(EventPage::of(events, limit)))
+}
