@@ -160,7 +160,7 @@ pub(crate) enum Token {
     /// The secret stands alone on stdout; all else is said on stderr.
     Create {
         /// Whose it will be.
-        #[arg(long, value_name = "USER")]
+        #[arg(long, alias = "user", value_name = "USER")]
         username: Username,
         /// What its owner will call it.
         #[arg(long)]
@@ -178,7 +178,7 @@ pub(crate) enum Token {
     /// List tokens.
     List {
         /// This user's only.
-        #[arg(long)]
+        #[arg(long, alias = "username")]
         user: Option<Username>,
         /// Also those that are expired or revoked.
         #[arg(long)]

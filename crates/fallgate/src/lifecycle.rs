@@ -73,18 +73,26 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl StopSignals {
     /// From here on these signals do not end the process by themselves. Needs a runtime.
     pub(crate) fn catch() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// The first signal lets requests under way end; a second one ends the process at once. Never returns.
     pub(crate) async fn watch(mut self, stopping: watch::Sender<bool>) {
         let signal = self.next().await;
-        tracing::info!(signal, "stopping: requests under way may end; a second signal ends at once");
+        tracing::info!(
+            signal,
+            "stopping: requests under way may end within ten seconds; a second signal ends at once"
+        );
         // Nobody listens any more: then everything has ended already.
         let _ = stopping.send(true);
         let signal = self.next().await;
@@ -93,9 +101,15 @@ impl StopSignals {
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                // Elsewhere it means "read your config again", or that a terminal was closed: no reason to end.
+                _ = self.hangup.recv() => {
+                    tracing::info!("SIGHUP: the config is read at start; restart to change it");
+                }
+            }
         }
     }
 }

@@ -226,7 +226,7 @@ impl Drop for Counted {
 async fn serve(accepted: Accepted, worker: Arc<Worker>, stopping: watch::Receiver<bool>) {
     let _counted = Counted(worker.clone());
     match adopt(accepted.stream) {
-        Ok(wire) => Connection::new(wire, Some(accepted.peer), worker).serve(stopping).await,
+        Ok(wire) => Connection::new(wire, Some(accepted.peer), worker, stopping).serve().await,
         Err(error) => tracing::debug!(%error, "a connection was lost before it began"),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn run(verb: &Verb, environment: &Environment) -> Result<(), Failure>
     match verb {
         Verb::Check { settings } => {
             let config = Config::load(settings, environment)?;
-            output::data(&found(&config))
+            output::data(&found(&config, environment))
         }
         Verb::Explain { settings, json } => {
             let config = Config::load(settings, environment)?;
@@ -26,7 +26,7 @@ pub(crate) fn run(verb: &Verb, environment: &Environment) -> Result<(), Failure>
 }
 
 /// What a config amounts to, in a line or two.
-fn found(config: &Config) -> String {
+fn found(config: &Config, environment: &Environment) -> String {
     let routes = match config.routes.iter().count() {
         0 => "no routes".to_owned(),
         1 => "one route".to_owned(),
@@ -34,10 +34,15 @@ fn found(config: &Config) -> String {
     };
     match &config.file {
         Some(file) => format!("{} is good: {routes}, listening on {}\n", file.display(), config.listen.value),
-        None => format!(
-            "There is no config file; the defaults are good: {routes}, listening on {}\n",
-            config.listen.value
-        ),
+        None => {
+            let looked = environment.usual_config_file();
+            let place = looked.map_or_else(String::new, |file| format!(" at {}", file.display()));
+            format!(
+                "There is no config file{place}; the defaults are good: {routes}, listening on {}. Another file is \
+                 named with --config.\n",
+                config.listen.value
+            )
+        }
     }
 }
 

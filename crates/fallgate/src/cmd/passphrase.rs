@@ -36,7 +36,7 @@ impl PassphraseSource {
         match self {
             Self::Stdin => first_line(io::stdin().lock(), "passphrase"),
             Self::Terminal => {
-                let first = hidden(&format!("Passphrase for {username}: "))?;
+                let first = hidden(&format!("Passphrase for {username} (12 characters or more): "))?;
                 let second = hidden("The same again: ")?;
                 if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
             }

@@ -61,7 +61,7 @@ impl Environment {
     }
 
     /// The config file that is read if it is there.
-    pub(super) fn usual_config_file(&self) -> Option<PathBuf> {
+    pub(crate) fn usual_config_file(&self) -> Option<PathBuf> {
         Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
     }
 

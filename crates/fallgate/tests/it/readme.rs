@@ -81,7 +81,7 @@ fn the_readmes_lines_give_a_newcomer_a_user_a_token_and_a_way_through() {
     let (gate, service) = (nobodys_address(), nobodys_address());
     let readme = page("README.md");
     let (_, behind) = readme.split_once(MARK).unwrap();
-    let block = blocks(behind, "sh").remove(0);
+    let block = blocks(behind, "sh").concat();
     assert!(block.lines().filter(|line| line.starts_with("fallgate ")).count() >= 3, "{block}");
 
     let mut script = String::from("trap 'kill $(jobs -p)' EXIT\nPATH=$OURS:$PATH\n");

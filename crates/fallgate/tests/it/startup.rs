@@ -294,22 +294,48 @@ fn a_stop_lets_a_request_under_way_end_well_closes_idle_connections_and_takes_no
 }
 
 #[test]
-fn a_revoke_still_cuts_while_the_gate_stops() {
+fn a_stop_tells_websockets_so_at_once() {
     let upstream = Puppet::new();
     let mut gate = Gate::before("app", &upstream.url());
     let token = gate.token("ada");
     let client = Line::ask_for_websocket(gate.address(), "/app/", &token);
-    let mut far = upstream.accept_websocket();
-    let mut client = client.switched();
+    let far = upstream.accept_websocket();
+    let client = client.switched();
     gate.signal(Signal::TERM);
-    wait_for("the stop", || gate.log().contains("stopping").then_some(()));
-    client.send(WsFrame::from_client("still?"));
-    far.exactly(12);
-    gate.fallgate(&["token", "revoke", &token.id]).ok();
     let begun = Instant::now();
-    client.ended().assert_closed(4401, "token revoked");
+    client.ended().assert_closed(1001, "the gate is stopping");
+    far.ended();
     assert_eq!(gate.ended().code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(5), "the drain went on after its last connection");
+}
+
+#[test]
+fn a_revoke_still_cuts_while_the_gate_stops() {
+    let upstream = Puppet::new();
+    let mut gate = Gate::before("app", &upstream.url());
+    let token = gate.token("ada");
+    let mut flowing = Line::connect(gate.address());
+    flowing.send(format!("GET /app/ HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header()));
+    let mut stream = upstream.accept();
+    stream.head();
+    stream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+    flowing.head();
+    flowing.exactly(8);
+    gate.signal(Signal::TERM);
+    wait_for("the stop", || gate.log().contains("stopping").then_some(()));
+    gate.fallgate(&["token", "revoke", &token.id]).ok();
+    let begun = Instant::now();
+    assert_eq!(flowing.ended().bytes, b"", "no last chunk");
+    assert_eq!(gate.ended().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "the drain went on after its last connection");
+}
+
+#[test]
+fn a_hangup_ends_nothing_and_says_what_to_do() {
+    let gate = Gate::configured("");
+    gate.signal(Signal::HUP);
+    wait_for("the hint", || gate.log().contains("restart to change it").then_some(()));
+    assert_eq!(Client::get(gate.address(), "/health", None).status, 200);
 }
 
 #[test]

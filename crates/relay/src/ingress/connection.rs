@@ -38,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) head: RequestHead,
     /// For heads on their way out.
     pub(crate) scratch: Vec<u8>,
+    /// Turns true when the gate shuts down.
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 /// What becomes of a connection after an exchange.
@@ -59,22 +61,28 @@ enum Reading {
 }
 
 impl Connection {
-    pub(crate) fn new(client: Wire, peer: Option<IpAddr>, worker: Arc<Worker>) -> Self {
+    pub(crate) fn new(
+        client: Wire,
+        peer: Option<IpAddr>,
+        worker: Arc<Worker>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let lease = worker.gate.verifier.lease();
-        Self { client, peer, worker, lease, head: RequestHead::default(), scratch: Vec::new() }
+        let head = RequestHead::default();
+        Self { client, peer, worker, lease, head, scratch: Vec::new(), stopping }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
-    pub(crate) async fn serve(mut self, mut stopping: watch::Receiver<bool>) {
+    pub(crate) async fn serve(mut self) {
         loop {
-            let after = match self.read_head(&mut stopping).await {
+            let after = match self.read_head().await {
                 Reading::Head => self.exchange().await,
                 Reading::Closed => return,
                 Reading::Refused(answer) => self.refuse_and_close(&answer).await,
             };
             self.lease.settle();
             match after {
-                After::KeepAlive if *stopping.borrow() => return,
+                After::KeepAlive if *self.stopping.borrow() => return,
                 After::KeepAlive => {}
                 After::Close => {
                     // Slow or stubborn clients are not waited for.
@@ -87,13 +95,13 @@ impl Connection {
     }
 
     /// Waits for a request, then for the whole of its head.
-    async fn read_head(&mut self, stopping: &mut watch::Receiver<bool>) -> Reading {
+    async fn read_head(&mut self) -> Reading {
         if self.client.input.is_empty() {
             self.slim_down();
         }
         let limits = &self.worker.gate.limits;
         if self.client.input.is_empty() {
-            let (client, stock) = (&mut self.client, &self.worker.stock);
+            let (client, stock, stopping) = (&mut self.client, &self.worker.stock, &mut self.stopping);
             let readable = poll_fn(|context| client.poll_readable(context, stock));
             tokio::select! {
                 biased;

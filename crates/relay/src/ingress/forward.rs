@@ -169,8 +169,8 @@ pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: P
         Ok(Done::Answered { .. }) => After::Close,
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream)) => {
-            let stock = &connection.worker.stock;
-            splice::websocket(&mut connection.client, upstream, &connection.lease, stock).await;
+            let Connection { client, lease, stopping, worker, .. } = connection;
+            splice::websocket(client, upstream, lease, stopping, &worker.stock).await;
             After::Gone
         }
         // What has begun cannot be taken back: the client sees that it did not end. Where an answer ends with its

@@ -5,7 +5,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fallgate_authority::{Ended, Lease};
+use fallgate_authority::Lease;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::buffer::Stock;
@@ -19,6 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Close code for a credential that ended (30-gate).
 const CODE_ENDED: u16 = 4401;
+/// Close code for a server that goes down (RFC 6455, 7.4.1).
+const CODE_GOING_AWAY: u16 = 1001;
 
 /// One direction of a tunnel.
 #[derive(Debug, Default)]
@@ -62,9 +65,15 @@ impl Lane {
     }
 }
 
-/// Runs a WebSocket tunnel. When the lease ends, neither side is waited for: the upstream is closed, and the client
-/// gets close code 4401 where a frame may stand, a reset elsewhere (requirements R46, R48).
-pub(crate) async fn websocket(client: &mut Wire, mut upstream: Wire, lease: &Lease, stock: &Stock) {
+/// Runs a WebSocket tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed,
+/// and the client gets close code 4401 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
+pub(crate) async fn websocket(
+    client: &mut Wire,
+    mut upstream: Wire,
+    lease: &Lease,
+    stopping: &mut watch::Receiver<bool>,
+    stock: &Stock,
+) {
     let mut frames = FrameTracker::default();
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut half_open = Patience::new(HALF_OPEN);
@@ -80,19 +89,20 @@ pub(crate) async fn websocket(client: &mut Wire, mut upstream: Wire, lease: &Lea
     });
     let ended = tokio::select! {
         biased;
-        ended = lease.ended() => Some(ended),
+        ended = lease.ended() => Some((CODE_ENDED, ended.reason())),
+        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping")),
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };
-    if let Some(ended) = ended {
+    if let Some((code, reason)) = ended {
         upstream.reset_on_close();
         drop(upstream);
-        farewell(client, &ended, frames.at_boundary(), stock).await;
+        farewell(client, code, reason, frames.at_boundary(), stock).await;
     }
 }
 
-async fn farewell(client: &mut Wire, ended: &Ended, at_boundary: bool, stock: &Stock) {
-    let frame = close_frame(CODE_ENDED, ended.reason());
+async fn farewell(client: &mut Wire, code: u16, reason: &str, at_boundary: bool, stock: &Stock) {
+    let frame = close_frame(code, reason);
     let told = at_boundary && client.try_write(&frame).is_ok_and(|count| count == frame.len());
     // A client that is still connected when its second is over is not waited for.
     if !told || timeout(FAREWELL, client.drain(stock)).await.is_err() {
