@@ -32,18 +32,16 @@ fn found(config: &Config, environment: &Environment) -> String {
         1 => "one route".to_owned(),
         count => format!("{count} routes"),
     };
-    match &config.file {
-        Some(file) => format!("{} is good: {routes}, listening on {}\n", file.display(), config.listen.value),
-        None => {
-            let looked = environment.usual_config_file();
-            let place = looked.map_or_else(String::new, |file| format!(" at {}", file.display()));
-            format!(
-                "There is no config file{place}; the defaults are good: {routes}, listening on {}. Another file is \
-                 named with --config.\n",
-                config.listen.value
-            )
-        }
+    let listen = config.listen.value;
+    if let Some(file) = &config.file {
+        return format!("{} is good: {routes}, listening on {listen}\n", file.display());
     }
+    let looked = environment.usual_config_file();
+    let place = looked.map_or_else(String::new, |file| format!(" at {}", file.display()));
+    format!(
+        "There is no config file{place}; the defaults are good: {routes}, listening on {listen}. Another file is named \
+         with --config.\n"
+    )
 }
 
 /// The settings as they count, each with what said so.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Close, Gate, Home, Line, Puppet, Token, WsFrame, nobodys_address, wait_for};
+use crate::support::{Client, Close, Gate, Home, Line, Puppet, Token, nobodys_address, wait_for};
 
 /// A process that is killed when dropped.
 struct Started(Child);
