@@ -1,5 +1,6 @@
 //! Proving that the view is current: before each decision, and every few milliseconds when nobody asks.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fallgate_store::StoreError;
@@ -15,6 +16,10 @@ impl Verifier {
     /// Takes in what changed since the last look, and cuts what those changes end. Some tens of nanoseconds when nothing
     /// did. An error means that nothing may be decided.
     pub async fn freshen(&self) -> Result<(), StoreError> {
+        // Once its file was seen to be gone or another's, nothing is decided until it is found good again.
+        if self.lost.load(Ordering::Acquire) {
+            self.store().ping().await?;
+        }
         let newest = self.registrar.vault.revision().await?;
         if newest == self.view.revision() { Ok(()) } else { self.catch_up().await }
     }
@@ -47,11 +52,10 @@ impl Verifier {
         for tick in 0_u64.. {
             ticks.tick().await;
             // A database file that was replaced shows no new revision: only a look at the file itself tells.
-            let fresh = match self.freshen().await {
-                Ok(()) if tick % LOOK_AT_FILE_EVERY == 0 => self.store().ping().await,
-                fresh => fresh,
-            };
-            match fresh {
+            if tick % LOOK_AT_FILE_EVERY == 0 {
+                self.lost.store(self.store().ping().await.is_err(), Ordering::Release);
+            }
+            match self.freshen().await {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the store can be read again");

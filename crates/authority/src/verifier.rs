@@ -1,6 +1,7 @@
 //! The one verifier. Every door asks it: API, inline proxy, WebSocket. There is no second check anywhere.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_store::{Store, StoreError};
@@ -27,6 +28,8 @@ pub struct Verifier {
     /// Held while changes are taken in.
     pub(crate) applying: Mutex<()>,
     uses: UseQueue,
+    /// The watch found the store's file gone or replaced.
+    pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
 }
 
@@ -44,7 +47,8 @@ impl Verifier {
         view.set_revision(revision);
         let (uses, notes) = UseQueue::new();
         let held = HeldThrottle::new();
-        Ok((Arc::new(Self { registrar, view, applying: Mutex::new(()), uses, held }), notes))
+        let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
+        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held }), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.

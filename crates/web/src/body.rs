@@ -60,6 +60,10 @@ where
         if !is_json {
             return Err(WebError::NotJson);
         }
+        // A list would be taken for an object, its members by their place.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(WebError::BadRequest("The body must be a JSON object.".to_owned()));
+        }
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| WebError::BadRequest(format!("The body is not as it must be: {error}.")))

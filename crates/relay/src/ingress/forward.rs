@@ -16,9 +16,11 @@ use super::route::Route;
 use crate::gate::Worker;
 use crate::wire::buffer::Stock;
 use crate::wire::dial::{DialError, dial};
-use crate::wire::http1::{AnswerHead, BodyKind, ChunkDecoder, HeadLimits, Malformed, Progress, Version};
+use crate::wire::http1::{
+    AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, Version,
+};
 use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Upward};
-use crate::wire::patience::Patience;
+use crate::wire::patience::{Patience, Vigil};
 use crate::wire::pump::{Pump, PumpError, Side};
 use crate::wire::socket::Wire;
 use crate::wire::splice;
@@ -137,7 +139,8 @@ pub(crate) fn prepare(
         head: out,
         body: head.body(),
         client: head.version(),
-        keep_alive: head.keep_alive(),
+        // What a client sends early for another protocol is never taken for a request (requirement R65).
+        keep_alive: head.keep_alive() && head.field(FieldId::Upgrade).is_none(),
         expects_continue: head.expects_continue(),
         websocket,
         to_head: head.is_head(),
@@ -390,11 +393,12 @@ struct Sending {
     pump: Pump,
     /// The upstream takes no more of it; perhaps it has answered early.
     refused: bool,
+    vigil: Vigil,
 }
 
 impl Sending {
     fn new(pump: Pump) -> Self {
-        Self { pump, refused: false }
+        Self { pump, refused: false, vigil: Vigil::default() }
     }
 
     fn is_done(&self) -> bool {
@@ -423,7 +427,10 @@ impl Sending {
                 // Whatever it says before it closes is still its answer.
                 Poll::Ready(Err(PumpError::Sink)) => self.refused = true,
                 Poll::Ready(Ok(())) => {}
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    let unread = self.pump.waits_for() == Side::Sink;
+                    return self.look_after(context, client, unread);
+                }
             }
         }
         // A client that leaves ends the request; one that sends the next one early has it taken in, to a point.
@@ -434,7 +441,14 @@ impl Sending {
                 Poll::Pending => break,
             }
         }
-        Ok(())
+        self.look_after(context, client, !client.input.is_empty())
+    }
+
+    fn look_after(&mut self, context: &mut Context<'_>, client: &Wire, unread: bool) -> Result<(), Failure> {
+        match self.vigil.poll_gone(context, client, unread) {
+            Poll::Ready(()) => Err(Failure::ClientGone),
+            Poll::Pending => Ok(()),
+        }
     }
 }
 

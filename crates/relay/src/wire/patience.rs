@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::socket::Wire;
 
 /// Runs out when a client owes something and moves no byte for too long (requirement R67). An answer that waits for its
 /// upstream alone tries nobody's patience.
@@ -34,6 +36,32 @@ impl Patience {
             timer.as_mut().reset(Instant::now() + limit);
         }
         timer.as_mut().poll(context)
+    }
+}
+
+/// How often a client that is not being read is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Notices a client that has left while nothing is read from it: its bytes wait for an upstream that takes none, and
+/// its FIN waits behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Vigil(Option<Pin<Box<Sleep>>>);
+
+impl Vigil {
+    /// Whether it has left. `unread`: what it sent is left lying, so only the system knows.
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>, client: &Wire, unread: bool) -> Poll<()> {
+        if !unread {
+            self.0 = None;
+            return Poll::Pending;
+        }
+        loop {
+            let timer = self.0.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+            ready!(timer.as_mut().poll(context));
+            self.0 = None;
+            if client.has_left() {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 

@@ -67,6 +67,17 @@ impl Socket {
         !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Whether the peer has closed or broken off, whatever of its bytes is still unread.
+    fn has_left(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let asked = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut fds = [match self {
+            Self::Tcp(stream) => PollFd::new(stream, asked),
+            Self::Unix(stream) => PollFd::new(stream, asked),
+        }];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Makes closing this socket a reset: the peer learns at once, and nothing that waits to be sent keeps it.
     fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self {
@@ -164,6 +175,11 @@ impl Wire {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Whether the peer has closed or broken off, whatever of its bytes is still unread.
+    pub(crate) fn has_left(&self) -> bool {
+        self.socket.has_left()
     }
 
     /// Makes closing this connection a reset: the peer learns that it broke off.

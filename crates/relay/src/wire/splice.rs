@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::buffer::Stock;
-use super::patience::Patience;
+use super::patience::{Patience, Vigil};
 use super::socket::Wire;
 use super::websocket::{FrameTracker, close_frame};
 
@@ -77,10 +77,14 @@ pub(crate) async fn websocket(
     let mut frames = FrameTracker::default();
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut half_open = Patience::new(HALF_OPEN);
+    let mut vigil = Vigil::default();
     let copying = poll_fn(|context| {
         let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
         let down_done =
             down.poll(context, (&mut upstream, &mut *client), stock, |bytes| frames.feed(bytes))?;
+        if vigil.poll_gone(context, client, !client.input.is_empty()).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         match (up_done.is_ready(), down_done.is_ready()) {
             (true, true) => Poll::Ready(io::Result::Ok(())),
             // One side has said its last word; the other does not get for ever to say its own.

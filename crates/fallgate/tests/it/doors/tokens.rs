@@ -143,6 +143,14 @@ fn r27_a_token_mints_only_within_itself_and_its_children_end_with_it() {
     assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&child)).status, 401);
 }
 
+/// Members have names; a list would give them by place.
+#[test]
+fn r8_a_list_is_no_object() {
+    let (gate, _, ada, _) = peopled();
+    let answer = mint(&gate, &ada, &json!(["x", null, ["identity:read"], 60]));
+    assert_eq!(answer.status, 400, "{}", answer.text());
+}
+
 /// Every decision walks the whole lineage, so it must not grow at its owner's will.
 #[test]
 fn r59_a_line_of_tokens_each_minted_by_the_one_before_has_an_end() {

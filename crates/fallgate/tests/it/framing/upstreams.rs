@@ -258,6 +258,25 @@ fn r66_an_early_answer_reaches_the_client_and_neither_connection_is_used_again()
     }
 }
 
+/// Behind more bytes than are read ahead, a client's end cannot be read; it is noticed all the same.
+#[test]
+fn r67_a_client_that_leaves_behind_unread_bytes_ends_its_request() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Scripted::new(move |mut stream, _| {
+        read_head(&mut stream).unwrap();
+        // Never answers; learns that the request has ended by the end of its connection.
+        let _ = stream.read_to_end(&mut Vec::new());
+        tell.send(()).unwrap();
+    });
+    let gate = Gate::before("app", &upstream.url());
+    let token = gate.token("ada");
+    let mut client = Client::connect(gate.address());
+    client.send(request(&token, "GET /app/x", ""));
+    client.send("X".repeat(60_000));
+    drop(client);
+    told.recv_timeout(PATIENCE).expect("the request goes on without its client");
+}
+
 /// The body of the first request, taken by its upstream for a request of its own, is answered to nobody else.
 #[test]
 fn r66_a_connection_whose_answer_began_before_the_body_came_is_not_used_again() {
