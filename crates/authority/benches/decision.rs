@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fallgate_authority::{
-    Actor, MintOrder, Passphrase, Presented, Registrar, RequestFacts, UserOrder, Verifier,
+    Actor, MintOrder, Passphrase, Policy, Presented, Registrar, RequestFacts, UserOrder, Verifier,
 };
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
@@ -33,9 +33,12 @@ async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite(folder.path().join("fallgate.db"));
     let (store, vault) = fallgate_store::open(&location).await.unwrap();
-    let registrar = Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let registrar =
+        Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default());
     let actor = Actor::Cli { os_user: "bench".to_owned() };
-    let passphrase = Passphrase::new(Zeroizing::new("correct horse battery staple".to_owned()), &[]).unwrap();
+    let passphrase =
+        Passphrase::new(Zeroizing::new("correct horse battery staple".to_owned()), &[], &Policy::default())
+            .unwrap();
     let owner: fallgate_domain::user::Username = "bench".parse().unwrap();
     let order = UserOrder { username: owner.clone(), display_name: None, role: Role::User, passphrase };
     registrar.create_user(order, &actor).await.unwrap();

@@ -177,16 +177,18 @@ impl Registrar {
         self.set_passphrase(id, username, hash, revoke_tokens, actor).await
     }
 
-    /// Looks at a passphrase that is to be set, on the threads that hash: it takes its time.
-    async fn check_passphrase(
+    /// Looks at a passphrase that is to be set, on the threads that hash: it takes its time. `about` is what an
+    /// attacker would try first.
+    pub async fn check_passphrase(
         &self,
         text: Zeroizing<String>,
         about: Vec<String>,
     ) -> Result<Passphrase, CheckPassphraseError> {
-        Passphrase::measure(&text)?;
+        Passphrase::measure(&text, &self.policy)?;
+        let policy = self.policy.clone();
         let check = move || {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            Passphrase::new(text, &about)
+            Passphrase::new(text, &about, &policy)
         };
         Ok(self.hasher.run(check).await??)
     }

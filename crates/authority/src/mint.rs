@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
@@ -61,6 +62,12 @@ pub enum MintError {
     /// A longer life than that of the token which mints it.
     #[error("a token cannot outlive the one that mints it, which ends at {0}")]
     OutlivesParent(Timestamp),
+    /// A longer life than the policy allows to any token.
+    #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]
+    BeyondPolicy {
+        /// The longest there is.
+        longest: Duration,
+    },
     /// The credential that asks for it has ended.
     #[error("the credential that asks for it has ended")]
     ParentEnded,
@@ -118,7 +125,7 @@ impl Registrar {
     ) -> Result<MintedToken, MintError> {
         let now = self.clock.now();
         let scopes = granted_scopes(order.scopes, &owner, parent.as_ref())?;
-        let expires_at = granted_end(order.lifetime, parent.as_ref(), now)?;
+        let expires_at = granted_end(order.lifetime, parent.as_ref(), self.policy.token_life, now)?;
         let mut random = entropy::bytes::<32>(&*self.entropy)?;
         let secret = PlainToken::new(TokenKind::Token, &random);
         random.zeroize();
@@ -195,13 +202,24 @@ fn granted_scopes(
     }
 }
 
-/// An asked-for end must not be after the parent's; the default is cut down to it.
+/// An asked-for end must not be after the parent's, nor later than the policy allows; the default is cut down to
+/// both.
 fn granted_end(
     asked: Option<Lifetime>,
     parent: Option<&ParentLimits>,
+    longest: Option<Duration>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, MintError> {
-    let end = asked.unwrap_or(Lifetime::DEFAULT).ends_at(now)?;
+    let mut end = asked.unwrap_or(Lifetime::DEFAULT).ends_at(now)?;
+    if let Some(longest) = longest {
+        let latest = now.plus(longest);
+        if end.is_none_or(|end| end > latest) {
+            if asked.is_some() {
+                return Err(MintError::BeyondPolicy { longest });
+            }
+            end = Some(latest);
+        }
+    }
     let Some(limit) = parent.and_then(|parent| parent.expires_at) else { return Ok(end) };
     match (asked, end) {
         (None, _) => Ok(Some(end.map_or(limit, |end| end.min(limit)))),
@@ -212,8 +230,6 @@ fn granted_end(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use fallgate_domain::entropy::TestEntropy;
     use fallgate_domain::id::UserId;
     use fallgate_domain::scope::PlainScope;
@@ -259,13 +275,29 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let hour = now.plus(Duration::from_hours(1));
         let limited = parent(Scopes::none(), Some(hour));
-        assert_eq!(granted_end(None, Some(&limited), now).unwrap(), Some(hour));
+        assert_eq!(granted_end(None, Some(&limited), None, now).unwrap(), Some(hour));
         let half = Some(Lifetime::For(Duration::from_mins(30)));
-        assert_eq!(granted_end(half, Some(&limited), now).unwrap(), Some(now.plus(Duration::from_mins(30))));
+        assert_eq!(
+            granted_end(half, Some(&limited), None, now).unwrap(),
+            Some(now.plus(Duration::from_mins(30)))
+        );
         for asked in [Lifetime::Never, Lifetime::For(Duration::from_hours(2))] {
-            let refused = granted_end(Some(asked), Some(&limited), now);
+            let refused = granted_end(Some(asked), Some(&limited), None, now);
             assert!(matches!(refused, Err(MintError::OutlivesParent(end)) if end == hour));
         }
-        assert_eq!(granted_end(Some(Lifetime::Never), None, now).unwrap(), None);
+        assert_eq!(granted_end(Some(Lifetime::Never), None, None, now).unwrap(), None);
+    }
+
+    #[test]
+    fn r33_no_token_outlasts_the_policy() {
+        let now = Timestamp::from_millis(0);
+        let (day, month) = (Duration::from_hours(24), Duration::from_hours(720));
+        assert_eq!(granted_end(None, None, Some(month), now).unwrap(), Some(now.plus(month)));
+        let asked = Some(Lifetime::For(day));
+        assert_eq!(granted_end(asked, None, Some(month), now).unwrap(), Some(now.plus(day)));
+        for asked in [Lifetime::Never, Lifetime::For(2 * month)] {
+            let refused = granted_end(Some(asked), None, Some(month), now);
+            assert!(matches!(refused, Err(MintError::BeyondPolicy { longest }) if longest == month));
+        }
     }
 }

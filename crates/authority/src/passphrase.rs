@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
 use crate::hasher::HasherBusy;
+use crate::policy::Policy;
 
-/// Bytes, both ends included.
-const LENGTH: std::ops::RangeInclusive<usize> = 12..=1_024;
+/// The most bytes of a passphrase (requirement R53).
+const MOST_BYTES: usize = 1_024;
 const MEMORY_KIB: u32 = 64 * 1_024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
@@ -24,8 +25,11 @@ pub struct Passphrase(Zeroizing<String>);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WeakPassphrase {
     /// Too short or too long.
-    #[error("a passphrase has {} to {} bytes", LENGTH.start(), LENGTH.end())]
-    Length,
+    #[error("a passphrase has {fewest} to {MOST_BYTES} bytes")]
+    Length {
+        /// What the policy asks for.
+        fewest: usize,
+    },
     /// Easily guessed (zxcvbn score below 2).
     #[error("this passphrase is too easy to guess: take a longer one, such as four or five unrelated words")]
     Guessable,
@@ -47,8 +51,8 @@ pub enum HashFailed {
 
 impl Passphrase {
     /// Checks a passphrase that is to be set; `about` is what an attacker would try first: username, display name.
-    pub fn new(text: Zeroizing<String>, about: &[&str]) -> Result<Self, WeakPassphrase> {
-        Self::measure(&text)?;
+    pub fn new(text: Zeroizing<String>, about: &[&str], policy: &Policy) -> Result<Self, WeakPassphrase> {
+        Self::measure(&text, policy)?;
         if zxcvbn(&text, about).score() < Score::Two {
             return Err(WeakPassphrase::Guessable);
         }
@@ -56,8 +60,13 @@ impl Passphrase {
     }
 
     /// The part of the check that costs nothing.
-    pub(crate) fn measure(text: &str) -> Result<(), WeakPassphrase> {
-        if LENGTH.contains(&text.len()) { Ok(()) } else { Err(WeakPassphrase::Length) }
+    pub(crate) fn measure(text: &str, policy: &Policy) -> Result<(), WeakPassphrase> {
+        let fewest = policy.passphrase_bytes.max(Policy::FEWEST_BYTES);
+        if (fewest..=MOST_BYTES).contains(&text.len()) {
+            Ok(())
+        } else {
+            Err(WeakPassphrase::Length { fewest })
+        }
     }
 
     /// Argon2id, as a PHC string. Takes a good part of a second and 64 MiB, so never on a thread that serves.
@@ -82,14 +91,14 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<Passphrase, WeakPassphrase> {
-        Passphrase::new(Zeroizing::new(text.to_owned()), &["alice"])
+        Passphrase::new(Zeroizing::new(text.to_owned()), &["alice"], &Policy::default())
     }
 
     #[test]
     fn passphrases_are_measured_in_bytes_and_by_how_fast_they_are_guessed() {
         assert!(check("correct horse battery staple").is_ok());
-        assert_eq!(check("x7!Qz#9pLm2").unwrap_err(), WeakPassphrase::Length);
-        assert_eq!(check(&"ab cd ef ".repeat(114)).unwrap_err(), WeakPassphrase::Length);
+        assert_eq!(check("x7!Qz#9pLm2").unwrap_err(), WeakPassphrase::Length { fewest: 12 });
+        assert_eq!(check(&"ab cd ef ".repeat(114)).unwrap_err(), WeakPassphrase::Length { fewest: 12 });
         assert_eq!(check("passwordpassword").unwrap_err(), WeakPassphrase::Guessable);
         assert_eq!(check("alicealicealice").unwrap_err(), WeakPassphrase::Guessable);
     }

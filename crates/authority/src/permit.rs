@@ -78,6 +78,11 @@ impl Principal {
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub Option<IpAddr>);
 
+/// Whether the request came over TLS, as whoever owns the socket knows; put into a request's extensions by them. A
+/// client's own headers have no say in it.
+#[derive(Debug, Clone, Copy)]
+pub struct CameByHttps(pub bool);
+
 /// Any verified caller. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
 /// nothing could be cut, so nothing is let in.
 impl<S> FromRequestParts<S> for Principal

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::actions::WriteTokens;
 use crate::hasher::Hasher;
 use crate::permit::Permit;
+use crate::policy::Policy;
 use crate::principal::Principal;
 use crate::verifier::Verifier;
 
@@ -30,6 +31,7 @@ pub struct Registrar {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hasher: Hasher,
+    pub(crate) policy: Policy,
 }
 
 /// Who acts, for the audit trail.
@@ -121,8 +123,14 @@ pub enum RevokeOutcome {
 
 impl Registrar {
     /// Takes the vault: whoever holds this can change who may do what.
-    pub fn new(store: Store, vault: Vault, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, vault, clock, entropy, hasher: Hasher::new() }
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        policy: Policy,
+    ) -> Self {
+        Self { store, vault, clock, entropy, hasher: Hasher::new(), policy }
     }
 
     /// What may be listed and shown.

@@ -34,6 +34,12 @@ pub enum TokenError {
     /// It is expired or revoked, itself or by what it hangs on.
     #[error("the token {0} has ended, for good")]
     Ended(CredentialId),
+    /// A longer life than the policy allows to any token.
+    #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]
+    BeyondPolicy {
+        /// The longest there is.
+        longest: Duration,
+    },
     /// Nobody has that name.
     #[error("there is no user {0}")]
     UnknownUser(Username),
@@ -92,6 +98,11 @@ impl Registrar {
         self.token(id).await?;
         let now = self.clock.now();
         let end = lifetime.ends_at(now)?;
+        if let Some(longest) = self.policy.token_life
+            && end.is_none_or(|end| end > now.plus(longest))
+        {
+            return Err(TokenError::BeyondPolicy { longest });
+        }
         let told = end.map_or_else(|| "never".to_owned(), |end| end.to_string());
         let detail = BTreeMap::from([("expires_at".to_owned(), Value::from(told))]);
         let event = actor.event(now, audit::Action::TokenExpire, id.to_string(), detail);

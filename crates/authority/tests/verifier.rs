@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fallgate_authority::{
-    Actor, Denial, Ended, MintOrder, MintedToken, Passphrase, Presented, Principal, Refusal, Registrar,
-    RequestFacts, RoutePolicy, UserError, UserOrder, UserPatch, Verifier, actions,
+    Actor, Denial, Ended, MintOrder, MintedToken, Passphrase, Policy, Presented, Principal, Refusal,
+    Registrar, RequestFacts, RoutePolicy, UserError, UserOrder, UserPatch, Verifier, actions,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -38,7 +38,7 @@ fn cli() -> Actor {
 async fn registrar(folder: &TempDir, clock: Arc<TestClock>) -> Registrar {
     let location = Location::Sqlite(folder.path().join("fallgate.db"));
     let (store, vault) = fallgate_store::open(&location).await.unwrap();
-    Registrar::new(store, vault, clock, Arc::new(SystemEntropy))
+    Registrar::new(store, vault, clock, Arc::new(SystemEntropy), Policy::default())
 }
 
 impl House {
@@ -48,7 +48,7 @@ impl House {
         let elsewhere = registrar(&folder, clock.clone()).await;
         for (name, role) in [("alice", Role::User), ("root", Role::Admin)] {
             let text = Zeroizing::new("correct horse battery staple".to_owned());
-            let passphrase = Passphrase::new(text, &[]).unwrap();
+            let passphrase = Passphrase::new(text, &[], &Policy::default()).unwrap();
             let order = UserOrder { username: name.parse().unwrap(), display_name: None, role, passphrase };
             elsewhere.create_user(order, &cli()).await.unwrap();
         }
@@ -331,7 +331,7 @@ async fn r31_a_deleted_users_credentials_are_refused_and_their_leases_end() {
     assert_eq!(lease.ended().await, Ended::Credential(Denial::OwnerGone));
 
     let text = Zeroizing::new("correct horse battery staple".to_owned());
-    let passphrase = Passphrase::new(text, &[]).unwrap();
+    let passphrase = Passphrase::new(text, &[], &Policy::default()).unwrap();
     let order =
         UserOrder { username: "alice".parse().unwrap(), display_name: None, role: Role::Admin, passphrase };
     house.elsewhere.create_user(order, &cli()).await.unwrap();
@@ -365,12 +365,12 @@ async fn the_last_admin_stays_and_a_name_is_taken_once() {
         username: root,
         display_name: None,
         role: Role::User,
-        passphrase: Passphrase::new(text(), &[]).unwrap(),
+        passphrase: Passphrase::new(text(), &[], &Policy::default()).unwrap(),
     };
     let refused = house.elsewhere.create_user(order, &cli()).await;
     assert!(matches!(refused, Err(UserError::UsernameTaken(_))), "{refused:?}");
     let nobody = "nobody".parse().unwrap();
-    let passphrase = Passphrase::new(text(), &[]).unwrap();
+    let passphrase = Passphrase::new(text(), &[], &Policy::default()).unwrap();
     let refused = house.elsewhere.reset_passphrase(&nobody, passphrase, false, &cli()).await;
     assert!(matches!(refused, Err(UserError::Unknown(_))), "{refused:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fallgate_authority::{Registrar, UseNotes, Verifier};
+use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_relay::{Gate, Limits};
@@ -22,7 +22,7 @@ pub(crate) struct Assembled {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
 pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
     let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
-    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy)))
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
 }
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).

@@ -103,7 +103,7 @@ impl From<TokenError> for WebError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown(_) | TokenError::UnknownUser(_) => Self::NotFound(sentence(&error)),
-            TokenError::NotYours => Self::Forbidden(sentence(&error)),
+            TokenError::NotYours | TokenError::BeyondPolicy { .. } => Self::Forbidden(sentence(&error)),
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
             TokenError::Store(error) => error.into(),
@@ -140,9 +140,10 @@ impl From<MintError> for WebError {
         match error {
             MintError::UnknownUser(_) => Self::NotFound(detail),
             MintError::OwnerDisabled(_) => Self::Conflict(detail),
-            MintError::ScopeBeyond(_) | MintError::OutlivesParent(_) | MintError::TooDeep => {
-                Self::Forbidden(detail)
-            }
+            MintError::ScopeBeyond(_)
+            | MintError::OutlivesParent(_)
+            | MintError::BeyondPolicy { .. }
+            | MintError::TooDeep => Self::Forbidden(detail),
             MintError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
             }

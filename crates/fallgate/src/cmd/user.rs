@@ -1,6 +1,6 @@
 //! `fallgate user …`
 
-use fallgate_authority::{Passphrase, Registrar, UserError, UserOrder, UserPatch};
+use fallgate_authority::{Registrar, UserError, UserOrder, UserPatch};
 use fallgate_domain::user::{DisplayName, Role, User as Account, Username};
 use fallgate_web::view::{EndedView, UserList, UserView};
 
@@ -62,9 +62,9 @@ async fn create(
         return Err(refused(UserError::UsernameTaken(new.username)));
     }
     let text = source.read(&new.username)?;
-    let mut about = vec![new.username.as_str(), "fallgate"];
-    about.extend(new.display_name.as_ref().map(DisplayName::as_str));
-    let passphrase = Passphrase::new(text, &about)?;
+    let mut about = vec![new.username.to_string(), "fallgate".to_owned()];
+    about.extend(new.display_name.as_ref().map(ToString::to_string));
+    let passphrase = registrar.check_passphrase(text, about).await?;
     let NewUser { username, display_name, role } = new;
     let order = UserOrder { username, display_name, role, passphrase };
     let user = registrar.create_user(order, &lifecycle::actor()).await.map_err(refused)?;
@@ -153,7 +153,8 @@ async fn reset_passphrase(
     let registrar = cmd::registrar(home, false).await?;
     let user = existing(&registrar, username).await?;
     let text = source.read(username)?;
-    let passphrase = Passphrase::new(text, &[username.as_str(), "fallgate", user.display_name.as_str()])?;
+    let about = vec![username.to_string(), "fallgate".to_owned(), user.display_name.to_string()];
+    let passphrase = registrar.check_passphrase(text, about).await?;
     let ended = registrar
         .reset_passphrase(username, passphrase, revoke_tokens, &lifecycle::actor())
         .await

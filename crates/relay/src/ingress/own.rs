@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use fallgate_authority::PeerAddress;
+use fallgate_authority::{CameByHttps, PeerAddress};
 use fallgate_domain::problem::Problem;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
@@ -126,6 +126,8 @@ fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Bo
         request.headers_mut().append(name, value);
     }
     request.extensions_mut().insert(PeerAddress(connection.peer));
+    // There is no TLS of our own yet, and nobody who could vouch for somebody else's.
+    request.extensions_mut().insert(CameByHttps(false));
     request.extensions_mut().insert(connection.lease.handle());
     Ok(request)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fallgate_authority::{Actor, MintOrder, Registrar, RevokeOutcome};
+use fallgate_authority::{Actor, MintOrder, Policy, Registrar, RevokeOutcome};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_store::Location;
@@ -24,7 +24,8 @@ impl Clerk {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let location = Location::Sqlite(home.path().join("fallgate.db"));
         let (store, vault) = runtime.block_on(fallgate_store::open(&location)).unwrap();
-        let registrar = Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let registrar =
+            Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default());
         Self { registrar, runtime }
     }
 
