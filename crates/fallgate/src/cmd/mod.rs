@@ -9,7 +9,7 @@ mod token;
 mod user;
 mod version;
 
-use fallgate_authority::Registrar;
+use fallgate_authority::{Policy, Registrar};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Noun};
@@ -35,7 +35,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
     let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
     home.warnings().iter().for_each(output::warn);
-    Ok(assemble::registrar(&home).await?)
+    Ok(assemble::registrar(&home, Policy::default()).await?)
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -15,6 +15,7 @@ mod config;
 mod differential;
 mod doors;
 mod durability;
+mod forwarded;
 mod framing;
 mod identity;
 mod proxying;
