@@ -7,6 +7,7 @@ mod config;
 mod failure;
 mod home;
 mod lifecycle;
+mod neighbours;
 mod output;
 
 use std::process::ExitCode;

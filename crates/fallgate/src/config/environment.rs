@@ -21,19 +21,35 @@ const NAMES: [&str; 10] = [
     "XDG_DATA_HOME",
 ];
 
+/// What all names of ours begin with.
+const OURS: &str = "FALLGATE_";
+
 /// The variables that were set when the process began. An empty one counts as not set.
 #[derive(Debug, Default)]
-pub(crate) struct Environment(HashMap<&'static str, OsString>);
+pub(crate) struct Environment {
+    known: HashMap<&'static str, OsString>,
+    /// Names that begin as ours do and mean nothing to us.
+    strangers: Vec<String>,
+}
 
 impl Environment {
     /// Those of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn of_process() -> Self {
-        Self::from_pairs(NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        let known = NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let strangers = names.filter(|name| name.starts_with(OURS) && !NAMES.contains(&name.as_str()));
+        Self { strangers: strangers.collect(), ..Self::from_pairs(known) }
+    }
+
+    /// Names that look like ours and mean nothing: misspelt, most likely.
+    pub(crate) fn strangers(&self) -> &[String] {
+        &self.strangers
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
-        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let known = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { known, strangers: Vec::new() }
     }
 
     /// A variable's value, which must be text.
@@ -74,7 +90,7 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str)
+        self.known.get(name).map(OsString::as_os_str)
     }
 }
 

@@ -13,6 +13,7 @@ mod audit;
 mod cli;
 mod config;
 mod differential;
+mod doctor;
 mod doors;
 mod durability;
 mod forwarded;
