@@ -8,6 +8,7 @@ mod failure;
 mod home;
 mod lifecycle;
 mod output;
+mod root_key;
 
 use std::process::ExitCode;
 

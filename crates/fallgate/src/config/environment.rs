@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::home::HomeFolder;
@@ -21,19 +24,43 @@ const NAMES: [&str; 10] = [
     "XDG_DATA_HOME",
 ];
 
+/// The variable that may hold the root key.
+pub(crate) const ROOT_KEY: &str = "FALLGATE_ENCRYPTION_KEY";
+
 /// The variables that were set when the process began. An empty one counts as not set.
 #[derive(Debug, Default)]
-pub(crate) struct Environment(HashMap<&'static str, OsString>);
+pub(crate) struct Environment {
+    plain: HashMap<&'static str, OsString>,
+    root_key: Option<RootKeyText>,
+}
+
+/// What the root key's variable holds. An empty one counts: somebody meant it to hold a key.
+struct RootKeyText(Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for RootKeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKeyText(…)")
+    }
+}
 
 impl Environment {
     /// Those of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn of_process() -> Self {
-        Self::from_pairs(NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        let plain = NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let root_key =
+            std::env::var_os(ROOT_KEY).map(|text| RootKeyText(Zeroizing::new(text.into_encoded_bytes())));
+        Self { root_key, ..Self::from_pairs(plain) }
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
-        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let plain = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { plain, root_key: None }
+    }
+
+    /// What the root key's variable holds, if it is set.
+    pub(crate) fn root_key(&self) -> Option<&[u8]> {
+        self.root_key.as_ref().map(|text| text.0.as_slice())
     }
 
     /// A variable's value, which must be text.
@@ -74,7 +101,7 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str)
+        self.plain.get(name).map(OsString::as_os_str)
     }
 }
 

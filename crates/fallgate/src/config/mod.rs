@@ -14,7 +14,7 @@ use fallgate_domain::host::Host;
 use fallgate_domain::route::RouteName;
 use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable};
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, ROOT_KEY};
 
 use self::file::{Document, Section};
 use self::origin::Origin;
