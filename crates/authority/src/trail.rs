@@ -52,6 +52,10 @@ impl Registrar {
             loop {
                 let events = self.store.events_after(after, BATCH).await?;
                 if events.is_empty() {
+                    // Whoever lets go of old events leaves the newest.
+                    if let (Some(checkpoint), 0) = (&checkpoint, chain.followed()) {
+                        return Err(BrokenLink::Missing(checkpoint.seq.saturating_add(1)).into());
+                    }
                     let since = checkpoint.map(|checkpoint| checkpoint.at);
                     return Ok(WholeTrail { events: chain.followed(), since });
                 }

@@ -206,3 +206,48 @@ impl Verifier {
         if self.registrar.keys.is_locked() { Ok(()) } else { self.registrar.opened().await.map(drop) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fallgate_domain::clock::SystemClock;
+    use fallgate_domain::entropy::SystemEntropy;
+    use fallgate_store::Location;
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::registrar::Actor;
+
+    #[expect(clippy::disallowed_methods, reason = "a test assembles its own house")]
+    async fn unlocked(folder: &std::path::Path, byte: u8) -> Registrar {
+        let location = Location::Sqlite(folder.join("fallgate.db"));
+        let (store, vault) = fallgate_store::open(&location).await.unwrap();
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let registrar = Registrar::new(store, vault, clock, entropy, Policy::default());
+        let _ = registrar.unlock(&RootKey::from_bytes(&[byte; 32])).await.unwrap();
+        registrar
+    }
+
+    #[tokio::test]
+    async fn a_verifier_that_nobody_asks_follows_rotations_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (verifier, _notes) = Verifier::start(unlocked(folder.path(), 1).await).await.unwrap();
+        let watched = verifier.clone();
+        let watch = tokio::spawn(async move { watched.watch().await });
+        let elsewhere = unlocked(folder.path(), 1).await;
+        let actor = Actor::Cli { os_user: "tester".to_owned() };
+        for byte in 2..5 {
+            let new = RootKey::from_bytes(&[byte; 32]);
+            elsewhere.rotate_root_key(&new, &actor).await.unwrap();
+            let begun = Instant::now();
+            let wanted = Sealer::new(new.clone()).id();
+            while verifier.registrar.keys.held.read().as_ref().unwrap().id() != wanted {
+                assert!(begun.elapsed() < Duration::from_secs(10), "it does not follow");
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(elsewhere.confirm_root_key(&new, &actor).await.unwrap(), Confirmed::Confirmed);
+        }
+        watch.abort();
+    }
+}

@@ -17,6 +17,7 @@ mod doors;
 mod durability;
 mod framing;
 mod identity;
+mod keys;
 mod proxying;
 mod races;
 mod readme;
