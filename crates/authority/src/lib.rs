@@ -33,6 +33,7 @@ mod accounts;
 pub mod actions;
 mod fresh;
 mod hasher;
+mod keys;
 mod lease;
 mod mint;
 mod passphrase;
@@ -45,6 +46,7 @@ mod registrar;
 mod sync;
 mod throttle;
 mod tokens;
+mod trail;
 mod uses;
 mod verifier;
 mod view;
@@ -55,6 +57,9 @@ pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
 pub use hasher::HasherBusy;
+pub use keys::{
+    Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
+};
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
@@ -66,5 +71,6 @@ pub use refusal::{CHALLENGE, Denial, Refusal};
 pub use registrar::{Actor, Registrar, RevokeOutcome};
 pub use throttle::Throttled;
 pub use tokens::{SecretError, TokenError};
+pub use trail::{TrailError, WholeTrail};
 pub use uses::UseNotes;
 pub use verifier::Verifier;

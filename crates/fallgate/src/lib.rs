@@ -9,6 +9,7 @@ mod home;
 mod lifecycle;
 mod neighbours;
 mod output;
+mod root_key;
 
 use std::process::ExitCode;
 

@@ -17,6 +17,7 @@ mod audit;
 mod changes;
 mod credentials;
 mod error;
+mod keys;
 mod revision;
 mod sqlite;
 mod store;
@@ -28,6 +29,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::error::StoreError;
+pub use crate::keys::{
+    ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
+};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
 pub use crate::vault::{

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use fallgate_domain::audit::{Chain, Event};
+use fallgate_authority::TrailError;
+use fallgate_domain::audit::Event;
 use fallgate_store::EventFilter;
 use fallgate_web::view::EventPage;
 
 use crate::cli::Audit;
+use crate::config::Environment;
 use crate::failure::Failure;
-use crate::home::HomeFolder;
-use crate::{cmd, output};
+use crate::home::{Home, HomeFolder};
+use crate::{cmd, output, root_key};
 
 const HEADING: [&str; 7] = ["SEQ", "AT", "ACTION", "ACTOR", "TARGET", "IP", "DETAIL"];
 /// How many old events `tail` begins with.
@@ -19,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
 
-pub(crate) fn run(verb: Audit, home: &HomeFolder) -> Result<(), Failure> {
+pub(crate) fn run(verb: Audit, home: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         Audit::List { user, action, limit, before, format } => {
@@ -27,7 +29,7 @@ pub(crate) fn run(verb: Audit, home: &HomeFolder) -> Result<(), Failure> {
             runtime.block_on(list(home, filter, format.json))
         }
         Audit::Tail { json } => runtime.block_on(tail(home, json)),
-        Audit::Verify => runtime.block_on(verify(home)),
+        Audit::Verify => runtime.block_on(verify(home, environment)),
     }
 }
 
@@ -63,24 +65,25 @@ async fn tail(home: &HomeFolder, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn verify(home: &HomeFolder) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let mut chain = Chain::default();
-    loop {
-        let events = registrar.store().events_after(chain.followed(), PAGE).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            chain.follow(event).map_err(|broken| {
-                Failure::failed(format_args!(
-                    "{broken}: the trail is not what Fallgate wrote; compare it with a backup"
-                ))
-            })?;
-        }
+async fn verify(folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
+    let home = Home::existing(folder)?;
+    home.warnings().iter().for_each(output::warn);
+    let registrar = cmd::open(&home).await?;
+    let is_pruned = registrar.store().audit_checkpoint().await?.is_some();
+    if is_pruned && let Err(failure) = root_key::unlock_kept(&registrar, &home, environment).await {
+        output::warn(format_args!(
+            "without the root key, the signing key in the store is taken for Fallgate's own: {failure}"
+        ));
     }
-    let count = chain.followed();
-    output::data(&format!("{count} event{}, an unbroken chain\n", if count == 1 { "" } else { "s" }))
+    let trail = registrar.verify_trail().await.map_err(|error| match error {
+        TrailError::Broken(_) | TrailError::Forged(_) => Failure::failed(format_args!(
+            "{error}: the trail is not what Fallgate wrote; compare it with a backup"
+        )),
+        error => error.into(),
+    })?;
+    let since = trail.since.map(|at| format!(" since the checkpoint of {}", output::to_the_second(at)));
+    let (count, since) = (trail.events, since.unwrap_or_default());
+    output::data(&format!("{count} event{}, an unbroken chain{since}\n", if count == 1 { "" } else { "s" }))
 }
 
 fn cells(event: &Event) -> Vec<String> {

@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod consent;
 mod doctor;
+mod key;
 mod passphrase;
 mod serve;
 mod token;
@@ -26,7 +27,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, &home()?),
         Noun::Token(token) => token::run(token, &home()?),
-        Noun::Audit(audit) => audit::run(audit, &home()?),
+        Noun::Audit(audit) => audit::run(audit, &home()?, environment),
+        Noun::Key(key) => key::run(key, &home()?, environment),
         Noun::Config(config) => config::run(&config, environment),
         Noun::Doctor { settings, format } => doctor::run(&settings, format.json, &home()?, environment),
         Noun::Version { format } => version::run(&format),

@@ -13,7 +13,7 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 16] = [
+const ORACLE: [(&str, &str, Access, u16); 17] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
@@ -30,6 +30,7 @@ const ORACLE: [(&str, &str, Access, u16); 16] = [
     ("DELETE", "/api/users/{u}", Access::Scope(PlainScope::Admin), 204),
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/.well-known/jwks.json", Access::Public, 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";

@@ -19,6 +19,7 @@ mod durability;
 mod forwarded;
 mod framing;
 mod identity;
+mod keys;
 mod proxying;
 mod races;
 mod readme;

@@ -3,5 +3,6 @@
 pub(crate) mod audit;
 pub(crate) mod gate;
 pub(crate) mod identity;
+pub(crate) mod keys;
 pub(crate) mod tokens;
 pub(crate) mod users;
