@@ -13,7 +13,7 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 16] = [
+const ORACLE: [(&str, &str, Access, u16); 17] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
@@ -22,6 +22,8 @@ const ORACLE: [(&str, &str, Access, u16); 16] = [
     ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
     ("PATCH", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 200),
     ("DELETE", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 204),
+    // Whoever asks about a secret that is nobody's comes in, and hears that it is.
+    ("POST", "/api/tokens/inspect", Access::Scope(PlainScope::IdentityRead), 404),
     ("POST", "/api/tokens/revoke", Access::Public, 204),
     ("GET", "/api/users", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/api/users", Access::Scope(PlainScope::Admin), 201),
@@ -216,7 +218,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 "bob".to_owned()
             };
             let body = match (method, path) {
-                ("POST", "/api/tokens/revoke") => r#"{"token":"x"}"#.to_owned(),
+                ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
