@@ -135,7 +135,7 @@ impl Registrar {
             owner: Some(owner.id),
             parent: parent.map(|parent| parent.id),
             minted_by: actor.mark(),
-            name: order.name.map_or_else(|| "token".to_owned(), TokenName::into_string),
+            name: order.name.unwrap_or_default().into_string(),
             hint: secret.hint(),
             scopes,
             created_at: now,

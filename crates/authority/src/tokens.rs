@@ -36,7 +36,9 @@ pub enum TokenError {
     #[error("the token {0} has ended, for good")]
     Ended(CredentialId),
     /// A longer life than that of what it hangs on, or of the token that asks for it.
-    #[error("a token cannot outlive what it hangs on, nor the token that asks for it: it ends at {0} at the latest")]
+    #[error(
+        "a token cannot outlive what it hangs on, nor the token that asks for it: it ends at {0} at the latest"
+    )]
     Outlives(Timestamp),
     /// A longer life than the policy allows to any token.
     #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]

@@ -177,6 +177,13 @@ impl FromStr for TokenName {
     }
 }
 
+impl Default for TokenName {
+    /// What a token is called when nothing is said.
+    fn default() -> Self {
+        Self("token".to_owned())
+    }
+}
+
 impl TokenName {
     /// The name as text.
     pub fn into_string(self) -> String {

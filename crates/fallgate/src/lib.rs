@@ -2,12 +2,15 @@
 
 mod assemble;
 mod cli;
+mod client;
 mod cmd;
 mod config;
+mod desk;
 mod failure;
 mod home;
 mod lifecycle;
 mod output;
+mod place;
 
 use std::process::ExitCode;
 

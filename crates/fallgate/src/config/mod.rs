@@ -15,9 +15,9 @@ use fallgate_domain::route::RouteName;
 use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable};
 
 pub(crate) use environment::Environment;
+pub(crate) use origin::Origin;
 
 use self::file::{Document, Section};
-use self::origin::Origin;
 use crate::cli::Settings;
 use crate::failure::Failure;
 
