@@ -207,8 +207,8 @@ impl Verifier {
         Ok(listed)
     }
 
-    /// Gives a token another end, on behalf of its owner or, for an admin, anybody's. A token can give none that is
-    /// after its own, not to itself either: it would have no end (requirement R27). What uses the token through open
+    /// Gives a token another end, on behalf of its owner or, for an admin, anybody's. A token can give
+    /// its owner's tokens none that is after its own, itself included: it would have no end (requirement R27). What uses the token through open
     /// connections is held to the new end before this returns.
     pub async fn redate_token(
         &self,
@@ -219,9 +219,11 @@ impl Verifier {
     ) -> Result<Listed, TokenError> {
         let principal = permit.principal();
         let actor = Actor::of(principal, ip).ok_or(TokenError::NotYours)?;
-        self.managed(permit, id).await?;
-        let by_token = principal.kind() == CredentialKind::Token;
-        let latest = principal.expires_at().filter(|_| by_token);
+        let listed = self.managed(permit, id).await?;
+        // As for a mint: what an admin does for others hangs on nothing.
+        let own_by_token =
+            principal.kind() == CredentialKind::Token && listed.credential.owner == principal.user();
+        let latest = principal.expires_at().filter(|_| own_by_token);
         let listed = self.registrar.redate_within(id, lifetime, latest, &actor).await?;
         self.freshen().await?;
         Ok(listed)

@@ -95,9 +95,9 @@ impl std::fmt::Debug for Server {
 /// For commands that are about this machine alone: a server cannot be meant.
 pub(crate) fn this_machine(flags: &Where) -> Result<(), Failure> {
     match &flags.server {
-        Some(_) => {
-            Err(Failure::usage("this works on this machine only: leave --server out, or run it on the gate's own machine"))
-        }
+        Some(_) => Err(Failure::usage(
+            "this works on this machine only: leave --server out, or run it on the gate's own machine",
+        )),
         None => Ok(()),
     }
 }

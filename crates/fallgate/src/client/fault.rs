@@ -119,6 +119,7 @@ impl Client {
         let is_tls = matches!(error, ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Pem(_))
             || chain.contains("certificate")
             || chain.contains("corrupt message");
+        let is_unknown = matches!(error, ureq::Error::HostNotFound) || chain.contains("lookup address");
         match error {
             _ if is_tls && chain.contains("certificate") => Failure::failed(format_args!(
                 "{gate} cannot be trusted ({why}): add its authority to this machine's certificates, or name it with SSL_CERT_FILE"
@@ -132,9 +133,9 @@ impl Client {
             ureq::Error::BodyExceedsLimit(_) => Failure::failed(format_args!(
                 "{gate} answers with more than is read here: run this on the gate's machine"
             )),
-            ureq::Error::HostNotFound => {
-                Failure::failed(format_args!("{gate} cannot be found: there is no host of that name"))
-            }
+            _ if is_unknown => Failure::failed(format_args!(
+                "{gate} cannot be found ({why}): look at its name, and at this machine's network"
+            )),
             _ => Failure::failed(format_args!("{gate} cannot be asked: {why}; is the gate running?")),
         }
     }

@@ -176,7 +176,10 @@ impl Client {
             }
         };
         let mut answered = answered.map_err(Failure::from)?.map_err(|error| self.unreachable(&error))?;
-        let bytes = answered.body_mut().with_config().limit(LONGEST).read_to_vec();
+        let bytes = match answered.body().content_length() {
+            Some(length) if length > LONGEST => Err(ureq::Error::BodyExceedsLimit(LONGEST)),
+            _ => answered.body_mut().with_config().limit(LONGEST).read_to_vec(),
+        };
         let bytes = bytes.map_err(|error| self.unreachable(&error))?;
         let answer = Answer {
             status: answered.status().as_u16(),

@@ -2,7 +2,7 @@
 
 use fallgate_authority::{MintError, TokenError, UserError, UserPatch};
 use fallgate_domain::audit::Event;
-use fallgate_domain::clock::Timestamp;
+use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
@@ -260,11 +260,17 @@ impl ServerDesk {
     }
 
     pub(super) fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
-        self.change_token(id, &Rename { name })
+        let changed = self.change_token(id, &Rename { name });
+        changed.map_err(|fault| fault.or(|status| about_token(status, id)))
     }
 
     pub(super) fn redate_token(&self, id: CredentialId, lifetime: Lifetime) -> Result<TokenView, Failure> {
-        self.change_token(id, &End::from(lifetime))
+        let changed = self.change_token(id, &End::from(lifetime));
+        // The gate's clock decides; what this one's says helps only to tell why.
+        changed.map_err(|fault| {
+            let why = |status| lifetime.ends_at(SystemClock.now()).err().filter(|_| status == 400);
+            fault.or(|status| why(status).map(|why| words::token(why.into())).or(about_token(status, id)))
+        })
     }
 
     pub(super) fn inspect(&self, secret: &PlainToken) -> Result<Option<TokenView>, Failure> {
@@ -324,15 +330,17 @@ impl ServerDesk {
         })
     }
 
-    fn change_token(&self, id: CredentialId, body: &impl Serialize) -> Result<TokenView, Failure> {
-        let changed = self.client.send(Method::PATCH, &format!("/api/tokens/{id}"), body);
-        changed.map_err(|fault| {
-            fault.or(|status| match status {
-                404 => Some(words::token(TokenError::Unknown(id))),
-                409 => Some(words::token(TokenError::Ended(id))),
-                _ => None,
-            })
-        })
+    fn change_token(&self, id: CredentialId, body: &impl Serialize) -> Result<TokenView, Fault> {
+        self.client.send(Method::PATCH, &format!("/api/tokens/{id}"), body)
+    }
+}
+
+/// What the API refuses about a token that is there or not.
+fn about_token(status: u16, id: CredentialId) -> Option<Failure> {
+    match status {
+        404 => Some(words::token(TokenError::Unknown(id))),
+        409 => Some(words::token(TokenError::Ended(id))),
+        _ => None,
     }
 }
 

@@ -20,6 +20,7 @@ mod identity;
 mod proxying;
 mod races;
 mod readme;
+mod remote;
 mod revoking;
 mod serve;
 mod spine;
