@@ -23,6 +23,7 @@ mod readme;
 mod remote;
 mod revoking;
 mod serve;
+mod signin;
 mod spine;
 mod startup;
 mod support;
