@@ -31,11 +31,17 @@
 
 mod accounts;
 pub mod actions;
+mod caller;
+mod cookie;
+mod device;
 mod fresh;
 mod hasher;
 mod keys;
 mod lease;
+mod login_throttle;
+mod logins;
 mod mint;
+mod network;
 mod passphrase;
 mod permit;
 mod policy;
@@ -43,6 +49,8 @@ mod presented;
 mod principal;
 mod refusal;
 mod registrar;
+mod same_origin;
+mod signin;
 mod sync;
 mod throttle;
 mod tokens;
@@ -56,6 +64,8 @@ mod view;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use caller::{Newcomer, SignedIn, Somebody};
+pub use cookie::cookie_name;
 pub use hasher::HasherBusy;
 pub use keys::{
     Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
@@ -69,6 +79,7 @@ pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;
 pub use refusal::{CHALLENGE, Denial, Refusal};
 pub use registrar::{Actor, Registrar, RevokeOutcome};
+pub use signin::{NewSignIn, SignInError, SignInOrder};
 pub use throttle::Throttled;
 pub use tokens::{SecretError, TokenError};
 pub use trail::{TrailError, WholeTrail};

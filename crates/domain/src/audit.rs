@@ -42,6 +42,18 @@ pub enum Action {
     KeyConfirm,
     /// Another key signs.
     KeyRotateSigning,
+    /// The first admin was made, by whoever had the setup token.
+    Setup,
+    /// Somebody signed in.
+    Login,
+    /// Somebody tried to, with a wrong name or passphrase.
+    LoginFailed,
+    /// Somebody signed out.
+    Logout,
+    /// Somebody ended a sign-in of theirs.
+    LoginRevoke,
+    /// Somebody ended all their sign-ins but the one in use.
+    LoginRevokeAll,
 }
 
 impl Action {
@@ -63,6 +75,20 @@ impl Action {
             Self::KeyRotate => "key.rotate",
             Self::KeyConfirm => "key.confirm",
             Self::KeyRotateSigning => "key.rotate-signing",
+            Self::Setup => "setup",
+            Self::Login => "login",
+            Self::LoginFailed => "login.failed",
+            Self::Logout => "logout",
+            Self::LoginRevoke => "login.revoke",
+            Self::LoginRevokeAll => "login.revoke-all",
+        }
+    }
+
+    /// What came of it, as written in the trail: an act that is recorded was done.
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Self::LoginFailed => "refused",
+            _ => "ok",
         }
     }
 }
@@ -126,7 +152,7 @@ impl Event {
             actor: new.actor,
             credential: new.credential,
             target: new.target,
-            outcome: "ok".to_owned(),
+            outcome: new.action.outcome().to_owned(),
             ip: new.ip,
             detail: new.detail,
             prev,
@@ -205,8 +231,13 @@ impl Default for Chain {
 impl Chain {
     /// A walk that begins behind a checkpoint, whose signature somebody else has checked.
     pub fn behind(checkpoint: &Checkpoint) -> Self {
-        let next = checkpoint.seq.saturating_add(1);
-        Self { begin: next, next, prev: checkpoint.hash.clone() }
+        Self::after(checkpoint.seq, checkpoint.hash.clone())
+    }
+
+    /// A walk that begins behind the event of that place and hash.
+    pub fn after(seq: u64, hash: String) -> Self {
+        let next = seq.saturating_add(1);
+        Self { begin: next, next, prev: hash }
     }
 
     /// Takes the next event, if it is the one that was written there.

@@ -1,26 +1,30 @@
 //! The command line, as it is typed.
 
+mod access;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
-const HOME: &str = "Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
+pub(crate) use self::access::{Login, Passwd, Where};
+
 const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
 
 /// An auth gateway that puts one login in front of everything you run.
 ///
-/// Commands work on this machine's home folder directly; no daemon needs to run. A running one sees every change on
-/// its next request.
+/// Commands work on this machine's home folder directly; no daemon needs to run, and a running one sees every change
+/// on its next request. With --server they work on a gate over HTTP, and print the same.
 #[derive(Debug, Parser)]
 #[command(name = "fallgate", version, arg_required_else_help = true, propagate_version = false)]
 pub(crate) struct Cli {
-    #[arg(long, global = true, display_order = 99, value_name = "DIR", help = HOME)]
-    pub(crate) home: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Where,
     #[command(subcommand)]
     pub(crate) noun: Noun,
 }
@@ -57,10 +61,42 @@ pub(crate) enum Noun {
         #[command(flatten)]
         format: Format,
     },
+    /// Sign in to a gate, so that commands with --server need no token.
+    ///
+    /// The sign-in is saved for this user of this machine, in fallgate/credentials.toml in `$XDG_CONFIG_HOME`
+    /// or ~/.config, and takes the place of the one before, which ends. It is listed as one of your devices.
+    /// Without --server it is the gate you are signed in to already, else the one on this machine, at 127.0.0.1:7400.
+    #[command(after_help = "Example: fallgate login --server https://gate.example --username alice")]
+    Login(Login),
+    /// End the saved sign-in to a gate, there and here.
+    Logout,
+    /// Say who you are at a gate, and with which credential. Exit code 1 when you are not signed in.
+    Status {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change your own passphrase at a gate.
+    ///
+    /// Your other sign-ins end; this one and your tokens stay.
+    Passwd(Passwd),
     /// Say which version this is.
     Version {
         #[command(flatten)]
         format: Format,
+    },
+    /// Print a script that makes a shell complete these commands.
+    #[command(
+        after_help = "Example: fallgate completions bash > ~/.local/share/bash-completion/completions/fallgate"
+    )]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write a manual page for each command into a folder.
+    #[command(after_help = "Example: fallgate man ~/.local/share/man/man1")]
+    Man {
+        /// The folder, made when there is none.
+        dir: PathBuf,
     },
 }
 
@@ -71,7 +107,7 @@ pub(crate) struct Serve {
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
@@ -172,9 +208,9 @@ pub(crate) enum Token {
     ///
     /// The secret stands alone on stdout; all else is said on stderr.
     Create {
-        /// Whose it will be.
+        /// Whose it will be. Needed on a home folder; on a gate it is yours unless an admin says otherwise.
         #[arg(long, alias = "user", value_name = "USER")]
-        username: Username,
+        username: Option<Username>,
         /// What its owner will call it.
         #[arg(long)]
         name: Option<TokenName>,

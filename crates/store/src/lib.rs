@@ -18,6 +18,7 @@ mod changes;
 mod credentials;
 mod error;
 mod keys;
+mod logins;
 mod revision;
 mod sqlite;
 mod store;
@@ -32,6 +33,7 @@ pub use crate::error::StoreError;
 pub use crate::keys::{
     ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
 };
+pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
 pub use crate::vault::{

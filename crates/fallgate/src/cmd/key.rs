@@ -91,7 +91,7 @@ impl KeyListView {
 }
 
 async fn list(folder: &HomeFolder, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(folder, false).await?;
+    let registrar = locked(folder).await?;
     let keys = KeyListView::from(registrar.keys().await?);
     if json {
         return output::data(&output::json(&keys)?);
@@ -176,4 +176,11 @@ async fn unlocked(
     let registrar = cmd::open(&home).await?;
     let held = root_key::unlock(&registrar, &home, variable, output::warn).await?;
     Ok((registrar, home, held))
+}
+
+/// The home folder's acts, for what needs no root key.
+async fn locked(folder: &HomeFolder) -> Result<Registrar, Failure> {
+    let home = Home::existing(folder)?;
+    home.warnings().iter().for_each(output::warn);
+    cmd::open(&home).await
 }

@@ -11,13 +11,15 @@ use crate::failure::Failure;
 use crate::home::HomeFolder;
 
 /// Every variable that means anything to us.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "FALLGATE_CONFIG",
     "FALLGATE_HOME",
     "FALLGATE_HOSTS",
     "FALLGATE_LISTEN",
     "FALLGATE_LOG",
     "FALLGATE_PUBLIC_URL",
+    "FALLGATE_SERVER",
+    "FALLGATE_TOKEN",
     "HOME",
     "RUST_LOG",
     "XDG_CONFIG_HOME",
@@ -102,6 +104,17 @@ impl Environment {
     /// The config file that is read if it is there.
     pub(crate) fn usual_config_file(&self) -> Option<PathBuf> {
         Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
+    }
+
+    /// Where this user's sign-ins to gates are kept.
+    pub(crate) fn credentials_file(&self) -> Result<PathBuf, Failure> {
+        let folder = self.below("XDG_CONFIG_HOME", ".config");
+        let folder = folder.ok_or_else(|| {
+            Failure::failed(
+                "there is no place for saved sign-ins, since HOME is not set: set it, or use FALLGATE_TOKEN",
+            )
+        })?;
+        Ok(folder.join("credentials.toml"))
     }
 
     /// Our folder below one of the XDG base folders, which count only when absolute (XDG base directory

@@ -12,6 +12,7 @@ mod coverage;
 mod credentials;
 mod files;
 mod keys;
+mod logins;
 mod support;
 mod tokens;
 mod users;
