@@ -178,11 +178,14 @@ impl RootKeyFile {
     /// Makes the file, for a store that has no keys yet. When another process is faster, its key counts.
     async fn make(&self, registrar: &Registrar) -> Result<RootKey, Failure> {
         if let Some(wanted) = registrar.keys().await?.root_keys.iter().find(|key| key.current) {
-            return Err(Failure::failed(format_args!(
-                "there is no {} and {ROOT_KEY} is not set: this store is sealed under the root key {}; put it back from a backup",
-                self.path.display(),
-                wanted.id
-            )));
+            // Another process may have made both since the file was looked for.
+            return self.read()?.ok_or_else(|| {
+                Failure::failed(format_args!(
+                    "there is no {} and {ROOT_KEY} is not set: this store is sealed under the root key {}; put it back from a backup",
+                    self.path.display(),
+                    wanted.id
+                ))
+            });
         }
         let key = registrar.make_root_key()?;
         let lock = self.lock()?;
