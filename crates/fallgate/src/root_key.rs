@@ -97,12 +97,17 @@ pub(crate) async fn unlock(
     match registrar.unlock(&held.key).await {
         Ok(Unlocked::Current) => {}
         Ok(Unlocked::ByOld(current)) if held.kept == Kept::File => {
-            file.replace(&held.key, &current)?;
-            notice(format!(
-                "{} held the old root key of a rotation; it holds the new one now",
-                file.path.display()
-            ));
-            held.key = current;
+            let shown = file.path.display();
+            match file.replace(&held.key, &current) {
+                Ok(()) => {
+                    notice(format!("{shown} held the old root key of a rotation; it holds the new one now"));
+                    held.key = current;
+                }
+                // It opens all the same.
+                Err(failure) => {
+                    notice(format!("{shown} holds the old root key of a rotation still: {failure}"));
+                }
+            }
         }
         Ok(Unlocked::ByOld(_)) => notice(format!(
             "{ROOT_KEY} holds the old root key of a rotation, which opens until `fallgate key rotate --confirm`: put the new one in its place"
@@ -178,11 +183,14 @@ impl RootKeyFile {
     /// Makes the file, for a store that has no keys yet. When another process is faster, its key counts.
     async fn make(&self, registrar: &Registrar) -> Result<RootKey, Failure> {
         if let Some(wanted) = registrar.keys().await?.root_keys.iter().find(|key| key.current) {
-            return Err(Failure::failed(format_args!(
-                "there is no {} and {ROOT_KEY} is not set: this store is sealed under the root key {}; put it back from a backup",
-                self.path.display(),
-                wanted.id
-            )));
+            // Another process may have made both since the file was looked for.
+            return self.read()?.ok_or_else(|| {
+                Failure::failed(format_args!(
+                    "there is no {} and {ROOT_KEY} is not set: this store is sealed under the root key {}; put that one back",
+                    self.path.display(),
+                    wanted.id
+                ))
+            });
         }
         let key = registrar.make_root_key()?;
         let lock = self.lock()?;
@@ -241,7 +249,7 @@ impl RootKeyFile {
 
     fn unwritable(&self, error: &io::Error) -> Failure {
         Failure::failed(format_args!(
-            "{} cannot be written: {error}; give this user access to it, or set {ROOT_KEY}",
+            "{} cannot be written: {error}; give this user access to it and to its folder",
             self.path.display()
         ))
     }

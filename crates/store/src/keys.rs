@@ -69,7 +69,7 @@ pub struct Keys {
     pub epoch: u64,
     /// None before the first start.
     pub root_keys: Vec<RootKeyRow>,
-    /// Newest first.
+    /// The one that signs, then the others, newest first.
     pub signing_keys: Vec<SealedSigningKey>,
 }
 
@@ -78,7 +78,7 @@ pub struct Keys {
 pub struct PublicKeys {
     /// Rises with every restored backup.
     pub epoch: u64,
-    /// Newest first.
+    /// The one that signs, then the others, newest first.
     pub signing_keys: Vec<SigningKeyRow>,
 }
 
@@ -199,7 +199,8 @@ fn root_keys(connection: &Connection) -> Result<Vec<RootKeyRow>, Fault> {
 
 fn signing_keys(connection: &Connection) -> Result<Vec<SealedSigningKey>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, public_key, sealed, created_at, retired_at, verifies_until FROM signing_key ORDER BY id DESC",
+        "SELECT id, public_key, sealed, created_at, retired_at, verifies_until FROM signing_key
+         ORDER BY retired_at IS NOT NULL, created_at DESC, id DESC",
     )?;
     let mut rows = statement.query([])?;
     let mut keys = Vec::new();

@@ -438,6 +438,29 @@ fn a_rotation_that_broke_off_before_the_file_was_replaced_is_finished_by_whoever
 }
 
 #[test]
+fn a_rotation_whose_file_cannot_be_replaced_loses_nothing_and_is_finished_later() {
+    let home = Gate::start().kill();
+    let old = fs::read(key_file(&home)).unwrap();
+    // Where the new file would be written there is something that cannot be taken away.
+    let unfinished = home.path().join("root.key.tmp");
+    fs::create_dir(&unfinished).unwrap();
+    let said = home.fallgate(&["key", "rotate"]).refused(1);
+    assert!(said.contains("root.key cannot be written") && said.contains("--confirm"), "{said}");
+    assert_eq!(fs::read(key_file(&home)).unwrap(), old);
+    assert_eq!(root_keys(&home).1, 2);
+    let gate = Gate::on(home, "");
+    assert!(gate.log().contains("holds the old root key of a rotation still"), "{}", gate.log());
+    let confirmed = gate.fallgate(&["key", "rotate", "--confirm"]);
+    assert_eq!(confirmed.code, Some(1));
+    assert!(confirmed.stderr.contains("the key in use is still the old one"), "{}", confirmed.stderr);
+    fs::remove_dir(&unfinished).unwrap();
+    gate.fallgate(&["key", "rotate", "--confirm"]).ok();
+    assert_ne!(fs::read(key_file(&gate)).unwrap(), old);
+    assert_eq!(root_keys(&gate).1, 1);
+    let _gate = Gate::on(gate.kill(), "");
+}
+
+#[test]
 fn a_rotation_that_is_killed_at_any_moment_leaves_a_home_that_opens() {
     let gate = Gate::start();
     let kids = jwks(&gate);
