@@ -64,7 +64,7 @@ pub(crate) enum Noun {
     },
     /// Change your own passphrase at a gate.
     ///
-    /// Your other sign-ins end; this one and your tokens stay.
+    /// Your other sign-ins end; this one stays, and so do your tokens unless --revoke-tokens is given.
     Passwd(Passwd),
     /// Say which version this is.
     Version {

@@ -43,6 +43,9 @@ pub(crate) struct Passwd {
     /// Read from stdin: the passphrase as it is on the first line, the new one on the second.
     #[arg(long)]
     pub(crate) passphrase_stdin: bool,
+    /// End your tokens too.
+    #[arg(long)]
+    pub(crate) revoke_tokens: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }
