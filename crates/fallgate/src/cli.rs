@@ -77,7 +77,7 @@ pub(crate) enum Noun {
     },
     /// Change your own passphrase at a gate.
     ///
-    /// Your other sign-ins end; this one and your tokens stay.
+    /// Your other sign-ins end; this one stays, and so do your tokens unless --revoke-tokens is given.
     Passwd(Passwd),
     /// Say which version this is.
     Version {
@@ -129,6 +129,7 @@ pub(crate) enum User {
     ///
     /// The passphrase is asked for twice on a terminal. It is never taken from the command line, where others could
     /// see it.
+    #[command(after_help = "Example: fallgate user create alice --display-name 'Alice Liddell' --admin")]
     Create {
         /// How they sign in: a-z, 0-9, _ and -, at most 32 characters.
         username: Username,
@@ -207,6 +208,9 @@ pub(crate) enum Token {
     /// Make a token and print its secret, this once.
     ///
     /// The secret stands alone on stdout; all else is said on stderr.
+    #[command(
+        after_help = "Example: TOKEN=$(fallgate token create --username alice --name laptop --expires 30d)"
+    )]
     Create {
         /// Whose it will be. Needed on a home folder; on a gate it is yours unless an admin says otherwise.
         #[arg(long, alias = "user", value_name = "USER")]
@@ -224,7 +228,7 @@ pub(crate) enum Token {
         #[command(flatten)]
         format: Format,
     },
-    /// List tokens.
+    /// List tokens; on a gate your own, to an admin everybody's.
     List {
         /// This user's only.
         #[arg(long, alias = "username")]
@@ -238,11 +242,13 @@ pub(crate) enum Token {
     /// End tokens for good, and all that was minted from them.
     ///
     /// What uses them through a running gate is cut off at once.
+    #[command(after_help = "Example: fallgate token revoke 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b")]
     Revoke {
         /// Their ids, as `fallgate token list` shows them.
         #[arg(value_name = "ID", required_unless_present_any = ["all", "stdin"], conflicts_with_all = ["all", "stdin"])]
         ids: Vec<String>,
-        /// All tokens: those of --user, else everybody's.
+        /// All tokens: those of --user, else everybody's. On a gate that is for admins; a plain user names themselves,
+        /// and keeps the token in use.
         #[arg(long, conflicts_with = "stdin")]
         all: bool,
         /// Whose, of all.
@@ -265,6 +271,7 @@ pub(crate) enum Token {
         format: Format,
     },
     /// Give a token another end. What has ended stays so.
+    #[command(after_help = "Example: fallgate token expire 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b --at 30d")]
     Expire {
         /// Its id, as `fallgate token list` shows it.
         id: String,
@@ -275,6 +282,9 @@ pub(crate) enum Token {
         format: Format,
     },
     /// Say whose a secret is and whether it is good. Reads it from stdin, up to the end of its first line.
+    ///
+    /// On a gate it says so of your own; of others' to an admin.
+    #[command(after_help = "Example: printf %s \"$TOKEN\" | fallgate token inspect")]
     Inspect {
         #[command(flatten)]
         format: Format,
@@ -284,6 +294,7 @@ pub(crate) enum Token {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// List events, newest first.
+    #[command(after_help = "Example: fallgate audit list --user alice --action token.mint")]
     List {
         /// What this user did, or what was done to their account.
         #[arg(long)]

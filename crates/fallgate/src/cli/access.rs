@@ -8,18 +8,19 @@ use fallgate_domain::user::Username;
 
 use super::Format;
 
-const HOME: &str = "Fallgate's own folder on this machine [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
-const SERVER: &str = "Work on the gate at this address over HTTP, and not on a home folder [default: $FALLGATE_SERVER]. The credential is $FALLGATE_TOKEN, else what `fallgate login` has saved";
+const PLACE: &str = "Where it works";
+const SERVER: &str = "On the gate at this address, over HTTP [default: $FALLGATE_SERVER, else on a home folder]. The credential is $FALLGATE_TOKEN, else what `fallgate login` has saved";
+const HOME: &str = "On this folder of this machine, directly [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
 
 /// For every command.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
-    #[arg(long, global = true, display_order = 98, value_name = "URL", help = SERVER)]
+    #[arg(long, global = true, help_heading = PLACE, display_order = 97, value_name = "URL", help = SERVER)]
     pub(crate) server: Option<String>,
     /// Let secrets go to another machine over plain http://, where everybody on the way can read them.
-    #[arg(long, global = true, display_order = 98)]
+    #[arg(long, global = true, help_heading = PLACE, display_order = 98)]
     pub(crate) insecure_http: bool,
-    #[arg(long, global = true, display_order = 99, value_name = "DIR", help = HOME)]
+    #[arg(long, global = true, help_heading = PLACE, display_order = 99, value_name = "DIR", help = HOME)]
     pub(crate) home: Option<PathBuf>,
 }
 
@@ -43,6 +44,9 @@ pub(crate) struct Passwd {
     /// Read from stdin: the passphrase as it is on the first line, the new one on the second.
     #[arg(long)]
     pub(crate) passphrase_stdin: bool,
+    /// End your tokens too.
+    #[arg(long)]
+    pub(crate) revoke_tokens: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

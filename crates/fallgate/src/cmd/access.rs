@@ -33,6 +33,7 @@ struct SignIn<'a> {
 struct Change<'a> {
     current: &'a str,
     new: &'a str,
+    revoke_tokens: bool,
 }
 
 pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> Result<(), Failure> {
@@ -67,7 +68,7 @@ pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> R
         output::warn(format_args!("the sign-in before, {}, is not ended: {failure}", before.id));
     }
     output::say(format_args!(
-        "Signed in to {gate} as {}, until {}. Commands with --server {gate} use it",
+        "Signed in to {gate} as {}, until {} at the latest. Commands with --server {gate} use it",
         me.username.as_ref().map_or("nobody", Username::as_str),
         output::or_never(me.credential.expires_at)
     ));
@@ -113,14 +114,20 @@ pub(crate) fn status(format: &Format, flags: &Where, environment: &Environment) 
 
 pub(crate) fn passwd(passwd: &Passwd, flags: &Where, environment: &Environment) -> Result<(), Failure> {
     let source = PassphraseSource::choose(passwd.passphrase_stdin)?;
-    let client = Client::new(gate(flags, environment, None)?)?;
+    let mut server = gate(flags, environment, None)?;
+    if SavedLogins::read(&server.file)?.of(&server.origin).is_some() {
+        // A token will not do.
+        server.token = None;
+    }
+    let client = Client::new(server)?;
     // Nobody should think up a passphrase for nothing.
     client.get::<WhoAmI>("/api/whoami").map_err(Fault::into_failure)?;
     let (current, new) = source.read_change()?;
-    let body = Change { current: &current, new: &new };
+    let body = Change { current: &current, new: &new, revoke_tokens: passwd.revoke_tokens };
     let ended: EndedView =
         client.send(Method::POST, "/api/account/passphrase", &body).map_err(Fault::into_failure)?;
-    output::say(format_args!("You have a new passphrase; {}", ended_in_words(&ended)));
+    let kept = if passwd.revoke_tokens { "" } else { "; your tokens stay" };
+    output::say(format_args!("You have a new passphrase; {}{kept}", ended_in_words(&ended)));
     if passwd.format.json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 

@@ -43,8 +43,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Status { format } => access::status(&format, &flags, environment),
         Noun::Passwd(passwd) => access::passwd(&passwd, &flags, environment),
         Noun::Version { format } => here().and_then(|()| version::run(&format)),
-        Noun::Completions { shell } => reference::completions(shell),
-        Noun::Man { dir } => reference::man(&dir),
+        Noun::Completions { shell } => here().and_then(|()| reference::completions(shell)),
+        Noun::Man { dir } => here().and_then(|()| reference::man(&dir)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every door with every kind of credential, against one table; and the order in which a request is refused.
 
+mod ends;
 mod tokens;
 mod users;
 

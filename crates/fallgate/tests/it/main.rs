@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected is to stop, and to say what it saw"
 )]
 
+mod access;
 mod audit;
 mod cli;
 mod config;
@@ -23,6 +24,7 @@ mod keys;
 mod proxying;
 mod races;
 mod readme;
+mod reference;
 mod remote;
 mod revoking;
 mod serve;

@@ -1,6 +1,7 @@
 //! Commands on a gate over HTTP: they print what they print on a home folder, and say what went wrong when it did.
 
 mod failures;
+mod tls;
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
