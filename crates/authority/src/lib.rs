@@ -32,6 +32,7 @@
 mod accounts;
 pub mod actions;
 mod fresh;
+mod halt;
 mod hasher;
 mod lease;
 mod mint;
@@ -41,10 +42,12 @@ mod policy;
 mod presented;
 mod principal;
 mod refusal;
+mod refusals;
 mod registrar;
 mod sync;
 mod throttle;
 mod tokens;
+mod upkeep;
 mod uses;
 mod verifier;
 mod view;
@@ -54,6 +57,7 @@ mod view;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use mint::{MintError, MintOrder, MintedToken};

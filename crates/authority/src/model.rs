@@ -8,7 +8,7 @@ use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Role;
-use fallgate_store::{CredentialRow, UserRow};
+use fallgate_store::{CredentialRow, Revision, UserRow};
 
 use crate::lease::Lease;
 use crate::view::{Account, Entry, Parent};
@@ -40,7 +40,7 @@ impl Subject {
             expires_at: None,
             revoked: false,
         };
-        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None));
+        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None, Revision(0)));
         Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
     }
 

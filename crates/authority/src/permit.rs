@@ -98,13 +98,12 @@ where
         if values.next().is_some() {
             return Err(Refusal::BadCredential(crate::refusal::Denial::Malformed));
         }
-        let presented = Presented::from_authorization(value)?;
+        let (verifier, ip) = (Arc::<Verifier>::from_ref(state), peer(parts));
+        let presented = Presented::from_authorization(value)
+            .inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
         let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-        let facts = RequestFacts {
-            ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
-            user_agent: parts.headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes),
-        };
-        Arc::<Verifier>::from_ref(state).verify(&presented, &facts, lease).await
+        let user_agent = parts.headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes);
+        verifier.verify(&presented, &RequestFacts { ip, user_agent }, lease).await
     }
 }
 
@@ -118,6 +117,15 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        Principal::from_request_parts(parts, state).await?.permit()
+        let principal = Principal::from_request_parts(parts, state).await?;
+        let credential = Some(principal.credential());
+        let refused = |refusal: &Refusal| {
+            Arc::<Verifier>::from_ref(state).count_refusal(refusal, credential, peer(parts));
+        };
+        principal.permit().inspect_err(refused)
     }
+}
+
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0)
 }

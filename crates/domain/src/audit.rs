@@ -36,6 +36,12 @@ pub enum Action {
     TokenRevoke,
     /// All tokens of somebody, or of everybody, were revoked.
     TokenRevokeAll,
+    /// Credentials were refused: one event for each reason, network and minute.
+    AccessRefused,
+    /// Credentials that ended long ago were taken away.
+    StoreSweep,
+    /// A restored backup was accepted, and every credential in it revoked.
+    StoreRestore,
 }
 
 impl Action {
@@ -54,6 +60,9 @@ impl Action {
             Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRevokeAll => "token.revoke-all",
+            Self::AccessRefused => "access.refused",
+            Self::StoreSweep => "store.sweep",
+            Self::StoreRestore => "store.restore",
         }
     }
 }

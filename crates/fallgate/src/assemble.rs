@@ -25,6 +25,13 @@ pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
     Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
 }
 
+/// The same on a database that may be an older copy: for accepting it, and nothing else.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
+pub(crate) async fn restored(home: &Home) -> Result<Registrar, StoreError> {
+    let (store, vault) = fallgate_store::open_restored(&Location::Sqlite(home.database())).await?;
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
+}
+
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
 pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
     let (verifier, use_notes) = Verifier::start(registrar(home).await?).await?;

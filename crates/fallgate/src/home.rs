@@ -202,7 +202,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate") || name == "lost+found"
+    name.starts_with("fallgate") || name == "revision" || name == "lost+found"
 }
 
 fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {

@@ -6,7 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, Throttled, TokenError, UserError,
+    CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, Throttled, TokenError, Unwritten,
+    UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -25,6 +26,7 @@ pub(crate) enum WebError {
     NotJson,
     Busy(HasherBusy),
     Throttled(Throttled),
+    Unwritten(Unwritten),
     Unavailable,
 }
 
@@ -52,6 +54,7 @@ impl WebError {
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
+            Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
         }
@@ -89,6 +92,7 @@ impl From<UserError> for WebError {
             UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
             UserError::Unknown(_) => Self::NotFound(sentence(&error)),
             UserError::Ownerless => Self::Forbidden(sentence(&error)),
+            UserError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             UserError::Store(error) => error.into(),
             UserError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             UserError::Hash(_) | UserError::Entropy(_) => {
@@ -106,6 +110,7 @@ impl From<TokenError> for WebError {
             TokenError::NotYours | TokenError::BeyondPolicy { .. } => Self::Forbidden(sentence(&error)),
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
         }
     }

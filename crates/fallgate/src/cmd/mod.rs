@@ -5,11 +5,13 @@ mod config;
 mod consent;
 mod passphrase;
 mod serve;
+mod store;
 mod token;
 mod user;
 mod version;
 
 use fallgate_authority::Registrar;
+use fallgate_store::StoreError;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Noun};
@@ -26,6 +28,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::User(user) => user::run(user, &home()?),
         Noun::Token(token) => token::run(token, &home()?),
         Noun::Audit(audit) => audit::run(audit, &home()?),
+        Noun::Store(store) => store::run(store, &home()?),
         Noun::Config(config) => config::run(&config, environment),
         Noun::Version { format } => version::run(&format),
     }
@@ -35,7 +38,18 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
     let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
     home.warnings().iter().for_each(output::warn);
-    Ok(assemble::registrar(&home).await?)
+    assemble::registrar(&home).await.map_err(|error| unopened(error, folder))
+}
+
+/// Why the store was not opened, and, where that can be accepted, how.
+fn unopened(error: StoreError, folder: &HomeFolder) -> Failure {
+    match error {
+        StoreError::OlderCopy { .. } | StoreError::Unguarded { .. } => Failure::failed(format_args!(
+            "{error}; put the newer one back, or go on with this one and end every credential in it: `{}`",
+            folder.command("store restore --accept")
+        )),
+        error => error.into(),
+    }
 }
 
 fn runtime() -> Result<Runtime, Failure> {

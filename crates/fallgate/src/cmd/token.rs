@@ -263,6 +263,7 @@ async fn inspect(home: &HomeFolder, json: bool) -> Result<(), Failure> {
         ("scopes", credential.scopes.to_string()),
         ("expires", output::or_never(credential.expires_at)),
         ("status", credential.status(now).name().to_owned()),
+        ("uses", listed.uses.to_string()),
     ];
     let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))

@@ -13,4 +13,5 @@ mod credentials;
 mod files;
 mod support;
 mod tokens;
+mod upkeep;
 mod users;
