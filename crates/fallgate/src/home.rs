@@ -202,7 +202,10 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate") || name.starts_with(root_key::FILE) || name == "lost+found"
+    name.starts_with("fallgate")
+        || name.starts_with(root_key::FILE)
+        || name == "revision"
+        || name == "lost+found"
 }
 
 fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {

@@ -3,14 +3,16 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fallgate_authority::Verifier;
+use fallgate_authority::{UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
@@ -20,8 +22,8 @@ use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
 use crate::{assemble, cmd, neighbours, output, root_key};
 
-/// How often audit events are looked for that are too old.
-const TRIM_EVERY: Duration = Duration::from_secs(3_600);
+/// How long the last minute's counts may take to be written when the gate stops.
+const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
@@ -44,15 +46,14 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config, root_key).await?;
+    let parts = assemble::gate(home, folder, config, root_key).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
-    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
-    tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
+    let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let banner = Banner {
         address: listener.address()?,
         home: home.path(),
@@ -68,6 +69,7 @@ async fn serve_until_stopped(
         // It never ends by itself. Without it, what other processes revoke would be cut late.
         _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
     }
+    upkeep.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -86,13 +88,34 @@ fn warn_of_neighbours(gate: &Gate) {
     }
 }
 
-/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
-async fn trim_trail(verifier: Weak<Verifier>) {
-    let mut ticks = tokio::time::interval(TRIM_EVERY);
-    loop {
-        ticks.tick().await;
-        let Some(verifier) = verifier.upgrade() else { return };
-        verifier.trim_trail().await;
+/// What runs beside the gate and has something to write down at its end.
+struct Upkeep {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Upkeep {
+    fn start(verifier: &Arc<Verifier>, use_notes: UseNotes) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let stopped = |mut stopping: watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let (noting, keeping) = (verifier.clone(), verifier.clone());
+        let (noting_stopped, keeping_stopped) = (stopped(stopping.clone()), stopped(stopping));
+        tasks.spawn(async move { use_notes.run(&noting, noting_stopped).await });
+        tasks.spawn(async move { keeping.keep_house(keeping_stopped).await });
+        Self { stop, tasks }
+    }
+
+    /// Lets them write down what they have; a store that hangs is not waited for.
+    async fn stop(mut self) {
+        // Nobody listens any more: then they have ended already.
+        let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(WRITE_DOWN_WITHIN, ended).await.is_err() {
+            tracing::warn!("the store takes too long; the last minute's counts are lost");
+        }
     }
 }
 

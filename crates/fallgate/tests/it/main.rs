@@ -33,4 +33,5 @@ mod spine;
 mod startup;
 mod support;
 mod tokens;
+mod upkeep;
 mod users;

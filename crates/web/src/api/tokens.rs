@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
-use crate::view::{Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
+use crate::view::{InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
 pub(crate) async fn list(
@@ -156,10 +156,10 @@ pub(crate) async fn inspect(
     permit: Permit<ReadIdentity>,
     State(verifier): State<Arc<Verifier>>,
     JsonBody(Held { token }): JsonBody<Held>,
-) -> Result<Json<TokenView>, WebError> {
+) -> Result<Json<InspectedView>, WebError> {
     let found = verifier.inspect(&permit, token.0.as_bytes()).await?;
     let listed = found.ok_or_else(unknown)?;
-    Ok(Json(TokenView::of(listed, verifier.clock().now())))
+    Ok(Json(InspectedView::of(listed, verifier.clock().now())))
 }
 
 /// Whose tokens are to be revoked.
