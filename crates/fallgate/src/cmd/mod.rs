@@ -11,12 +11,15 @@ mod token;
 mod user;
 pub(crate) mod version;
 
+use fallgate_authority::Registrar;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Noun};
 use crate::config::Environment;
 use crate::failure::Failure;
+use crate::home::{Home, HomeFolder};
 use crate::place::{self, Place};
+use crate::{assemble, output};
 
 /// Does what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
@@ -39,6 +42,13 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Completions { shell } => here().and_then(|()| reference::completions(shell)),
         Noun::Man { dir } => here().and_then(|()| reference::man(&dir)),
     }
+}
+
+/// Opens the store of a home folder, made when there is none if `make` says so, and says what was put right on it.
+pub(crate) async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
+    let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
+    home.warnings().iter().for_each(output::warn);
+    Ok(assemble::registrar(&home).await?)
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
-use crate::{assemble, lifecycle, output};
+use crate::home::HomeFolder;
+use crate::{cmd, lifecycle};
 
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
@@ -25,10 +25,9 @@ pub(crate) struct HomeDesk {
 }
 
 impl HomeDesk {
-    /// Opens the store of a home folder, and says what was put right on it.
-    pub(super) async fn open(folder: HomeFolder, home: &Home) -> Result<Self, Failure> {
-        home.warnings().iter().for_each(output::warn);
-        Ok(Self { folder, registrar: assemble::registrar(home).await? })
+    pub(super) async fn open(folder: HomeFolder, make: bool) -> Result<Self, Failure> {
+        let registrar = cmd::registrar(&folder, make).await?;
+        Ok(Self { folder, registrar })
     }
 
     pub(super) fn folder(&self) -> &HomeFolder {

@@ -23,8 +23,7 @@ use self::home::HomeDesk;
 use self::server::ServerDesk;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
-use crate::place::{Place, Server};
+use crate::place::Place;
 
 /// Where acts are done and lists are read. Failures are in words already, the same from both.
 pub(crate) enum Desk {
@@ -70,18 +69,9 @@ impl Desk {
     /// The desk in that place. A home folder that is not there is made if `make` says so.
     pub(crate) async fn open(place: Place, make: bool) -> Result<Self, Failure> {
         match place {
-            Place::Home(folder) => Self::home(folder, make).await,
-            Place::Server(server) => Self::server(server),
+            Place::Home(folder) => Ok(Self::Home(Box::new(HomeDesk::open(folder, make).await?))),
+            Place::Server(server) => Ok(Self::Server(Box::new(ServerDesk::new(Client::new(server)?)))),
         }
-    }
-
-    async fn home(folder: HomeFolder, make: bool) -> Result<Self, Failure> {
-        let home = if make { Home::make(&folder)? } else { Home::existing(&folder)? };
-        Ok(Self::Home(Box::new(HomeDesk::open(folder, &home).await?)))
-    }
-
-    fn server(server: Server) -> Result<Self, Failure> {
-        Ok(Self::Server(Box::new(ServerDesk::new(Client::new(server)?))))
     }
 
     /// A command that works in the same place, to be pasted into a shell.
