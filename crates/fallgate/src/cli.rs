@@ -45,9 +45,22 @@ pub(crate) enum Noun {
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),
+    /// List and change the keys under which secrets are sealed and tokens are signed.
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(Key),
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
+    /// Look for what goes wrong most, and say what to do about each.
+    ///
+    /// It looks at the user and its limits, the home folder, the store, the clock, the config, the port, and what
+    /// stands behind the gate, and changes nothing but wrong file modes. Exit code 1 when something is broken.
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Sign in to a gate, so that commands with --server need no token.
     ///
     /// The sign-in is saved for this user of this machine, in fallgate/credentials.toml in `$XDG_CONFIG_HOME`
@@ -94,7 +107,7 @@ pub(crate) struct Serve {
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
@@ -306,6 +319,33 @@ pub(crate) enum Audit {
     },
     /// Walk the whole trail, and name the first event that was changed or taken out.
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// List the keys: what they are called, since when they are there, what they are good for. Shows no secret.
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Seal everything under a new root key. The old one still opens until `--confirm`.
+    ///
+    /// A key that is kept in root.key is replaced there. The new one of a key that is kept in the environment is yours to
+    /// make: name its file with --new-key-file, and set the variable to it afterwards.
+    Rotate {
+        /// The new key: 64 hex digits, as `openssl rand -hex 32` makes them, or base64 [default: one is made].
+        #[arg(long, value_name = "FILE")]
+        new_key_file: Option<PathBuf>,
+        /// End the old root key of the last rotation, once the new one is in its place.
+        #[arg(long, conflicts_with = "new_key_file")]
+        confirm: bool,
+    },
+    /// Let a new key sign. What the old one has signed is good until it expires.
+    RotateSigning {
+        /// The old key was stolen: what it, and any before it, has signed is good no more.
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,8 +9,10 @@ mod desk;
 mod failure;
 mod home;
 mod lifecycle;
+mod neighbours;
 mod output;
 mod place;
+mod root_key;
 
 use std::process::ExitCode;
 

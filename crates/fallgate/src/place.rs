@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use fallgate_authority::Policy;
 use zeroize::Zeroizing;
 
-use crate::cli::Where;
-use crate::config::{Environment, Origin};
+use crate::cli::{Settings, Where};
+use crate::config::{Config, Environment, Origin};
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 
@@ -17,9 +18,17 @@ const TOKEN: &str = "FALLGATE_TOKEN";
 #[derive(Debug)]
 pub(crate) enum Place {
     /// On a home folder of this machine: file access is the authority.
-    Home(HomeFolder),
+    Home(Here),
     /// On a gate, with a credential.
     Server(Server),
+}
+
+/// A home folder of this machine, and the rules that acts on it keep to.
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(crate) folder: HomeFolder,
+    /// As the config has it, if that can be read.
+    pub(crate) policy: Result<Policy, Failure>,
 }
 
 /// A gate that is asked over HTTP.
@@ -41,7 +50,10 @@ impl Place {
     pub(crate) fn choose(flags: &Where, environment: &Environment) -> Result<Self, Failure> {
         match Server::named(flags, environment)? {
             Some(origin) => Ok(Self::Server(origin)),
-            None => environment.home_folder(flags.home.as_deref()).map(Self::Home),
+            None => Ok(Self::Home(Here {
+                folder: environment.home_folder(flags.home.as_deref())?,
+                policy: Config::load(&Settings::default(), environment).map(|config| config.policy),
+            })),
         }
     }
 }

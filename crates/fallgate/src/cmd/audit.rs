@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use fallgate_domain::audit::{Chain, Event};
+use fallgate_domain::audit::Event;
 use fallgate_store::EventFilter;
 
 use crate::cli::Audit;
+use crate::config::Environment;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::place::Place;
@@ -18,7 +19,7 @@ const TAIL: u32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(verb: Audit, place: Place) -> Result<(), Failure> {
+pub(crate) fn run(verb: Audit, place: Place, environment: &Environment) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         Audit::List { user, action, limit, before, format } => {
@@ -26,7 +27,7 @@ pub(crate) fn run(verb: Audit, place: Place) -> Result<(), Failure> {
             runtime.block_on(list(place, filter, format.json))
         }
         Audit::Tail { json } => runtime.block_on(tail(place, json)),
-        Audit::Verify => runtime.block_on(verify(place)),
+        Audit::Verify => runtime.block_on(verify(place, environment)),
     }
 }
 
@@ -62,24 +63,11 @@ async fn tail(place: Place, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn verify(place: Place) -> Result<(), Failure> {
-    let desk = Desk::open(place, false).await?;
-    let mut chain = Chain::default();
-    loop {
-        let events = desk.events_after(chain.followed()).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            chain.follow(event).map_err(|broken| {
-                Failure::failed(format_args!(
-                    "{broken}: the trail is not what Fallgate wrote; compare it with a backup"
-                ))
-            })?;
-        }
-    }
-    let count = chain.followed();
-    output::data(&format!("{count} event{}, an unbroken chain\n", if count == 1 { "" } else { "s" }))
+async fn verify(place: Place, environment: &Environment) -> Result<(), Failure> {
+    let trail = Desk::open(place, false).await?.verify_trail(environment).await?;
+    let since = trail.since.map(|at| format!(" since the checkpoint of {}", output::to_the_second(at)));
+    let (count, since) = (trail.events, since.unwrap_or_default());
+    output::data(&format!("{count} event{}, an unbroken chain{since}\n", if count == 1 { "" } else { "s" }))
 }
 
 fn cells(event: &Event) -> Vec<String> {

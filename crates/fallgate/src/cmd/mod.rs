@@ -4,6 +4,8 @@ mod access;
 mod audit;
 mod config;
 mod consent;
+mod doctor;
+mod key;
 mod passphrase;
 mod reference;
 mod serve;
@@ -11,15 +13,15 @@ mod token;
 mod user;
 pub(crate) mod version;
 
-use fallgate_authority::Registrar;
+use fallgate_authority::{Policy, Registrar};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::assemble;
 use crate::cli::{Cli, Noun};
 use crate::config::Environment;
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
+use crate::home::Home;
 use crate::place::{self, Place};
-use crate::{assemble, output};
 
 /// Does what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
@@ -32,8 +34,10 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
-        Noun::Audit(audit) => audit::run(audit, place()?),
+        Noun::Audit(audit) => audit::run(audit, place()?, environment),
+        Noun::Key(key) => key::run(key, &home()?, environment),
         Noun::Config(config) => here().and_then(|()| config::run(&config, environment)),
+        Noun::Doctor { settings, format } => doctor::run(&settings, format.json, &home()?, environment),
         Noun::Login(login) => access::login(login, &flags, environment),
         Noun::Logout => access::logout(&flags, environment),
         Noun::Status { format } => access::status(&format, &flags, environment),
@@ -44,11 +48,9 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     }
 }
 
-/// Opens the store of a home folder, made when there is none if `make` says so, and says what was put right on it.
-pub(crate) async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
-    let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
-    home.warnings().iter().for_each(output::warn);
-    Ok(assemble::registrar(&home).await?)
+/// Opens the store of a home folder that was checked, for acts that no policy is about.
+async fn open(home: &Home) -> Result<Registrar, Failure> {
+    Ok(assemble::registrar(home, Policy::default()).await?)
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -3,10 +3,13 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
-use fallgate_relay::{Entrance, Listener, Route};
+use fallgate_authority::Verifier;
+use fallgate_domain::root_key::RootKey;
+use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
 
 use crate::cli::Serve;
@@ -15,30 +18,40 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, output};
+use crate::{assemble, cmd, neighbours, output, root_key};
+
+/// How often audit events are looked for that are too old.
+const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
+    let root_key = root_key::in_variable(environment)?;
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key))
 }
 
-async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -> Result<(), Failure> {
+async fn serve_until_stopped(
+    folder: &HomeFolder,
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config).await?;
+    let parts = assemble::gate(home, config, root_key).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
+    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
     tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
     let banner = Banner {
         address: listener.address()?,
@@ -48,6 +61,7 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
     };
     output::say(banner.text());
+    warn_of_neighbours(&parts.gate);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
@@ -56,6 +70,30 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
+fn warn_of_neighbours(gate: &Gate) {
+    let user = lifecycle::user_id();
+    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            routes = names.join(" "),
+            user = lifecycle::user_name(user),
+            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
+        );
+    }
+}
+
+/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
+async fn trim_trail(verifier: Weak<Verifier>) {
+    let mut ticks = tokio::time::interval(TRIM_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(verifier) = verifier.upgrade() else { return };
+        verifier.trim_trail().await;
+    }
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.

@@ -1,6 +1,8 @@
 //! The desk on a home folder: acts go through the registrar, in this process.
 
-use fallgate_authority::{MintOrder, Registrar, RevokeOutcome, SecretError, UserOrder, UserPatch};
+use fallgate_authority::{
+    MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder, UserPatch, WholeTrail,
+};
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
@@ -12,22 +14,41 @@ use fallgate_web::view::{EndedView, EventPage, MintedView, TokenView, UserList, 
 use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
+use crate::config::Environment;
 use crate::failure::Failure;
-use crate::home::HomeFolder;
-use crate::{cmd, lifecycle};
+use crate::home::{Home, HomeFolder};
+use crate::place::Here;
+use crate::{assemble, lifecycle, output, root_key};
 
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
 
 pub(crate) struct HomeDesk {
     folder: HomeFolder,
+    home: Home,
     registrar: Registrar,
+    /// Why the config cannot be read. What is stricter by it is not done, all else is.
+    misconfigured: Option<Failure>,
 }
 
 impl HomeDesk {
-    pub(super) async fn open(folder: HomeFolder, make: bool) -> Result<Self, Failure> {
-        let registrar = cmd::registrar(&folder, make).await?;
-        Ok(Self { folder, registrar })
+    /// Opens the store of a home folder, and says what was put right on it.
+    pub(super) async fn open(here: Here, home: Home) -> Result<Self, Failure> {
+        home.warnings().iter().for_each(output::warn);
+        let Here { folder, policy } = here;
+        let (policy, misconfigured) = match policy {
+            Ok(policy) => (policy, None),
+            Err(failure) => (Policy::default(), Some(failure)),
+        };
+        Ok(Self { folder, registrar: assemble::registrar(&home, policy).await?, home, misconfigured })
+    }
+
+    /// For what the policy in the config has a say in.
+    fn configured(&self) -> Result<&Registrar, Failure> {
+        match &self.misconfigured {
+            None => Ok(&self.registrar),
+            Some(failure) => Err(failure.clone()),
+        }
     }
 
     pub(super) fn folder(&self) -> &HomeFolder {
@@ -49,7 +70,7 @@ impl HomeDesk {
     ) -> Result<UserView, Failure> {
         let NewUser { username, display_name, role } = new;
         let about = about(&username, display_name.as_ref());
-        let passphrase = self.registrar.check_passphrase(passphrase, about).await?;
+        let passphrase = self.configured()?.check_passphrase(passphrase, about).await?;
         let order = UserOrder { username, display_name, role, passphrase };
         let made = self.registrar.create_user(order, &lifecycle::actor()).await;
         made.map(UserView::from).map_err(words::user)
@@ -76,7 +97,7 @@ impl HomeDesk {
         revoke_tokens: bool,
     ) -> Result<EndedView, Failure> {
         let about = about(&user.username, Some(&user.display_name));
-        let passphrase = self.registrar.check_passphrase(passphrase, about).await?;
+        let passphrase = self.configured()?.check_passphrase(passphrase, about).await?;
         let actor = lifecycle::actor();
         let ended = self.registrar.reset_passphrase(&user.username, passphrase, revoke_tokens, &actor).await;
         ended.map(EndedView::from).map_err(words::user)
@@ -88,7 +109,7 @@ impl HomeDesk {
             Failure::usage("whose the token will be must be said on a home folder: give --username")
         })?;
         let order = MintOrder { owner, name, scopes, lifetime };
-        let minted = self.registrar.mint(order, &lifecycle::actor()).await;
+        let minted = self.configured()?.mint(order, &lifecycle::actor()).await;
         minted.map(MintedView::of).map_err(words::mint)
     }
 
@@ -141,7 +162,7 @@ impl HomeDesk {
         id: CredentialId,
         lifetime: Lifetime,
     ) -> Result<TokenView, Failure> {
-        let dated = self.registrar.redate_token(id, lifetime, &lifecycle::actor()).await;
+        let dated = self.configured()?.redate_token(id, lifetime, &lifecycle::actor()).await;
         dated.map(|listed| self.shown(listed)).map_err(words::token)
     }
 
@@ -155,11 +176,27 @@ impl HomeDesk {
 
     pub(super) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
         let limit = filter.limit;
-        Ok(EventPage::of(self.registrar.store().find_events(&filter).await?, limit))
+        let store = self.registrar.store();
+        Ok(EventPage::of(store.find_events(&filter).await?, limit, store.audit_checkpoint().await?))
     }
 
     pub(super) async fn events_after(&self, seq: u64) -> Result<Vec<Event>, Failure> {
         Ok(self.registrar.store().events_after(seq, PAGE).await?)
+    }
+
+    pub(super) async fn verify_trail(&self, environment: &Environment) -> Result<WholeTrail, Failure> {
+        let is_pruned = self.registrar.store().audit_checkpoint().await?.is_some();
+        if is_pruned
+            && let Err(failure) = root_key::unlock_kept(&self.registrar, &self.home, environment).await
+        {
+            output::warn(format_args!(
+                "without the root key, the signing key in the store is taken for Fallgate's own: {failure}"
+            ));
+        }
+        self.registrar.verify_trail().await.map_err(|error| match error {
+            TrailError::Broken(_) | TrailError::Forged(_) => words::broken_trail(error),
+            error => error.into(),
+        })
     }
 
     fn shown(&self, listed: Listed) -> TokenView {

@@ -7,7 +7,7 @@ mod home;
 mod server;
 mod words;
 
-use fallgate_authority::UserPatch;
+use fallgate_authority::{UserPatch, WholeTrail};
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::id::CredentialId;
@@ -22,8 +22,10 @@ use zeroize::Zeroizing;
 use self::home::HomeDesk;
 use self::server::ServerDesk;
 use crate::client::Client;
+use crate::config::Environment;
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::home::Home;
+use crate::place::{Here, Place, Server};
 
 /// Where acts are done and lists are read. Failures are in words already, the same from both.
 pub(crate) enum Desk {
@@ -69,9 +71,18 @@ impl Desk {
     /// The desk in that place. A home folder that is not there is made if `make` says so.
     pub(crate) async fn open(place: Place, make: bool) -> Result<Self, Failure> {
         match place {
-            Place::Home(folder) => Ok(Self::Home(Box::new(HomeDesk::open(folder, make).await?))),
-            Place::Server(server) => Ok(Self::Server(Box::new(ServerDesk::new(Client::new(server)?)))),
+            Place::Home(here) => Self::home(here, make).await,
+            Place::Server(server) => Self::server(server),
         }
+    }
+
+    async fn home(here: Here, make: bool) -> Result<Self, Failure> {
+        let home = if make { Home::make(&here.folder)? } else { Home::existing(&here.folder)? };
+        Ok(Self::Home(Box::new(HomeDesk::open(here, home).await?)))
+    }
+
+    fn server(server: Server) -> Result<Self, Failure> {
+        Ok(Self::Server(Box::new(ServerDesk::new(Client::new(server)?))))
     }
 
     /// A command that works in the same place, to be pasted into a shell.
@@ -200,6 +211,12 @@ impl Desk {
     /// A page of the audit trail, newest first.
     pub(crate) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
         at_either!(self, desk => desk.events(filter))
+    }
+
+    /// Walks the whole trail. On a home folder the signature of a checkpoint is looked into too; a gate's word is taken
+    /// for it.
+    pub(crate) async fn verify_trail(&self, environment: &Environment) -> Result<WholeTrail, Failure> {
+        at_either!(self, desk => desk.verify_trail(environment))
     }
 
     /// The next events behind that one, oldest first; none when there are none yet.

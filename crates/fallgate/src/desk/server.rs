@@ -1,7 +1,7 @@
 //! The desk of a gate: each operation is a request to its API.
 
-use fallgate_authority::{MintError, TokenError, UserError, UserPatch};
-use fallgate_domain::audit::Event;
+use fallgate_authority::{MintError, TokenError, UserError, UserPatch, WholeTrail};
+use fallgate_domain::audit::{Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::id::CredentialId;
@@ -19,6 +19,7 @@ use ureq::http::Method;
 
 use super::{NewToken, NewUser, Revocation, words};
 use crate::client::{Client, Fault, With};
+use crate::config::Environment;
 use crate::failure::Failure;
 use crate::place::Server;
 
@@ -295,6 +296,22 @@ impl ServerDesk {
             }
         }
         self.client.get(&format!("/api/audit?{}", query.finish())).map_err(Fault::into_failure)
+    }
+
+    pub(super) fn verify_trail(&self, _: &Environment) -> Result<WholeTrail, Failure> {
+        let newest = self.events(EventFilter { before: None, limit: 1, user: None, action: None })?;
+        let begin = newest.checkpoint.map(|checkpoint| (checkpoint.seq, checkpoint.hash, checkpoint.at));
+        let since = begin.as_ref().map(|(.., at)| *at);
+        let mut chain = begin.map_or_else(Chain::default, |(seq, hash, _)| Chain::after(seq, hash));
+        loop {
+            let events = self.events_after(chain.last())?;
+            if events.is_empty() {
+                return Ok(WholeTrail { events: chain.followed(), since });
+            }
+            for event in &events {
+                chain.follow(event).map_err(words::broken_trail)?;
+            }
+        }
     }
 
     /// The API pages backwards. The trail has no gaps, so the page that ends in front of `seq + PAGE + 1` begins

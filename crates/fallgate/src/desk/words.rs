@@ -38,6 +38,10 @@ pub(super) fn mint(error: MintError) -> Failure {
     }
 }
 
+pub(super) fn broken_trail(broken: impl std::fmt::Display) -> Failure {
+    Failure::failed(format_args!("{broken}: the trail is not what Fallgate wrote; compare it with a backup"))
+}
+
 pub(super) fn token(error: TokenError) -> Failure {
     match error {
         TokenError::Unknown(_) | TokenError::Ended(_) => {

@@ -14,7 +14,7 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 24] = [
+const ORACLE: [(&str, &str, Access, u16); 25] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
@@ -41,6 +41,7 @@ const ORACLE: [(&str, &str, Access, u16); 24] = [
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 200),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/.well-known/jwks.json", Access::Public, 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
