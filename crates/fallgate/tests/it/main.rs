@@ -24,6 +24,7 @@ mod races;
 mod readme;
 mod revoking;
 mod serve;
+mod signin;
 mod spine;
 mod startup;
 mod support;
