@@ -116,7 +116,7 @@ pub(crate) fn verify_nothing(text: &str) -> Result<Verdict, HashFailed> {
 
 /// No hash is kept of more bytes than this, so a longer passphrase is nobody's.
 pub(crate) fn is_too_long(text: &str) -> bool {
-    text.len() > MOST_BYTES
+    text.len() > Policy::MOST_BYTES
 }
 
 /// The hash as it is made now.

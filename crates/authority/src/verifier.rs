@@ -40,6 +40,7 @@ impl Verifier {
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
         let view = View::new(registrar.policy.login_idle);
+        view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         let mut take = |row| {
             view.take(&row, &mut orphans);

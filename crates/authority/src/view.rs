@@ -98,6 +98,11 @@ impl Entry {
         }
     }
 
+    /// Whether it was ended by somebody, itself.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -140,7 +145,7 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
-        if self.ended.load(Ordering::Acquire) {
+        if self.is_ended() {
             return Err(Denial::Revoked);
         }
         if self.has_expired(now) {
@@ -152,7 +157,7 @@ impl Entry {
                 Parent::None => break,
                 Parent::Gone => return Err(Denial::ParentEnded),
                 Parent::Entry(entry) => {
-                    if entry.ended.load(Ordering::Acquire) || entry.has_expired(now) {
+                    if entry.is_ended() || entry.has_expired(now) {
                         return Err(Denial::ParentEnded);
                     }
                     parent = &entry.parent;
@@ -320,6 +325,12 @@ impl View {
             revision: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
+    }
+
+    /// Makes room for so many credentials, so that the tables do not grow step by step while they come.
+    pub(crate) fn reserve(&self, credentials: usize) {
+        self.by_hash.pin().reserve(credentials);
+        self.by_id.pin().reserve(credentials);
     }
 
     pub(crate) fn revision(&self) -> Revision {

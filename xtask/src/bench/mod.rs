@@ -24,12 +24,13 @@ cut          1,000 WebSockets on one credential, closed by another process's rev
 idle         start and memory of a daemon with 1,000 tokens
 scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
 mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens
+login-flood  requests during 32 wrong sign-ins at a time; a wrong passphrase against an unknown name
 
 Without a name all of them. Release builds; nginx and wrk are installed when missing. Those that are
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little
 about another machine; ratios carry over better. It fails on a missed number only with --check.";
 
-const NAMES: [&str; 6] = ["decision", "proxy", "cut", "idle", "scale", "mass-revoke"];
+const NAMES: [&str; 7] = ["decision", "proxy", "cut", "idle", "scale", "mass-revoke", "login-flood"];
 
 struct Options {
     /// How long one load lasts.

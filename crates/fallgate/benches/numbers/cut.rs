@@ -45,7 +45,7 @@ pub(crate) fn main(check: Check) -> anyhow::Result<()> {
     let upstream = echo_upstream()?;
     let home = folder.path().join("home");
     let (id, secret) = token(&home, "bench", &[])?;
-    let gate = Gate::start(folder.path(), &home, Some(upstream))?;
+    let gate = Gate::start(folder.path(), &home, &route_to(upstream))?;
     let cut = runtime()?.block_on(measure(gate.address, &home, &id, &secret))?;
     drop(gate);
     println!(
@@ -63,6 +63,10 @@ pub(crate) fn main(check: Check) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn route_to(upstream: SocketAddr) -> String {
+    format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n")
 }
 
 struct Cut {

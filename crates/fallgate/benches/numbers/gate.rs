@@ -26,13 +26,10 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// With a route `/bench` to that upstream, if there is one.
-    pub(crate) fn start(folder: &Path, home: &Path, upstream: Option<SocketAddr>) -> anyhow::Result<Self> {
+    /// On that home, with its config in the folder.
+    pub(crate) fn start(folder: &Path, home: &Path, settings: &str) -> anyhow::Result<Self> {
         let config = folder.join("fallgate.toml");
-        let route = upstream.map_or_else(String::new, |upstream| {
-            format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n")
-        });
-        fs::write(&config, route)?;
+        fs::write(&config, settings)?;
         let begun = Instant::now();
         let mut child = program()
             .args(["serve", "--listen", "127.0.0.1:0", "--home"])
@@ -75,15 +72,15 @@ impl Gate {
         Ok((figure("VmRSS:")?, figure("VmHWM:")?))
     }
 
-    /// The processor time of all its threads so far.
-    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+    /// The processor time of all its threads so far, in seconds.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<f64> {
         let mut nanos = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             // One that has just ended is no more to be read.
             let Ok(figures) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             nanos += figures.split(' ').next().context("no figure")?.parse::<u64>()?;
         }
-        Ok(Duration::from_nanos(nanos))
+        Ok(Duration::from_nanos(nanos).as_secs_f64())
     }
 }
 

@@ -13,22 +13,53 @@ use std::{
 
 use anyhow::{Context, anyhow, ensure};
 
+use crate::gate::Gate;
+
 /// Between two requests.
 const PACE: Duration = Duration::from_millis(1);
+const IDLE: Duration = Duration::from_secs(5);
+/// What is done after an act has been acknowledged counts too.
+const AFTER: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many times longer the 99th percentile of requests with a token is while something happens.
+pub(crate) fn slower_during(
+    gate: &Gate,
+    secret: &str,
+    act: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let asker = Asker::start(gate.address, secret)?;
+    // Connections and caches.
+    thread::sleep(AFTER);
+    let idle = Instant::now();
+    thread::sleep(IDLE);
+    let begun = Instant::now();
+    act()?;
+    let took = begun.elapsed();
+    thread::sleep(AFTER);
+    let ended = Instant::now();
+    let samples = asker.stop()?;
+    let (idle, longest_idle) = spread(&samples, idle, begun);
+    let (p99, longest) = spread(&samples, begun, ended);
+    println!(
+        "  {:.2} s; p99 {p99:.3} ms (longest {longest:.1}), idle {idle:.3} ms (longest {longest_idle:.1})",
+        took.as_secs_f64()
+    );
+    Ok(p99 / idle)
+}
 
 /// When a request should have been sent, and how long after that its answer came. A request that waits behind a slow
 /// one is slow too: nobody who uses a gate waits for others before they ask.
-pub(crate) type Sample = (Instant, Duration);
+type Sample = (Instant, Duration);
 
 /// A client that goes on until it is stopped.
-pub(crate) struct Asker {
+struct Asker {
     over: Arc<AtomicBool>,
     thread: JoinHandle<anyhow::Result<Vec<Sample>>>,
 }
 
 impl Asker {
-    pub(crate) fn start(gate: SocketAddr, secret: &str) -> anyhow::Result<Self> {
+    fn start(gate: SocketAddr, secret: &str) -> anyhow::Result<Self> {
         let mut stream = connect(gate)?;
         let request =
             format!("GET /api/whoami HTTP/1.1\r\nHost: {gate}\r\nAuthorization: Bearer {secret}\r\n\r\n");
@@ -54,7 +85,7 @@ impl Asker {
         Ok(Self { over, thread })
     }
 
-    pub(crate) fn stop(self) -> anyhow::Result<Vec<Sample>> {
+    fn stop(self) -> anyhow::Result<Vec<Sample>> {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the client broke off"))?
     }
@@ -97,7 +128,7 @@ pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<u16>
 }
 
 /// The 99th percentile and the longest of what was due in this time, in milliseconds.
-pub(crate) fn spread(samples: &[Sample], from: Instant, until: Instant) -> (f64, f64) {
+fn spread(samples: &[Sample], from: Instant, until: Instant) -> (f64, f64) {
     let within = samples.iter().filter(|(due, _)| (from..until).contains(due));
     let mut took: Vec<f64> = within.map(|(_, took)| took.as_secs_f64() * 1e3).collect();
     took.sort_by(f64::total_cmp);

@@ -8,6 +8,7 @@ mod cut;
 mod decision;
 mod gate;
 mod latency;
+mod login_flood;
 mod mass_revoke;
 mod rows;
 mod scale;
@@ -29,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         match name.as_str() {
             "cut" => cut::main(check)?,
             "idle" => scale::idle(check)?,
+            "login-flood" => login_flood::main(check)?,
             "mass-revoke" => mass_revoke::main(check)?,
             "scale" => scale::main(check)?,
             other => bail!("there is no bench {other:?}"),

@@ -65,9 +65,9 @@ fn home(folder: &Path, tokens: u32) -> anyhow::Result<PathBuf> {
 fn start(folder: &Path, home: &Path) -> anyhow::Result<(f64, f64)> {
     let mut started = Vec::new();
     for _ in 1..STARTS {
-        started.push(Gate::start(folder, home, None)?.started_in.as_secs_f64());
+        started.push(Gate::start(folder, home, "")?.started_in.as_secs_f64());
     }
-    let gate = Gate::start(folder, home, None)?;
+    let gate = Gate::start(folder, home, "")?;
     started.push(gate.started_in.as_secs_f64());
     thread::sleep(SETTLED);
     let (now, most) = gate.memory()?;
@@ -77,18 +77,18 @@ fn start(folder: &Path, home: &Path) -> anyhow::Result<(f64, f64)> {
 
 /// Milliseconds of the daemon's processor time for each revocation, beyond what it needs when nothing happens.
 fn revocation_by_a_command(folder: &Path, home: &Path) -> anyhow::Result<f64> {
-    let gate = Gate::start(folder, home, None)?;
+    let gate = Gate::start(folder, home, "")?;
     thread::sleep(SETTLED);
     let (begun, used) = (Instant::now(), gate.processor_time()?);
     thread::sleep(SETTLED);
-    let idle = (gate.processor_time()? - used).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let idle = (gate.processor_time()? - used) / begun.elapsed().as_secs_f64();
     let (begun, used) = (Instant::now(), gate.processor_time()?);
     for number in 0..REVOCATIONS {
-        cli(home, &["token", "revoke", &rows::id(number * 10 + 5).to_string()], "")?;
+        cli(home, &["token", "revoke", &rows::id(MANY / 2 + number * 10 + 5).to_string()], "")?;
         // The daemon looks every 25 ms.
         thread::sleep(Duration::from_millis(60));
     }
-    let used = (gate.processor_time()? - used).as_secs_f64();
+    let used = gate.processor_time()? - used;
     Ok((used - idle * begun.elapsed().as_secs_f64()).max(0.0) / f64::from(REVOCATIONS) * 1e3)
 }
 
@@ -106,8 +106,8 @@ async fn compare(few: &Path, many: &Path) -> anyhow::Result<Compared> {
     let few = Desk::open(few).await?;
     let many = Desk::open(many).await?;
     let presented = headers(0..FEW);
-    let spread = headers((0..FEW).map(|turn| turn * (MANY / FEW)));
-    let cold_ones = headers((0..COLD).map(|turn| turn * (MANY / COLD)));
+    let spread = headers((0..FEW).map(|turn| turn * (MANY / FEW) + turn % 3));
+    let cold_ones = headers((0..COLD).map(|turn| turn * (MANY / COLD) + turn % 3));
     let (mut ratios, mut cold) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let one = few.decide(&presented, COLD / FEW).await?.as_secs_f64();
@@ -121,7 +121,7 @@ async fn compare(few: &Path, many: &Path) -> anyhow::Result<Compared> {
     }
     let mut seen = Vec::new();
     for number in 0..REVOCATIONS {
-        seen.push(many.see_a_revocation(number * 10 + 7).await?.as_secs_f64() * 1e3);
+        seen.push(many.see_a_revocation(MANY / 2 + number * 10 + 7).await?.as_secs_f64() * 1e3);
     }
     Ok(Compared { in_use: median(&mut ratios), cold: median(&mut cold), seen: median(&mut seen) })
 }

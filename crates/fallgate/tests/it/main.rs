@@ -18,6 +18,7 @@ mod doors;
 mod durability;
 mod forwarded;
 mod framing;
+mod hammer;
 mod identity;
 mod proxying;
 mod races;
