@@ -220,7 +220,7 @@ impl Verifier {
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
         let Ok(secret) = read_secret(secret) else { return Ok(()) };
         self.freshen().await?;
-        let Some(entry) = self.view.entry(&secret.hash()).filter(|entry| !entry.is_ended()) else {
+        let Some(entry) = self.view.entry(&secret.hash()).filter(|entry| !entry.has_ended()) else {
             return Ok(());
         };
         let id = entry.id;

@@ -99,7 +99,7 @@ impl Entry {
     }
 
     /// Whether it was ended by somebody, itself.
-    pub(crate) fn is_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
@@ -145,7 +145,7 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
-        if self.is_ended() {
+        if self.has_ended() {
             return Err(Denial::Revoked);
         }
         if self.has_expired(now) {
@@ -157,7 +157,7 @@ impl Entry {
                 Parent::None => break,
                 Parent::Gone => return Err(Denial::ParentEnded),
                 Parent::Entry(entry) => {
-                    if entry.is_ended() || entry.has_expired(now) {
+                    if entry.has_ended() || entry.has_expired(now) {
                         return Err(Denial::ParentEnded);
                     }
                     parent = &entry.parent;

@@ -5,6 +5,7 @@ mod file;
 mod inspect;
 mod migrate;
 mod probe;
+mod turns;
 mod worker;
 
 use std::cell::RefCell;
