@@ -286,17 +286,21 @@ impl Verifier {
         Ok(count)
     }
 
-    /// Counts a try to end a token by its secret from there, before anything of it is read.
+    /// Counts a try to end a token by its secret from there, whatever it is. Too many are told so, but a real secret
+    /// is taken all the same: false ones from the same network must not keep anybody from ending their token.
     pub fn count_held(&self, ip: Option<IpAddr>) -> Result<(), Throttled> {
         self.held.0.count(ip, self.clock().now())
     }
 
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
-    /// told.
+    /// told. One that has ended already costs no look into the database, however often it comes.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
         let Ok(secret) = read_secret(secret) else { return Ok(()) };
         self.freshen().await?;
-        let Some(id) = self.view.entry(&secret.hash()).map(|entry| entry.id) else { return Ok(()) };
+        let Some(entry) = self.view.entry(&secret.hash()).filter(|entry| !entry.has_ended()) else {
+            return Ok(());
+        };
+        let id = entry.id;
         let actor = Actor::Holder { credential: id, ip };
         let revoked = self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await;
         match revoked.map_err(|error| self.halt_credential(id, &error))? {

@@ -127,7 +127,7 @@ impl Entry {
     }
 
     /// Whether somebody ended it, by itself or with all tokens of its owner.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
@@ -374,6 +374,12 @@ impl View {
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
         }
+    }
+
+    /// Makes room for so many credentials, so that the tables do not grow step by step while they come.
+    pub(crate) fn reserve(&self, credentials: usize) {
+        self.by_hash.pin().reserve(credentials);
+        self.by_id.pin().reserve(credentials);
     }
 
     pub(crate) fn revision(&self) -> Revision {

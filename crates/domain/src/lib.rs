@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod host;
 pub mod id;
 pub mod lifetime;
+mod name;
 pub mod path;
 pub mod problem;
 pub mod root_key;

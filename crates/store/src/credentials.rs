@@ -184,6 +184,13 @@ pub(crate) fn row(connection: &Connection, id: CredentialId) -> Result<Option<Cr
     rows.next()?.map(|row| decide(row, &mut ScopesSeen::default())).transpose()
 }
 
+/// How many there are.
+pub(crate) fn count(connection: &Connection) -> Result<usize, Fault> {
+    let count: i64 =
+        connection.prepare_cached("SELECT count(*) FROM credential")?.query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// What a decision needs of every credential, by id.
 pub(crate) fn each(connection: &Connection, give: &mut dyn FnMut(CredentialRow)) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(concat!(lean_columns!(), "ORDER BY id"))?;

@@ -209,6 +209,12 @@ impl Vault {
         self.backend.load(each)
     }
 
+    /// How many credentials [`Vault::load`] is about to give, or a few less: others may be writing.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn count(&self) -> Result<usize, StoreError> {
+        self.backend.in_place(|connection| credentials::count(connection))
+    }
+
     /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {

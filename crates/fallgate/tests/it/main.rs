@@ -19,6 +19,7 @@ mod doors;
 mod durability;
 mod forwarded;
 mod framing;
+mod hammer;
 mod identity;
 mod keys;
 mod proxying;
