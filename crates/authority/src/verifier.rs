@@ -13,6 +13,7 @@ use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::registrar::Registrar;
+use crate::setup::Setup;
 use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
@@ -33,6 +34,7 @@ pub struct Verifier {
     pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
     pub(crate) logins: Arc<LoginThrottle>,
+    pub(crate) setup: Setup,
 }
 
 impl Verifier {
@@ -50,8 +52,8 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let held = HeldThrottle::new();
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let logins = Arc::default();
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, logins }), notes))
+        let (logins, setup) = (Arc::default(), Setup::default());
+        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, logins, setup }), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.

@@ -14,5 +14,6 @@ pub mod path;
 pub mod problem;
 pub mod route;
 pub mod scope;
+pub mod setup;
 pub mod token;
 pub mod user;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use fallgate_authority::Verifier;
 use fallgate_relay::{Entrance, Listener, Route};
 use tokio::sync::watch;
 
@@ -13,7 +14,7 @@ use crate::cli::Serve;
 use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
+use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
 use crate::{assemble, cmd, output};
 
@@ -33,8 +34,9 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
     let parts = assemble::gate(home, config).await?;
-    let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    let without_users = parts.verifier.needs_setup().await?;
+    let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
@@ -46,8 +48,16 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
         file: file.as_deref(),
         routes: parts.gate.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
+        setup_token: setup_file.as_ref().map(SetupFile::path),
     };
     output::say(banner.text());
+    if let Some(file) = setup_file {
+        let verifier = parts.verifier.clone();
+        tokio::spawn(async move {
+            verifier.until_set_up().await;
+            drop(file);
+        });
+    }
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
@@ -58,6 +68,19 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     Ok(())
 }
 
+/// Lets whoever reads the home folder make the first user, as long as there is none. `None`: there is nothing to set up,
+/// or the token could not be written down, and the command line is the only way.
+fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Failure> {
+    let Some(token) = verifier.open_setup().map_err(Failure::failed)? else {
+        if let Err(error) = home.remove_setup_token() {
+            tracing::warn!(%error, "cannot remove the setup token of an earlier run, which is good for nothing");
+        }
+        return Ok(None);
+    };
+    let written = home.write_setup_token(&token);
+    Ok(written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down")).ok())
+}
+
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
 struct Banner<'a> {
     address: SocketAddr,
@@ -66,6 +89,8 @@ struct Banner<'a> {
     routes: Vec<&'a Route>,
     /// The command that makes the first user, when there is none.
     first_user: Option<String>,
+    /// The file with what lets a program make the first user.
+    setup_token: Option<&'a Path>,
 }
 
 impl Banner<'_> {
@@ -91,6 +116,12 @@ impl Banner<'_> {
         }
         if let Some(command) = &self.first_user {
             lines.push(format!("  users   none yet; make the first one: {command}"));
+        }
+        if let Some(file) = self.setup_token {
+            lines.push(format!(
+                "  setup   is waiting; for a day, POST /api/setup takes the token in {}",
+                file.display()
+            ));
         }
         lines.join("\n")
     }

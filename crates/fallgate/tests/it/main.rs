@@ -22,6 +22,7 @@ mod races;
 mod readme;
 mod revoking;
 mod serve;
+mod setup;
 mod signin;
 mod spine;
 mod startup;
