@@ -69,6 +69,17 @@ impl SignedIn {
 /// Finds out who calls. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
 /// nothing could be cut, so nothing is let in.
 async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    match identified(parts, verifier).await {
+        Err(Refusal::NoCredential | Refusal::BadCredential(_))
+            if verifier.needs_setup().await.is_ok_and(|needed| needed) =>
+        {
+            Err(Refusal::SetupNeeded)
+        }
+        identified => identified,
+    }
+}
+
+async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
     let ip = peer(parts);
     let (presented, carrier) =
         presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;

@@ -115,7 +115,7 @@ impl Verifier {
             Refusal::NotAdmitted => "not-admitted",
             Refusal::NoSignIn => "no-sign-in",
             Refusal::CrossSite => "cross-site",
-            Refusal::NoCredential | Refusal::Unavailable => return,
+            Refusal::NoCredential | Refusal::SetupNeeded | Refusal::Unavailable => return,
         };
         self.refusals.count(reason, credential, ip);
     }

@@ -60,6 +60,9 @@ pub enum SignInError {
     /// Name and passphrase do not belong together. Whether there is such a user is not told (requirement R52).
     #[error("the username or the passphrase is wrong")]
     Wrong,
+    /// There is no user who could sign in.
+    #[error("there is no user yet")]
+    SetupNeeded,
     /// Too many tries.
     #[error(transparent)]
     Throttled(#[from] Throttled),
@@ -116,6 +119,9 @@ impl Verifier {
     /// Makes a sign-in for whoever shows the passphrase of an enabled account. The one that they held until now ends
     /// with it (requirement R20).
     pub async fn sign_in(&self, order: SignInOrder, newcomer: &Newcomer) -> Result<NewSignIn, SignInError> {
+        if self.needs_setup().await? {
+            return Err(SignInError::SetupNeeded);
+        }
         for _ in 0..MOST_CHECKS {
             let proven = self.prove(&order.username, &order.passphrase, newcomer.ip).await?;
             let Proven { user, proof, rehashed } = proven;

@@ -15,6 +15,7 @@ use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::refusals::RefusalCounts;
 use crate::registrar::Registrar;
+use crate::setup::Setup;
 use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
@@ -36,6 +37,7 @@ pub struct Verifier {
     pub(crate) held: HeldThrottle,
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
+    pub(crate) setup: Setup,
 }
 
 impl Verifier {
@@ -55,8 +57,9 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let logins = Arc::default();
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, logins, refusals }), notes))
+        let (logins, setup) = (Arc::default(), Setup::default());
+        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup };
+        Ok((Arc::new(verifier), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.

@@ -390,6 +390,10 @@ impl View {
         self.revision.store(revision.0, StdOrdering::Release);
     }
 
+    pub(crate) fn has_users(&self) -> bool {
+        !self.accounts.is_empty()
+    }
+
     pub(crate) fn entry(&self, hash: &TokenHash) -> Option<Arc<Entry>> {
         self.by_hash.pin().get(&Some(*hash)).map(|found| found.0.clone())
     }

@@ -16,5 +16,6 @@ pub mod problem;
 pub mod root_key;
 pub mod route;
 pub mod scope;
+pub mod setup;
 pub mod token;
 pub mod user;

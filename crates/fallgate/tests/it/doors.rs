@@ -14,13 +14,14 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 25] = [
+const ORACLE: [(&str, &str, Access, u16); 26] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
-    // The body is refused, which is past whatever may refuse the caller. Each that is not takes a hash.
+    // Here and below: the body is refused, which is past whatever may refuse the caller.
     ("POST", "/api/login", Access::Public, 400),
     ("POST", "/api/logout", Access::Login, 204),
+    ("POST", "/api/setup", Access::Public, 400),
     ("GET", "/api/tokens", Access::Scope(PlainScope::IdentityRead), 200),
     ("POST", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 201),
     ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
@@ -329,7 +330,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-                ("POST", "/api/login") => "{}".to_owned(),
+                ("POST", "/api/login" | "/api/setup") => "{}".to_owned(),
                 ("POST", "/api/account/passphrase") => {
                     format!(r#"{{"current":"{PASSPHRASE}","new":"{PASSPHRASE}"}}"#)
                 }
@@ -349,7 +350,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let answer = Client::exchange(gate.address(), request);
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
-                (Access::Public, Fate::Foreign) if path == "/api/login" => 403,
+                (Access::Public, Fate::Foreign) if ["/api/login", "/api/setup"].contains(&path.as_str()) => {
+                    403
+                }
                 (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Foreign | Fate::Untold) => {
                     if is_safe {

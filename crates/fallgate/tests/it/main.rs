@@ -29,6 +29,7 @@ mod reference;
 mod remote;
 mod revoking;
 mod serve;
+mod setup;
 mod signin;
 mod spine;
 mod startup;
