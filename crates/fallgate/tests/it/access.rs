@@ -120,8 +120,12 @@ fn a_sign_in_is_saved_used_replaced_and_ended() {
     let elsewhere = machine.run(&["token", "list"]).refused(1);
     assert!(elsewhere.contains("there is no "), "without --server it is the home folder's: {elsewhere}");
 
-    // Another takes its place, and it ends.
-    machine.login(&gate, "ada").ok();
+    // Another takes its place, and it ends; what goes before it is told.
+    let mut command =
+        machine.command(&["login", "--server", &url, "--username", "ada", "--passphrase-stdin"]);
+    command.env("FALLGATE_TOKEN", &token.secret);
+    let signed_in = Run::of(command, PASSPHRASE.as_bytes()).ok();
+    assert!(signed_in.stderr.contains("warning: FALLGATE_TOKEN is set"), "{}", signed_in.stderr);
     let second = machine.saved();
     assert!(first.secret != second.secret && !stands(&gate, &first) && stands(&gate, &second));
 
