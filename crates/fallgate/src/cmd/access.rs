@@ -72,6 +72,9 @@ pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> R
         me.username.as_ref().map_or("nobody", Username::as_str),
         output::or_never(me.credential.expires_at)
     ));
+    if client.server().token.is_some() {
+        output::warn("FALLGATE_TOKEN is set, and goes before what is saved: unset it to use the sign-in");
+    }
     if login.format.json { output::data(&output::json(&me)?) } else { Ok(()) }
 }
 
