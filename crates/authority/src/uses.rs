@@ -6,6 +6,7 @@ use std::time::Duration;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::LastUse;
 use fallgate_domain::id::CredentialId;
+use fallgate_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::presented::RequestFacts;
@@ -14,6 +15,7 @@ use crate::verifier::Verifier;
 use crate::view::Entry;
 
 const AT_MOST_EVERY: i64 = 60_000;
+const HELD_EVERY: Duration = Duration::from_mins(1);
 /// Notes that wait to be written. When a flood fills it, notes are lost, not requests.
 const WAITING: usize = 4_096;
 const BATCH: usize = 512;
@@ -56,11 +58,40 @@ pub(crate) fn shown(user_agent: &[u8]) -> String {
     text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
 }
 
+impl Verifier {
+    /// Writes down which sign-ins something is open by, each at most once a minute: a restart must not find them idle.
+    pub async fn note_held(&self) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        let mut held = self.view.held();
+        held.retain(|entry| entry.is_unnoted(now, HELD_EVERY));
+        for entry in &held {
+            entry.noted_at.store(now.millis(), Ordering::Relaxed);
+        }
+        let held = held.iter().map(|entry| entry.id).collect();
+        self.registrar.vault.note_held(held, now).await
+    }
+}
+
 impl UseNotes {
-    /// Writes notes down as they come, some at a time. Returns when the verifier is gone.
+    /// Writes notes down as they come, some at a time, and now and then what is held open. Returns when the verifier is
+    /// gone.
     pub async fn run(mut self, verifier: std::sync::Weak<Verifier>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.0.recv_many(&mut batch, BATCH).await > 0 {
+        let mut minutes = tokio::time::interval(HELD_EVERY);
+        loop {
+            let count = tokio::select! {
+                count = self.0.recv_many(&mut batch, BATCH) => count,
+                _ = minutes.tick() => {
+                    let Some(verifier) = verifier.upgrade() else { return };
+                    if let Err(error) = verifier.note_held().await {
+                        tracing::warn!(%error, "could not write down which sign-ins are in use");
+                    }
+                    continue;
+                }
+            };
+            if count == 0 {
+                return;
+            }
             tokio::time::sleep(GATHER_FOR).await;
             while batch.len() < BATCH
                 && let Ok(note) = self.0.try_recv()
