@@ -10,7 +10,6 @@ use fallgate_domain::user::Username;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
-use crate::cookie;
 use crate::lease::LeaseHandle;
 use crate::permit::{CameByHttps, peer};
 use crate::presented::{Presented, RequestFacts};
@@ -98,7 +97,7 @@ fn presented(parts: &Parts) -> Result<(Presented, Carrier), Refusal> {
         }
         return Ok((Presented::from_authorization(Some(value.as_bytes()))?, Carrier::Authorization));
     }
-    let cookie = cookie::presented(&parts.headers, came_by_https(parts))?;
+    let cookie = Presented::from_cookies(&parts.headers, came_by_https(parts))?;
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
 }
 

@@ -49,11 +49,6 @@ impl Presented {
         }
     }
 
-    /// What the cookie carries.
-    pub(crate) fn from_cookie(token: &PlainToken) -> Self {
-        Self { hash: token.hash(), username: None }
-    }
-
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
         let token = PlainToken::parse(TokenKind::Token, secret)

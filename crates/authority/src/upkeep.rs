@@ -105,6 +105,9 @@ impl Verifier {
             let round = async {
                 minutes.tick().await;
                 self.write_refusals().await;
+                if let Err(error) = self.note_held().await {
+                    tracing::warn!(%error, "could not write down which sign-ins are in use");
+                }
                 if minute.is_multiple_of(PURGE_EVERY)
                     && let Err(error) = self.tidy(minute).await
                 {

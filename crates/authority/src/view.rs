@@ -157,6 +157,13 @@ impl Entry {
         }
     }
 
+    /// Whether it was used since its use was last put down for writing, so long ago that it should be again.
+    pub(crate) fn is_unnoted(&self, now: Timestamp, after: Duration) -> bool {
+        let used_at = self.idle.as_ref().map_or(0, |idle| idle.used_at.load(Ordering::Relaxed));
+        let noted_at = self.noted_at.load(Ordering::Relaxed);
+        used_at > noted_at && now.since(Timestamp::from_millis(noted_at)) >= after
+    }
+
     /// Whoever goes on using it says so at least this often.
     pub(crate) fn touch_every(&self) -> Option<Duration> {
         let own = self.idle.as_ref().map(|idle| Duration::from_millis(idle.after.unsigned_abs() / 2));
@@ -388,6 +395,17 @@ impl View {
 
     pub(crate) fn set_revision(&self, revision: Revision) {
         self.revision.store(revision.0, StdOrdering::Release);
+    }
+
+    /// What ends by lying idle and has something open that rests on it.
+    pub(crate) fn held(&self) -> Vec<Arc<Entry>> {
+        let mut held = Vec::new();
+        for account in self.accounts.pin().values() {
+            let leases = account.leases.lock();
+            let entries = leases.iter().filter_map(|(_, lease)| lease.credential());
+            held.extend(entries.filter(|entry| entry.idle.is_some()));
+        }
+        held
     }
 
     pub(crate) fn has_users(&self) -> bool {

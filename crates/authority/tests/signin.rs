@@ -185,6 +185,14 @@ async fn what_is_held_open_by_a_sign_in_keeps_it_in_use() {
         house.clock.advance(6 * DAY);
         assert_eq!(lease.judge(), None);
     }
+    house.verifier.note_held().await.unwrap();
+    let again = Verifier::start(registrar(&house.folder, house.clock.clone()).await).await.unwrap().0;
+    let bearer = format!("Bearer {}", login.secret.expose());
+    let presented = Presented::from_authorization(Some(bearer.as_bytes())).unwrap();
+    let facts = RequestFacts { ip: None, user_agent: None };
+    again.verify(&presented, &facts, &again.lease().handle()).await.unwrap();
+    let shown = house.verifier.store().credential(login.credential.id).await.unwrap().unwrap();
+    assert_eq!(shown.credential.last_use.unwrap().ip.as_deref(), Some(IP), "from where it was");
     assert_eq!(house.stands(&login).await, Ok(()));
     lease.settle();
     house.clock.advance(7 * DAY);

@@ -1,6 +1,7 @@
 //! Signing in: what a passphrase is checked against, and what comes of a right one.
 
 use fallgate_domain::audit::NewEvent;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, NewCredential, Revocation};
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::user::{User, Username};
@@ -137,6 +138,23 @@ impl Vault {
                     Ok(FirstUser::Created(revision))
                 }
             }
+        };
+        self.backend.add(act).await
+    }
+
+    /// Writes down that these are still in use: what is held open is used without a request (requirement R32). From
+    /// where it was last used stays as it was noted. The revision does not rise.
+    pub async fn note_held(&self, held: Vec<CredentialId>, at: Timestamp) -> Result<(), StoreError> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let act = move |act: &Transaction<'_>| {
+            let mut update =
+                act.prepare_cached("UPDATE last_use SET at = ?2 WHERE credential = ?1 AND at < ?2")?;
+            for id in held {
+                update.execute((id.bytes(), at.millis()))?;
+            }
+            Ok(())
         };
         self.backend.add(act).await
     }
