@@ -36,6 +36,12 @@ pub enum Action {
     TokenRevoke,
     /// All tokens of somebody, or of everybody, were revoked.
     TokenRevokeAll,
+    /// The machine's internal token was made, or one in the file was taken in.
+    InternalTokenMake,
+    /// The machine's internal token was replaced because somebody asked for it.
+    InternalTokenRotate,
+    /// Users and tokens of an llmux installation were taken in.
+    ImportLlmux,
 }
 
 impl Action {
@@ -54,6 +60,9 @@ impl Action {
             Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRevokeAll => "token.revoke-all",
+            Self::InternalTokenMake => "internal-token.make",
+            Self::InternalTokenRotate => "internal-token.rotate",
+            Self::ImportLlmux => "import.llmux",
         }
     }
 }

@@ -9,6 +9,8 @@ pub mod credential;
 pub mod entropy;
 pub mod host;
 pub mod id;
+pub mod internal;
+pub mod legacy;
 pub mod lifetime;
 pub mod path;
 pub mod problem;

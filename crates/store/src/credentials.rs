@@ -42,6 +42,9 @@ pub(crate) const DEEPEST_LINEAGE: usize = 16;
 /// Writes a new credential if its owner is enabled and all that it hangs on is alive.
 pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
     let credential = &new.credential;
+    if matches!(credential.kind, CredentialKind::Internal | CredentialKind::Legacy) {
+        return Err(Fault::Contradiction("the internal token and imported tokens are never minted"));
+    }
     if let Some(owner) = credential.owner {
         match users::is_disabled(act, owner)? {
             None => return Ok(Minted::OwnerUnknown),
@@ -56,6 +59,15 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
             Some(_) => {}
         }
     }
+    insert(act, new)?;
+    let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
+    audit::append(act, event)?;
+    Ok(Minted::Minted(revision))
+}
+
+/// Writes the row of a credential. The revision is the caller's to raise.
+pub(crate) fn insert(act: &Transaction<'_>, new: &NewCredential) -> Result<(), Fault> {
+    let credential = &new.credential;
     act.prepare_cached(
         "INSERT INTO credential
          (id, kind, owner, parent, minted_by, name, hint, hash, scopes, created_at, expires_at)
@@ -74,9 +86,7 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
         credential.created_at.millis(),
         credential.expires_at.map(Timestamp::millis),
     ))?;
-    let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
-    audit::append(act, event)?;
-    Ok(Minted::Minted(revision))
+    Ok(())
 }
 
 /// Ends one credential, with one row.

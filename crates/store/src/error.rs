@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     Unavailable(String),
     NewerSchema(i64),
     NotOurs,
+    /// What was asked can never be.
+    Contradiction(&'static str),
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -96,6 +98,7 @@ impl Fault {
                 return StoreError::NewerSchema { database, found, known: crate::sqlite::KNOWN_SCHEMA };
             }
             Self::NotOurs => return StoreError::NotOurs { database },
+            Self::Contradiction(reason) => return StoreError::Conflict { reason: reason.to_owned() },
         };
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => corrupt("it is not a database file".to_owned()),

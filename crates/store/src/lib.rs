@@ -17,6 +17,8 @@ mod audit;
 mod changes;
 mod credentials;
 mod error;
+mod imports;
+mod internal;
 mod revision;
 mod sqlite;
 mod store;
@@ -28,6 +30,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::error::StoreError;
+pub use crate::imports::{Import, Imported, ImportedToken, ImportedUser, Taken};
+pub use crate::internal::{InternalHeld, NewInternal};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
 pub use crate::vault::{
