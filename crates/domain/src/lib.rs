@@ -7,6 +7,7 @@ pub mod audit;
 pub mod clock;
 pub mod credential;
 pub mod entropy;
+pub mod hex;
 pub mod host;
 pub mod id;
 pub mod internal;
