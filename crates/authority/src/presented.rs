@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
+use fallgate_domain::token::TokenHash;
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
+use crate::secret;
 
 /// What a request presents, as a hash: the secret itself goes no further than this module.
 #[derive(Debug, Clone)]
@@ -50,14 +51,15 @@ impl Presented {
     }
 
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
-        let token = PlainToken::parse(TokenKind::Token, secret)
-            .map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
-        Ok(Self { hash: token.hash(), username })
+        let hash = secret::presented(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
+        Ok(Self { hash, username })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fallgate_domain::token::{PlainToken, TokenKind};
+
     use super::*;
 
     fn secret() -> String {

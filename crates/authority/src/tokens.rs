@@ -8,7 +8,7 @@ use fallgate_domain::audit;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
-use fallgate_domain::token::{InvalidToken, PlainToken, TokenKind};
+use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
 use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::actions::WriteTokens;
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
+use crate::secret;
 use crate::throttle::{Throttle, Throttled};
 use crate::verifier::Verifier;
 
@@ -121,8 +122,8 @@ impl Registrar {
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
     pub async fn inspect(&self, secret: &[u8]) -> Result<Option<Listed>, SecretError> {
-        let secret = read_secret(secret)?;
-        match self.vault.holder_of(secret.hash()).await? {
+        let hash = secret::any(secret)?;
+        match self.vault.holder_of(hash).await? {
             Some(id) => Ok(self.store.credential(id).await?),
             None => Ok(None),
         }
@@ -217,18 +218,13 @@ impl Verifier {
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
     /// told.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
-        let Ok(secret) = read_secret(secret) else { return Ok(()) };
+        let Ok(hash) = secret::any(secret) else { return Ok(()) };
         self.freshen().await?;
-        let Some(id) = self.view.entry(&secret.hash()).map(|entry| entry.id) else { return Ok(()) };
+        let Some(id) = self.view.entry(&hash).map(|entry| entry.id) else { return Ok(()) };
         let actor = Actor::Holder { credential: id, ip };
         match self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await? {
             RevokeOutcome::Revoked => self.freshen().await,
             RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
         }
     }
-}
-
-/// Either kind of secret.
-fn read_secret(text: &[u8]) -> Result<PlainToken, InvalidToken> {
-    PlainToken::parse(TokenKind::Token, text).or_else(|_| PlainToken::parse(TokenKind::Login, text))
 }

@@ -10,6 +10,7 @@ use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
 use crate::home::Home;
+use crate::internal;
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -27,7 +28,9 @@ pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
 pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
-    let (verifier, use_notes) = Verifier::start(registrar(home).await?).await?;
+    let registrar = registrar(home).await?;
+    internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
         verifier: verifier.clone(),
         hosts: config.own_hosts(),

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::lifecycle;
+use crate::{internal, lifecycle};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
@@ -138,7 +138,8 @@ impl Home {
         let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
         home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
         home.repair(path, metadata.mode(), FOLDER_MODE)?;
-        for name in names {
+        // What is wrong with the internal token's file keeps nobody from anything: whoever reads it looks at it.
+        for name in names.into_iter().filter(|name| name != internal::NAME) {
             let file = path.join(name);
             match fs::symlink_metadata(&file) {
                 Ok(metadata) if metadata.is_file() => home.repair(&file, metadata.mode(), FILE_MODE)?,
@@ -202,7 +203,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate") || name == "lost+found"
+    name.starts_with("fallgate") || name.starts_with(internal::NAME) || name == "lost+found"
 }
 
 fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {

@@ -6,7 +6,9 @@ mod cmd;
 mod config;
 mod failure;
 mod home;
+mod internal;
 mod lifecycle;
+mod llmux;
 mod output;
 
 use std::process::ExitCode;

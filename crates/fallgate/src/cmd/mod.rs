@@ -3,6 +3,8 @@
 mod audit;
 mod config;
 mod consent;
+mod import;
+mod internal_token;
 mod passphrase;
 mod serve;
 mod token;
@@ -25,6 +27,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, &home()?),
         Noun::Token(token) => token::run(token, &home()?),
+        Noun::InternalToken(verb) => internal_token::run(&verb, &home()?),
+        Noun::Import(import) => import::run(import, &home()?, environment),
         Noun::Audit(audit) => audit::run(audit, &home()?),
         Noun::Config(config) => config::run(&config, environment),
         Noun::Version { format } => version::run(&format),

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 
+/// Our folders' name.
+const OURS: &str = "fallgate";
+
 /// Every variable that means anything to us.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "FALLGATE_CONFIG",
     "FALLGATE_HOME",
     "FALLGATE_HOSTS",
@@ -19,6 +22,7 @@ const NAMES: [&str; 10] = [
     "RUST_LOG",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
 ];
 
 /// The variables that were set when the process began. An empty one counts as not set.
@@ -44,7 +48,7 @@ impl Environment {
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
     pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
-        let usual = self.below("XDG_DATA_HOME", ".local/share");
+        let usual = self.below("XDG_DATA_HOME", ".local/share", OURS);
         let named = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)).map(Path::to_owned);
         let path = named.or_else(|| usual.clone()).ok_or_else(|| {
             Failure::failed(
@@ -62,15 +66,21 @@ impl Environment {
 
     /// The config file that is read if it is there.
     pub(crate) fn usual_config_file(&self) -> Option<PathBuf> {
-        Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
+        Some(self.below("XDG_CONFIG_HOME", ".config", OURS)?.join("fallgate.toml"))
     }
 
-    /// Our folder below one of the XDG base folders, which count only when absolute (XDG base directory
-    /// specification 0.8).
-    fn below(&self, variable: &str, usual: &str) -> Option<PathBuf> {
+    /// Where another program keeps its state and its data: folders of its name below the user's.
+    pub(crate) fn folders_of(&self, program: &str) -> [Option<PathBuf>; 2] {
+        [("XDG_STATE_HOME", ".local/state"), ("XDG_DATA_HOME", ".local/share")]
+            .map(|(variable, usual)| self.below(variable, usual, program))
+    }
+
+    /// A folder below one of the XDG base folders, which count only when absolute (XDG base directory specification
+    /// 0.8).
+    fn below(&self, variable: &str, usual: &str, name: &str) -> Option<PathBuf> {
         let named = self.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
         let folder = named.or_else(|| Some(Path::new(self.get("HOME")?).join(usual)))?;
-        Some(folder.join("fallgate"))
+        Some(folder.join(name))
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {

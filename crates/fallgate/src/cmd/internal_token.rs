@@ -1,0 +1,34 @@
+//! `fallgate internal-token …`
+
+use zeroize::Zeroizing;
+
+use crate::cli::InternalToken;
+use crate::failure::Failure;
+use crate::home::{Home, HomeFolder};
+use crate::{assemble, cmd, internal, output};
+
+pub(crate) fn run(verb: &InternalToken, folder: &HomeFolder) -> Result<(), Failure> {
+    cmd::runtime()?.block_on(async {
+        let home = Home::existing(folder)?;
+        home.warnings().iter().for_each(output::warn);
+        match verb {
+            InternalToken::Show => show(&home).await,
+            InternalToken::Rotate => rotate(&home).await,
+        }
+    })
+}
+
+async fn show(home: &Home) -> Result<(), Failure> {
+    let (text, warnings) = internal::show(home, &assemble::registrar(home).await?).await?;
+    warnings.iter().for_each(output::warn);
+    output::data(&Zeroizing::new(format!("{}\n", *text)))
+}
+
+async fn rotate(home: &Home) -> Result<(), Failure> {
+    let path = internal::rotate(home, &assemble::registrar(home).await?).await?;
+    output::say(format_args!(
+        "Made another internal token; the old one is refused from now on. It stands in {}",
+        path.display()
+    ));
+    Ok(())
+}
