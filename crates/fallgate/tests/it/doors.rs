@@ -9,6 +9,7 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::{Access, rows};
 
+use crate::support::llmux::anonymous_token;
 use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, wait_for};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
@@ -167,6 +168,12 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
         case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
+    // Neither may manage anything, nor use a route that does not name it.
+    let ownerless = if matches!(access, Access::Scope(_)) { Fate::Beyond } else { Fate::In };
+    case("the internal token", bearer(&gate.internal_token()), ownerless);
+    case("the internal token by Basic", basic("hook", &gate.internal_token()), ownerless);
+    case("an anonymous token of llmux", bearer(&anonymous_token('L')), ownerless);
+    case("the same by Basic", basic("", &anonymous_token('L')), ownerless);
     case("the right scope", bearer(&right), Fate::In);
     case("the right scope, the scheme in capitals", format!("AUTHORIZATION: BEARER {right}\r\n"), Fate::In);
     case("the right scope by Basic", basic(owner, &right), Fate::In);
@@ -186,6 +193,7 @@ fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.admin("root");
     gate.user("ada");
     gate.user("bob");
+    gate.legacy_token();
     vec![("revoked", revoked(gate, "ada").secret), ("expired", expired(gate, "ada").secret)]
 }
 

@@ -17,6 +17,8 @@ mod doors;
 mod durability;
 mod framing;
 mod identity;
+mod internal_token;
+mod moving_in;
 mod proxying;
 mod races;
 mod readme;
