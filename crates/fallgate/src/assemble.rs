@@ -21,14 +21,14 @@ pub(crate) struct Assembled {
 
 /// What a command needs: acts and lists on the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
-pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
+pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, StoreError> {
     let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
-    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), policy))
 }
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
 pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
-    let registrar = registrar(home).await?;
+    let registrar = registrar(home, config.policy.clone()).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
@@ -36,6 +36,7 @@ pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, Store
         hosts: config.own_hosts(),
         routes: config.routes,
         doors: fallgate_web::doors(verifier.clone()),
+        trusted_proxies: config.trusted_proxies.value,
         limits: Limits::default(),
     };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })

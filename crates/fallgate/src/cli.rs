@@ -52,6 +52,16 @@ pub(crate) enum Noun {
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
+    /// Look for what goes wrong most, and say what to do about each.
+    ///
+    /// It looks at the user and its limits, the home folder, the store, the clock, the config, the port, and what
+    /// stands behind the gate, and changes nothing but wrong file modes. Exit code 1 when something is broken.
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Say which version this is.
     Version {
         #[command(flatten)]

@@ -9,6 +9,7 @@ mod home;
 mod internal;
 mod lifecycle;
 mod llmux;
+mod neighbours;
 mod output;
 
 use std::process::ExitCode;

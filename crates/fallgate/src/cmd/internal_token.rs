@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::cli::InternalToken;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
-use crate::{assemble, cmd, internal, output};
+use crate::{cmd, internal, output};
 
 pub(crate) fn run(verb: &InternalToken, folder: &HomeFolder) -> Result<(), Failure> {
     cmd::runtime()?.block_on(async {
@@ -19,13 +19,13 @@ pub(crate) fn run(verb: &InternalToken, folder: &HomeFolder) -> Result<(), Failu
 }
 
 async fn show(home: &Home) -> Result<(), Failure> {
-    let (text, warnings) = internal::show(home, &assemble::registrar(home).await?).await?;
+    let (text, warnings) = internal::show(home, &cmd::open(home).await?).await?;
     warnings.iter().for_each(output::warn);
     output::data(&Zeroizing::new(format!("{}\n", *text)))
 }
 
 async fn rotate(home: &Home) -> Result<(), Failure> {
-    let path = internal::rotate(home, &assemble::registrar(home).await?).await?;
+    let path = internal::rotate(home, &cmd::open(home).await?).await?;
     output::say(format_args!(
         "Made another internal token; the old one is refused from now on. It stands in {}",
         path.display()

@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod consent;
+mod doctor;
 mod import;
 mod internal_token;
 mod passphrase;
@@ -11,7 +12,7 @@ mod token;
 mod user;
 mod version;
 
-use fallgate_authority::Registrar;
+use fallgate_authority::{Policy, Registrar};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Noun};
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Import(import) => import::run(import, &home()?, environment),
         Noun::Audit(audit) => audit::run(audit, &home()?),
         Noun::Config(config) => config::run(&config, environment),
+        Noun::Doctor { settings, format } => doctor::run(&settings, format.json, &home()?, environment),
         Noun::Version { format } => version::run(&format),
     }
 }
@@ -39,7 +41,12 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
 async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
     let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
     home.warnings().iter().for_each(output::warn);
-    Ok(assemble::registrar(&home).await?)
+    open(&home).await
+}
+
+/// Opens the store of a home folder that was checked.
+async fn open(home: &Home) -> Result<Registrar, Failure> {
+    Ok(assemble::registrar(home, Policy::default()).await?)
 }
 
 fn runtime() -> Result<Runtime, Failure> {

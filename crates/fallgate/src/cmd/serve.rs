@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use fallgate_relay::{Entrance, Listener, Route};
+use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
 
 use crate::cli::Serve;
@@ -15,7 +15,7 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, output};
+use crate::{assemble, cmd, neighbours, output};
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
@@ -48,6 +48,7 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
     };
     output::say(banner.text());
+    warn_of_neighbours(&parts.gate);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
@@ -56,6 +57,20 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
+fn warn_of_neighbours(gate: &Gate) {
+    let user = lifecycle::user_id();
+    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            routes = names.join(" "),
+            user = lifecycle::user_name(user),
+            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
+        );
+    }
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.

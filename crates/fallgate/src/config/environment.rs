@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::home::HomeFolder;
 
 /// Our folders' name.
-const OURS: &str = "fallgate";
+const FOLDER: &str = "fallgate";
 
 /// Every variable that means anything to us.
 const NAMES: [&str; 11] = [
@@ -25,19 +25,35 @@ const NAMES: [&str; 11] = [
     "XDG_STATE_HOME",
 ];
 
+/// What all names of ours begin with.
+const OURS: &str = "FALLGATE_";
+
 /// The variables that were set when the process began. An empty one counts as not set.
 #[derive(Debug, Default)]
-pub(crate) struct Environment(HashMap<&'static str, OsString>);
+pub(crate) struct Environment {
+    known: HashMap<&'static str, OsString>,
+    /// Names that begin as ours do and mean nothing to us.
+    strangers: Vec<String>,
+}
 
 impl Environment {
     /// Those of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn of_process() -> Self {
-        Self::from_pairs(NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        let known = NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let strangers = names.filter(|name| name.starts_with(OURS) && !NAMES.contains(&name.as_str()));
+        Self { strangers: strangers.collect(), ..Self::from_pairs(known) }
+    }
+
+    /// Names that look like ours and mean nothing: misspelt, most likely.
+    pub(crate) fn strangers(&self) -> &[String] {
+        &self.strangers
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
-        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let known = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { known, strangers: Vec::new() }
     }
 
     /// A variable's value, which must be text.
@@ -48,7 +64,7 @@ impl Environment {
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
     pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
-        let usual = self.below("XDG_DATA_HOME", ".local/share", OURS);
+        let usual = self.below("XDG_DATA_HOME", ".local/share", FOLDER);
         let named = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)).map(Path::to_owned);
         let path = named.or_else(|| usual.clone()).ok_or_else(|| {
             Failure::failed(
@@ -66,7 +82,7 @@ impl Environment {
 
     /// The config file that is read if it is there.
     pub(crate) fn usual_config_file(&self) -> Option<PathBuf> {
-        Some(self.below("XDG_CONFIG_HOME", ".config", OURS)?.join("fallgate.toml"))
+        Some(self.below("XDG_CONFIG_HOME", ".config", FOLDER)?.join("fallgate.toml"))
     }
 
     /// Where another program keeps its state and its data: folders of its name below the user's.
@@ -84,7 +100,7 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str)
+        self.known.get(name).map(OsString::as_os_str)
     }
 }
 
