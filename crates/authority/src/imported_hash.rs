@@ -59,7 +59,7 @@ impl ScryptHash {
     }
 
     /// Whether this is the passphrase. Takes its time and memory, so never on a thread that serves.
-    pub fn matches(&self, passphrase: &[u8]) -> bool {
+    pub(crate) fn matches(&self, passphrase: &[u8]) -> bool {
         let mut computed = [0; HASH_LENGTH];
         let params = Params::new(self.log_n, BLOCK_SIZE, LANES);
         let done =
@@ -69,6 +69,11 @@ impl ScryptHash {
         let difference = pairs.fold(0, |difference, (one, other)| black_box(difference | (one ^ other)));
         done && difference == 0
     }
+}
+
+/// Whether what is stored says that it is of this form. No PHC string begins like it.
+pub(crate) fn is_one(stored: &PassphraseHash) -> bool {
+    stored.expose().split('$').next() == Some(SCHEME)
 }
 
 impl std::fmt::Debug for ScryptHash {

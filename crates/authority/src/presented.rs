@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fallgate_domain::token::TokenHash;
+use fallgate_domain::token::{PlainToken, TokenHash};
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
@@ -50,20 +50,35 @@ impl Presented {
         }
     }
 
+    /// What the cookie carries.
+    pub(crate) fn from_cookie(token: &PlainToken) -> Self {
+        Self { hash: token.hash(), username: None }
+    }
+
+    /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
-        let hash = secret::presented(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
+        let hash = secret::read(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
         Ok(Self { hash, username })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use fallgate_domain::token::{PlainToken, TokenKind};
+    use fallgate_domain::token::TokenKind;
 
     use super::*;
 
     fn secret() -> String {
         PlainToken::new(TokenKind::Token, &[9; 32]).expose().to_owned()
+    }
+
+    #[test]
+    fn r29_a_sign_in_is_presented_like_a_token() {
+        let login = PlainToken::new(TokenKind::Login, &[9; 32]);
+        let bearer = format!("Bearer {}", login.expose());
+        assert_eq!(Presented::from_authorization(Some(bearer.as_bytes())).unwrap().hash, login.hash());
+        let basic = format!("Basic {}", STANDARD.encode(format!("alice:{}", login.expose())));
+        assert_eq!(Presented::from_authorization(Some(basic.as_bytes())).unwrap().hash, login.hash());
     }
 
     #[test]

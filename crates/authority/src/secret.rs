@@ -5,17 +5,13 @@ use fallgate_domain::internal::InternalToken;
 use fallgate_domain::legacy::LegacyToken;
 use fallgate_domain::token::{InvalidToken, PlainToken, TokenHash, TokenKind};
 
-/// The hash of a secret that a program presents: a token of ours, one of llmux, or the internal token.
-pub(crate) fn presented(text: &[u8]) -> Result<TokenHash, InvalidToken> {
+/// The hash of a secret: a token's or a sign-in's, an old one's of llmux, or the internal token's.
+pub(crate) fn read(text: &[u8]) -> Result<TokenHash, InvalidToken> {
     PlainToken::parse(TokenKind::Token, text)
+        .or_else(|_| PlainToken::parse(TokenKind::Login, text))
         .map(|token| token.hash())
         .or_else(|_| LegacyToken::parse(text).map(|token| token.hash()))
         .or_else(|_| InternalToken::parse(text).map(|token| token.hash()))
-}
-
-/// The hash of any secret, a sign-in's too: for whoever asks about it or ends it.
-pub(crate) fn any(text: &[u8]) -> Result<TokenHash, InvalidToken> {
-    presented(text).or_else(|_| PlainToken::parse(TokenKind::Login, text).map(|token| token.hash()))
 }
 
 #[cfg(test)]
@@ -30,13 +26,12 @@ mod tests {
         let login = PlainToken::new(TokenKind::Login, &[7; 32]);
         let internal = InternalToken::new(&TestEntropy::default()).unwrap();
         let legacy = format!("sas_{}", "x".repeat(28));
-        assert_eq!(presented(token.expose().as_bytes()), Ok(token.hash()));
-        assert_eq!(presented(login.expose().as_bytes()), Err(InvalidToken));
-        assert_eq!(any(login.expose().as_bytes()), Ok(login.hash()));
-        let hash = presented(legacy.as_bytes()).unwrap();
-        assert_eq!(presented(internal.expose().as_bytes()), Ok(internal.hash()));
+        assert_eq!(read(token.expose().as_bytes()), Ok(token.hash()));
+        assert_eq!(read(login.expose().as_bytes()), Ok(login.hash()));
+        let hash = read(legacy.as_bytes()).unwrap();
+        assert_eq!(read(internal.expose().as_bytes()), Ok(internal.hash()));
         // The legacy token's 32 bytes, written as an internal token, are another secret.
         let digits = fallgate_domain::hex::encode(legacy.as_bytes());
-        assert_ne!(presented(digits.as_bytes()).unwrap(), hash);
+        assert_ne!(read(digits.as_bytes()).unwrap(), hash);
     }
 }

@@ -122,7 +122,7 @@ impl Registrar {
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
     pub async fn inspect(&self, secret: &[u8]) -> Result<Option<Listed>, SecretError> {
-        let hash = secret::any(secret)?;
+        let hash = secret::read(secret)?;
         match self.vault.holder_of(hash).await? {
             Some(id) => Ok(self.store.credential(id).await?),
             None => Ok(None),
@@ -218,7 +218,7 @@ impl Verifier {
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
     /// told.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
-        let Ok(hash) = secret::any(secret) else { return Ok(()) };
+        let Ok(hash) = secret::read(secret) else { return Ok(()) };
         self.freshen().await?;
         let Some(id) = self.view.entry(&hash).map(|entry| entry.id) else { return Ok(()) };
         let actor = Actor::Holder { credential: id, ip };
