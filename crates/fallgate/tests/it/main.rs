@@ -21,6 +21,7 @@ mod framing;
 mod identity;
 mod internal_token;
 mod moving_in;
+mod old_links;
 mod proxying;
 mod races;
 mod readme;

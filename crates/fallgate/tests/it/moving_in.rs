@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::llmux::{
-    Llmux, MADE, SCRYPT, anonymous_entry, anonymous_token, bound_entry, bound_token, user,
+    LLMUX_PASSPHRASE, Llmux, MADE, SCRYPT, anonymous_entry, anonymous_token, bound_entry, bound_token, user,
 };
 use crate::support::{Client, Gate, Home, Response, Upstream};
 
@@ -122,6 +122,33 @@ fn a_whole_installation_moves_in_and_a_second_time_nothing_changes() {
     let event = home.fallgate(&["audit", "list", "--action", "import.llmux", "--json"]).json();
     let detail = &event["events"][0]["detail"];
     assert_eq!(*detail, json!({"users": 2, "tokens": 1, "legacy_tokens": 1}));
+}
+
+#[test]
+fn a_passphrase_of_llmux_works_and_is_kept_as_our_own_from_its_first_use_on() {
+    let home = Home::new();
+    Llmux::peopled(&home);
+    home.import_llmux(&[]).ok();
+    let mut gate = Gate::on(home, "");
+    for (username, passphrase) in [("ada", "otter slate canyo"), ("bob", ""), ("eve", LLMUX_PASSPHRASE)] {
+        assert_eq!(gate.try_sign_in(username, passphrase).status, 401, "{username}");
+    }
+    let is_kept = |home: &Home, form: &str| {
+        let files = contents(&home.path());
+        files.values().any(|bytes| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
+    };
+    assert!(is_kept(&gate, SCRYPT) && !is_kept(&gate, "$argon2id$"));
+    let answer = gate.try_sign_in("ada", LLMUX_PASSPHRASE);
+    assert_eq!((answer.status, &answer.json()["role"]), (200, &json!("admin")), "{}", answer.text());
+    assert!(is_kept(&gate, "$argon2id$"));
+    // A second import brings no old hash back.
+    for _ in 0..2 {
+        gate.import_llmux(&[]).ok();
+        assert_eq!(gate.try_sign_in("ada", LLMUX_PASSPHRASE).status, 200);
+        gate = Gate::on(gate.kill(), "");
+    }
+    assert_eq!(gate.try_sign_in("ada", "otter slate canyo").status, 401);
+    assert_eq!(gate.try_sign_in("bob", LLMUX_PASSPHRASE).status, 200);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use super::{Home, Run, Token};
 
 /// When all of it was made.
 pub(crate) const MADE: &str = "2024-01-02T03:04:05.678Z";
+/// The passphrase of every user.
+pub(crate) const LLMUX_PASSPHRASE: &str = "otter slate canyon";
 /// Python: hashlib.scrypt(b"otter slate canyon", salt=b"0123456789abcdef", n=1024, r=8, p=1, dklen=64)
 pub(crate) const SCRYPT: &str = "scrypt$1024$MDEyMzQ1Njc4OWFiY2RlZg==$cpb8PDJkxJo8axUlppTBd7C/5Y4ZkBkNdppspJ/DYpYVMXftIxmecplEvAdMbCRi6zNi01oyxhrt04v9OW4v9A==";
 
