@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fallgate_domain::audit::{Event, FIRST_PREV};
 use fallgate_domain::clock::{Clock, SystemClock};
+use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_store::{CredentialFilter, Listed};
 use serde_json::Value;
@@ -128,8 +129,8 @@ fn checked_trail(clerk: &Clerk) -> Vec<Event> {
 }
 
 fn all_tokens(clerk: &Clerk) -> Vec<Listed> {
-    let filter =
-        CredentialFilter { owner: None, kinds: Vec::new(), with_ended: true, now: SystemClock.now() };
+    let kinds = vec![CredentialKind::Token];
+    let filter = CredentialFilter { owner: None, kinds, with_ended: true, now: SystemClock.now() };
     clerk.read(async |store| store.credentials(&filter).await.unwrap())
 }
 
