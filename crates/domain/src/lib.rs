@@ -15,6 +15,7 @@ pub mod legacy;
 pub mod lifetime;
 pub mod path;
 pub mod problem;
+pub mod root_key;
 pub mod route;
 pub mod scope;
 pub mod token;

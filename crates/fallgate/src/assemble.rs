@@ -5,12 +5,14 @@ use std::sync::Arc;
 use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
+use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Gate, Limits};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::home::Home;
-use crate::internal;
+use crate::{internal, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -27,8 +29,13 @@ pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, 
 }
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
-pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
+pub(crate) async fn gate(
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<Assembled, Failure> {
     let registrar = registrar(home, config.policy.clone()).await?;
+    root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {

@@ -2,8 +2,10 @@
 
 mod assemble;
 mod cli;
+mod client;
 mod cmd;
 mod config;
+mod desk;
 mod failure;
 mod home;
 mod internal;
@@ -11,6 +13,8 @@ mod lifecycle;
 mod llmux;
 mod neighbours;
 mod output;
+mod place;
+mod root_key;
 
 use std::process::ExitCode;
 

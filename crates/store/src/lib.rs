@@ -19,6 +19,7 @@ mod credentials;
 mod error;
 mod imports;
 mod internal;
+mod keys;
 mod logins;
 mod revision;
 mod sqlite;
@@ -33,6 +34,9 @@ use std::sync::Arc;
 pub use crate::error::StoreError;
 pub use crate::imports::{Import, Imported, ImportedToken, ImportedUser, Taken};
 pub use crate::internal::{InternalHeld, NewInternal};
+pub use crate::keys::{
+    ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
+};
 pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};

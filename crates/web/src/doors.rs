@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, logins, tokens, users};
+use crate::api::{account, audit, gate, identity, keys, logins, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 
@@ -60,8 +60,9 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::GET, "/api/tokens", tokens::list)
         .door(Method::POST, "/api/tokens", tokens::mint)
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all)
-        .door(Method::PATCH, "/api/tokens/{id}", tokens::rename)
+        .door(Method::PATCH, "/api/tokens/{id}", tokens::change)
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke)
+        .door(Method::POST, "/api/tokens/inspect", tokens::inspect)
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held)
         .door(Method::GET, "/api/logins", logins::list)
         .door(Method::DELETE, "/api/logins", logins::end_others)
@@ -74,7 +75,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase)
         .door(Method::PATCH, "/api/account", account::change)
         .door(Method::POST, "/api/account/passphrase", account::change_passphrase)
-        .door(Method::GET, "/api/audit", audit::list);
+        .door(Method::GET, "/api/audit", audit::list)
+        .door(Method::GET, "/.well-known/jwks.json", keys::jwks);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows)
 }

@@ -134,7 +134,9 @@ impl From<TokenError> for WebError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown(_) | TokenError::UnknownUser(_) => Self::NotFound(sentence(&error)),
-            TokenError::NotYours | TokenError::BeyondPolicy { .. } => Self::Forbidden(sentence(&error)),
+            TokenError::NotYours | TokenError::Outlives(_) | TokenError::BeyondPolicy { .. } => {
+                Self::Forbidden(sentence(&error))
+            }
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
             TokenError::Store(error) => error.into(),

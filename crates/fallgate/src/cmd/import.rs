@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
+use fallgate_authority::Policy;
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_store::{Imported, Taken};
 use serde::Serialize;
 
-use crate::cli::Import;
-use crate::config::Environment;
+use crate::cli::{Import, Settings};
+use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::home::HomeFolder;
-use crate::llmux::{self, Kind, Label};
-use crate::{cmd, lifecycle, output};
+use crate::home::{Home, HomeFolder};
+use crate::llmux::{self, Installation, Kind, Label};
+use crate::{assemble, cmd, lifecycle, output};
 
 /// What a route's `allow` list must have for the anonymous tokens; an empty list stands for all users, and nobody
 /// else.
@@ -25,13 +26,22 @@ pub(crate) fn run(verb: Import, home: &HomeFolder, environment: &Environment) ->
     if folders.is_empty() {
         return Err(Failure::failed("HOME is not set: name llmux' folders with --state-dir and --data-dir"));
     }
-    cmd::runtime()?.block_on(llmux(home, &folders, dry_run, json))
+    // All of it is read before there is anything to take it in.
+    let found = llmux::read(&folders, SystemClock.now())?;
+    let policy = Config::load(&Settings::default(), environment)?.policy;
+    cmd::runtime()?.block_on(llmux(home, policy, found, dry_run, json))
 }
 
-async fn llmux(home: &HomeFolder, folders: &[PathBuf], dry_run: bool, json: bool) -> Result<(), Failure> {
-    // All of it is read before there is anything to take it in.
-    let found = llmux::read(folders, SystemClock.now())?;
-    let registrar = cmd::registrar(home, true).await?;
+async fn llmux(
+    home: &HomeFolder,
+    policy: Policy,
+    found: Installation,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let home = Home::make(home)?;
+    home.warnings().iter().for_each(output::warn);
+    let registrar = assemble::registrar(&home, policy).await?;
     let imported = registrar.import_llmux(found.import, dry_run, &lifecycle::actor()).await?;
     let report = Report::of(found.labels, &imported, found.skipped, dry_run);
     if json {

@@ -3,9 +3,12 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
+use fallgate_authority::Verifier;
+use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
 
@@ -15,30 +18,40 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, neighbours, output};
+use crate::{assemble, cmd, neighbours, output, root_key};
+
+/// How often audit events are looked for that are too old.
+const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
+    let root_key = root_key::in_variable(environment)?;
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key))
 }
 
-async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -> Result<(), Failure> {
+async fn serve_until_stopped(
+    folder: &HomeFolder,
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config).await?;
+    let parts = assemble::gate(home, config, root_key).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
+    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
     tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
     let banner = Banner {
         address: listener.address()?,
@@ -70,6 +83,16 @@ fn warn_of_neighbours(gate: &Gate) {
             user = lifecycle::user_name(user),
             "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
         );
+    }
+}
+
+/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
+async fn trim_trail(verifier: Weak<Verifier>) {
+    let mut ticks = tokio::time::interval(TRIM_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(verifier) = verifier.upgrade() else { return };
+        verifier.trim_trail().await;
     }
 }
 

@@ -17,11 +17,11 @@ use fallgate_domain::route::RouteName;
 use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable, TrustedProxies};
 use ipnet::IpNet;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use origin::Origin;
 pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};
-use self::origin::Origin;
 use crate::cli::Settings;
 use crate::failure::Failure;
 

@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected is to stop, and to say what it saw"
 )]
 
+mod access;
 mod audit;
 mod cli;
 mod config;
@@ -20,11 +21,14 @@ mod forwarded;
 mod framing;
 mod identity;
 mod internal_token;
+mod keys;
 mod moving_in;
 mod old_links;
 mod proxying;
 mod races;
 mod readme;
+mod reference;
+mod remote;
 mod revoking;
 mod serve;
 mod signin;

@@ -13,6 +13,7 @@ mod credentials;
 mod files;
 mod imports;
 mod internal;
+mod keys;
 mod logins;
 mod support;
 mod tokens;

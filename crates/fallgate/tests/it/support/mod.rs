@@ -20,6 +20,7 @@ mod registrar;
 pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
+pub(crate) mod terminal;
 mod upstream;
 mod websocket;
 
