@@ -185,6 +185,14 @@ impl Entry {
         (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
     }
 
+    /// What a route's list takes it for: a sign-in by a token that nobody owns is no more than that token.
+    pub(crate) fn admitted_as(&self) -> CredentialKind {
+        match &self.parent {
+            Parent::Entry(parent) if self.account.user.is_none() => parent.admitted_as(),
+            _ => self.kind,
+        }
+    }
+
     /// Whether the credential stands at `now`, and with which role. The one place where that is decided: for each
     /// request, and again for each open connection when anything changed.
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {

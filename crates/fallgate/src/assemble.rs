@@ -12,7 +12,7 @@ use fallgate_store::{Location, StoreError};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
-use crate::{cmd, root_key};
+use crate::{cmd, internal, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -44,6 +44,7 @@ pub(crate) async fn gate(
 ) -> Result<Assembled, Failure> {
     let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
+    internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
         verifier: verifier.clone(),

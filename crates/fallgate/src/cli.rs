@@ -15,6 +15,8 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 pub(crate) use self::access::{Login, Passwd, Where};
 
 const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
+const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
+const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
 
 /// An auth gateway that puts one login in front of everything you run.
 ///
@@ -42,6 +44,12 @@ pub(crate) enum Noun {
     /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Show or replace the token by which this machine's own programs come in.
+    #[command(subcommand, arg_required_else_help = true)]
+    InternalToken(InternalToken),
+    /// Move in from another program.
+    #[command(subcommand, arg_required_else_help = true)]
+    Import(Import),
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),
@@ -291,6 +299,36 @@ pub(crate) enum Token {
     Inspect {
         #[command(flatten)]
         format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InternalToken {
+    /// Print it.
+    ///
+    /// Programs on this machine may as well read the file internal-token in the home folder.
+    Show,
+    /// Make another one. The old one is refused from now on, by a running gate too.
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Take in the users and tokens of an llmux installation.
+    ///
+    /// Reads its auth.json, users.json and tokens.json, wherever of the two folders they lie, and changes nothing in
+    /// them. What was taken once is not taken again, also when it was ended since.
+    Llmux {
+        #[arg(long, value_name = "DIR", help = LLMUX_STATE)]
+        state_dir: Option<PathBuf>,
+        #[arg(long, value_name = "DIR", help = LLMUX_DATA)]
+        data_dir: Option<PathBuf>,
+        /// Say what would be taken, and take nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fallgate_domain::setup::SetupToken;
 
 use crate::failure::Failure;
-use crate::{lifecycle, root_key};
+use crate::{internal, lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
@@ -163,7 +163,8 @@ impl Home {
         let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
         home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
         home.repair(path, metadata.mode(), FOLDER_MODE)?;
-        for name in names {
+        // What is wrong with the internal token's file keeps nobody from anything: whoever reads it looks at it.
+        for name in names.into_iter().filter(|name| name != internal::NAME) {
             let file = path.join(name);
             match fs::symlink_metadata(&file) {
                 Ok(metadata) if metadata.is_file() => home.repair(&file, metadata.mode(), FILE_MODE)?,
@@ -241,8 +242,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate")
-        || name.starts_with(root_key::FILE)
+    ["fallgate", internal::NAME, root_key::FILE].iter().any(|start| name.starts_with(start))
         || name == "revision"
         || name == "lost+found"
 }

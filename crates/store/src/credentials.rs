@@ -54,6 +54,9 @@ pub(crate) const DEEPEST_LINEAGE: usize = 16;
 /// Writes a new credential if its owner is enabled and all that it hangs on is alive.
 pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
     let credential = &new.credential;
+    if matches!(credential.kind, CredentialKind::Internal | CredentialKind::Legacy) {
+        return Err(Fault::Contradiction("the internal token and imported tokens are never minted"));
+    }
     if let Some(owner) = credential.owner {
         match users::is_disabled(act, owner)? {
             None => return Ok(Minted::OwnerUnknown),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use fallgate_authority::{NewSignIn, cookie_name};
+use fallgate_domain::credential::Credential;
+use fallgate_domain::token::PlainToken;
 use http::{HeaderValue, header};
 
 /// A header field, for a handler's answer.
@@ -10,9 +12,13 @@ pub(crate) type SetCookie = [(header::HeaderName, HeaderValue); 1];
 
 /// Has the browser keep the sign-in for as long as it may last at most.
 pub(crate) fn set(sign_in: &NewSignIn, https: bool) -> SetCookie {
-    let credential = &sign_in.credential;
+    keep(&sign_in.credential, &sign_in.secret, https)
+}
+
+/// The same for a sign-in that may have no owner.
+pub(crate) fn keep(credential: &Credential, secret: &PlainToken, https: bool) -> SetCookie {
     let life = credential.expires_at.map_or(Duration::ZERO, |end| end.since(credential.created_at));
-    cookie(sign_in.secret.expose(), life, https)
+    cookie(secret.expose(), life, https)
 }
 
 /// Has the browser forget it.

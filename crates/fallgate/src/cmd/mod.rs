@@ -5,6 +5,8 @@ mod audit;
 mod config;
 mod consent;
 mod doctor;
+mod import;
+mod internal_token;
 mod key;
 mod passphrase;
 mod reference;
@@ -37,6 +39,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
+        Noun::InternalToken(verb) => internal_token::run(&verb, &home()?),
+        Noun::Import(import) => import::run(import, &home()?, environment),
         Noun::Audit(audit) => audit::run(audit, place()?, environment),
         Noun::Key(key) => key::run(key, &home()?, environment),
         Noun::Store(store) => store::run(store, &home()?),

@@ -137,7 +137,7 @@ fn owner(token: &TokenView) -> String {
 fn parse_id(text: &str) -> Result<CredentialId, Failure> {
     text.parse().map_err(|invalid| {
         // What may be a secret is not repeated: stderr ends up in logs.
-        if text.starts_with("fgt_") || text.starts_with("fgl_") {
+        if ["fgt_", "fgl_", "sas_"].iter().any(|prefix| text.starts_with(prefix)) || text.len() == 64 {
             Failure::usage("that is a token's secret, not its id: `fallgate token list` shows ids")
         } else {
             let shown: String = text.chars().take(64).collect();

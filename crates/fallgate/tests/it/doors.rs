@@ -10,6 +10,7 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::{Access, rows};
 
+use crate::support::llmux::anonymous_token;
 use crate::support::{Client, Gate, Home, PASSPHRASE, Response, SignIn, Token, Upstream, wait_for};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
@@ -273,6 +274,12 @@ fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
         case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
+    // Neither may manage anything, nor use a route that does not name it.
+    let ownerless = if matches!(access, Access::Scope(_) | Access::Login) { Fate::Beyond } else { Fate::In };
+    case("the internal token", bearer(&gate.internal_token()), ownerless);
+    case("the internal token by Basic", basic("hook", &gate.internal_token()), ownerless);
+    case("an anonymous token of llmux", bearer(&anonymous_token('L')), ownerless);
+    case("the same by Basic", basic("", &anonymous_token('L')), ownerless);
     let right = || if caller.once { gate.sign_in(owner).secret } else { right.clone() };
     case("the right scope", bearer(&right()), Fate::In);
     case(
@@ -301,6 +308,7 @@ fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.admin("root");
     gate.user("ada");
     gate.user("bob");
+    gate.legacy_token();
     let signed_out = gate.sign_in("ada");
     assert_eq!(gate.ask("POST /api/logout", &signed_out.bearer(), &serde_json::Value::Null).status, 204);
     vec![
