@@ -71,7 +71,11 @@ fn start(folder: &Path, home: &Path) -> anyhow::Result<(f64, f64)> {
     started.push(gate.started_in.as_secs_f64());
     thread::sleep(SETTLED);
     let (now, most) = gate.memory()?;
-    println!("  resident {now:.1} MB after {} s, {most:.1} MB at most", SETTLED.as_secs());
+    println!(
+        "  resident {now:.1} MB after {} s, {most:.1} MB at most; {:.2} s of processor until then",
+        SETTLED.as_secs(),
+        gate.processor_time()?
+    );
     Ok((median(&mut started), most))
 }
 
