@@ -31,11 +31,18 @@
 
 mod accounts;
 pub mod actions;
+mod caller;
+mod cookie;
+mod device;
 mod fresh;
 mod halt;
 mod hasher;
+mod keys;
 mod lease;
+mod login_throttle;
+mod logins;
 mod mint;
+mod network;
 mod passphrase;
 mod permit;
 mod policy;
@@ -44,9 +51,12 @@ mod principal;
 mod refusal;
 mod refusals;
 mod registrar;
+mod same_origin;
+mod signin;
 mod sync;
 mod throttle;
 mod tokens;
+mod trail;
 mod upkeep;
 mod uses;
 mod verifier;
@@ -57,8 +67,13 @@ mod view;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use caller::{Newcomer, SignedIn, Somebody};
+pub use cookie::cookie_name;
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
+pub use keys::{
+    Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
+};
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
@@ -68,7 +83,9 @@ pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;
 pub use refusal::{CHALLENGE, Denial, Refusal};
 pub use registrar::{Actor, Registrar, RevokeOutcome};
+pub use signin::{NewSignIn, SignInError, SignInOrder};
 pub use throttle::Throttled;
 pub use tokens::{SecretError, TokenError};
+pub use trail::{TrailError, WholeTrail};
 pub use uses::UseNotes;
 pub use verifier::Verifier;

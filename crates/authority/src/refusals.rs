@@ -10,8 +10,8 @@ use fallgate_domain::id::CredentialId;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::network::Network;
 use crate::refusal::Refusal;
-use crate::throttle::Network;
 use crate::verifier::Verifier;
 
 /// How many pairs of reason and network get an event of their own in a minute. The rest is summed up by reason.
@@ -113,6 +113,8 @@ impl Verifier {
             Refusal::BadCredential(denial) => denial.name(),
             Refusal::Beyond(_) => "beyond-scope",
             Refusal::NotAdmitted => "not-admitted",
+            Refusal::NoSignIn => "no-sign-in",
+            Refusal::CrossSite => "cross-site",
             Refusal::NoCredential | Refusal::Unavailable => return,
         };
         self.refusals.count(reason, credential, ip);
@@ -122,7 +124,7 @@ impl Verifier {
     pub(crate) async fn write_refusals(&self) {
         let events = self.refusals.take(self.clock().now());
         let count = events.len();
-        if let Err(error) = self.registrar.vault.record(events).await {
+        if let Err(error) = self.registrar.vault.record_all(events).await {
             tracing::warn!(%error, events = count, "could not write down what was refused; that much is lost");
         }
     }

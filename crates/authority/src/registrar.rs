@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::actions::WriteTokens;
 use crate::hasher::Hasher;
+use crate::keys::Keyring;
 use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::principal::Principal;
@@ -33,6 +34,7 @@ pub struct Registrar {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hasher: Hasher,
     pub(crate) policy: Policy,
+    pub(crate) keys: Keyring,
 }
 
 /// Who acts, for the audit trail.
@@ -135,7 +137,7 @@ impl Registrar {
         entropy: Arc<dyn Entropy>,
         policy: Policy,
     ) -> Self {
-        Self { store, vault, clock, entropy, hasher: Hasher::new(), policy }
+        Self { store, vault, clock, entropy, hasher: Hasher::new(), policy, keys: Keyring::default() }
     }
 
     /// What may be listed and shown.

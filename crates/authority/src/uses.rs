@@ -46,10 +46,7 @@ impl UseQueue {
         {
             return;
         }
-        let user_agent = facts.user_agent.map(|bytes| {
-            let text = String::from_utf8_lossy(bytes);
-            text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
-        });
+        let user_agent = facts.user_agent.map(shown);
         let last = LastUse { at: now, ip: facts.ip.map(|ip| ip.to_string()), user_agent };
         let times = entry.uses.swap(0, Ordering::Relaxed);
         let note = NotedUse { credential: entry.id, last: Some(last), times: times.into() };
@@ -58,6 +55,12 @@ impl UseQueue {
             entry.uses.fetch_add(times, Ordering::Relaxed);
         }
     }
+}
+
+/// What a client calls itself, as it may be kept and shown.
+pub(crate) fn shown(user_agent: &[u8]) -> String {
+    let text = String::from_utf8_lossy(user_agent);
+    text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
 }
 
 impl UseNotes {

@@ -9,6 +9,7 @@ use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::lease::{Lease, LeaseHandle};
+use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -34,13 +35,14 @@ pub struct Verifier {
     pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
     pub(crate) refusals: RefusalCounts,
+    pub(crate) logins: Arc<LoginThrottle>,
 }
 
 impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new();
+        let view = View::new(registrar.policy.login_idle);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.
         let mut take = |row| {
@@ -52,7 +54,8 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, refusals }), notes))
+        let logins = Arc::default();
+        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, refusals, logins }), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.
@@ -86,6 +89,7 @@ impl Verifier {
             if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
                 return match decision {
                     Ok(principal) => {
+                        principal.entry.touch(now);
                         self.uses.note(&principal.entry, facts, now);
                         Ok(principal)
                     }

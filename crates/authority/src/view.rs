@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
+use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
@@ -43,6 +44,15 @@ pub(crate) struct Entry {
     pub(crate) noted_at: AtomicI64,
     /// How often it was used since then.
     pub(crate) uses: AtomicU32,
+    idle: Option<Box<Idle>>,
+}
+
+/// How a sign-in ends by not being used.
+#[derive(Debug)]
+struct Idle {
+    /// After so long, in milliseconds.
+    after: i64,
+    used_at: AtomicI64,
 }
 
 /// What an entry hangs on.
@@ -78,7 +88,17 @@ pub(crate) struct AccountUser {
 }
 
 impl Entry {
-    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Parent, read_at: Revision) -> Self {
+    /// `idle`: how long a sign-in may lie unused.
+    pub(crate) fn new(
+        row: &CredentialRow,
+        account: Arc<Account>,
+        parent: Parent,
+        idle: Duration,
+        read_at: Revision,
+    ) -> Self {
+        let after = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        let used_at = row.used_at.map(Timestamp::millis);
+        let idle = used_at.map(|at| Box::new(Idle { after, used_at: AtomicI64::new(at) }));
         let expires_at = row.expires_at.map_or(NEVER, Timestamp::millis);
         Self {
             id: row.id,
@@ -91,8 +111,9 @@ impl Entry {
             halted: AtomicBool::new(false),
             expires_at: AtomicI64::new(expires_at),
             read_at: AtomicU64::new(read_at.0),
-            noted_at: AtomicI64::new(0),
             uses: AtomicU32::new(0),
+            noted_at: AtomicI64::new(used_at.unwrap_or(0)),
+            idle,
         }
     }
 
@@ -124,7 +145,29 @@ impl Entry {
         matches!(self.kind, CredentialKind::Token | CredentialKind::Legacy)
     }
 
-    /// When it ends by itself; also the end of whatever it hangs on, if that comes first.
+    /// Is being used: neither it nor what it hangs on lies idle.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        if let Some(idle) = &self.idle
+            && idle.used_at.load(Ordering::Relaxed) < now.millis()
+        {
+            idle.used_at.fetch_max(now.millis(), Ordering::Relaxed);
+        }
+        if let Parent::Entry(parent) = &self.parent {
+            parent.touch(now);
+        }
+    }
+
+    /// Whoever goes on using it says so at least this often.
+    pub(crate) fn touch_every(&self) -> Option<Duration> {
+        let own = self.idle.as_ref().map(|idle| Duration::from_millis(idle.after.unsigned_abs() / 2));
+        let parents = match &self.parent {
+            Parent::Entry(parent) => parent.touch_every(),
+            Parent::None | Parent::Gone => None,
+        };
+        own.into_iter().chain(parents).min()
+    }
+
+    /// When it ends by itself however it is used; also the end of whatever it hangs on, if that comes first.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let mut earliest = self.expires_at.load(Ordering::Acquire);
         let mut parent = &self.parent;
@@ -163,13 +206,18 @@ impl Entry {
     }
 
     fn has_expired(&self, now: Timestamp) -> bool {
-        now.millis() >= self.expires_at.load(Ordering::Acquire)
+        let lies_idle =
+            |idle: &Idle| now.millis() >= idle.used_at.load(Ordering::Relaxed).saturating_add(idle.after);
+        now.millis() >= self.expires_at.load(Ordering::Acquire) || self.idle.as_deref().is_some_and(lies_idle)
     }
 
     fn update(&self, row: &CredentialRow, read_at: Revision) {
         self.read_at.store(read_at.0, Ordering::Release);
         self.expires_at.store(row.expires_at.map_or(NEVER, Timestamp::millis), Ordering::Release);
         self.ended.store(row.revoked, Ordering::Release);
+        if let Some((idle, used_at)) = self.idle.as_ref().zip(row.used_at) {
+            idle.used_at.fetch_max(used_at.millis(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -307,6 +355,7 @@ pub(crate) struct View {
     by_id: papaya::HashSet<ById>,
     accounts: papaya::HashMap<UserId, Arc<Account>>,
     ownerless: Arc<Account>,
+    login_idle: Duration,
     revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
     /// no decision mixes two revisions, and readers take no lock.
@@ -314,12 +363,14 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new() -> Self {
+    /// `login_idle`: how long a sign-in may lie unused.
+    pub(crate) fn new(login_idle: Duration) -> Self {
         Self {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless()),
+            login_idle,
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
         }
@@ -442,7 +493,7 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let entry = Arc::new(Entry::new(row, account, parent, read_at));
+        let entry = Arc::new(Entry::new(row, account, parent, self.login_idle, read_at));
         self.by_id.pin().insert(ById(entry.clone()));
         if row.hash.is_some() {
             self.by_hash.pin().insert(ByHash(entry));
@@ -505,80 +556,4 @@ impl View {
 }
 
 #[cfg(all(test, not(feature = "model")))]
-mod tests {
-    use super::*;
-
-    fn row(id: u8, parent: Option<u8>) -> CredentialRow {
-        CredentialRow {
-            id: CredentialId::from_bytes([id; 16]),
-            kind: CredentialKind::Legacy,
-            owner: None,
-            parent: parent.map(|parent| CredentialId::from_bytes([parent; 16])),
-            hash: Some(TokenHash::from_bytes([id; 32])),
-            scopes: Scopes::none(),
-            expires_at: None,
-            revoked: false,
-        }
-    }
-
-    fn view_of(rows: Vec<CredentialRow>) -> View {
-        let view = View::new();
-        let rows = rows.into_iter().map(Row::Credential).collect();
-        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
-        view
-    }
-
-    fn judge(view: &View, id: u8) -> Result<Option<Role>, Denial> {
-        view.entry(&TokenHash::from_bytes([id; 32])).ok_or(Denial::Unknown)?.judge(Timestamp::from_millis(0))
-    }
-
-    #[test]
-    fn a_child_may_come_before_its_parent_and_grandparent() {
-        let view = view_of(vec![row(3, Some(2)), row(2, Some(1)), row(1, None)]);
-        for id in 1..=3 {
-            assert_eq!(judge(&view, id), Ok(None), "{id}");
-        }
-    }
-
-    #[test]
-    fn what_hangs_on_nothing_falls_and_all_below_it() {
-        let view = view_of(vec![row(3, Some(2)), row(2, Some(9))]);
-        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
-        assert_eq!(judge(&view, 3), Err(Denial::ParentEnded));
-    }
-
-    #[test]
-    fn a_credential_that_is_gone_falls_with_its_children() {
-        let view = view_of(vec![row(1, None), row(2, Some(1))]);
-        let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];
-        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone, revoked_all: Vec::new() });
-        assert_eq!(judge(&view, 1), Err(Denial::Unknown));
-        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
-    }
-
-    #[test]
-    fn r31_the_end_of_all_tokens_is_taken_in_at_once_and_spares_what_came_with_it_or_later() {
-        let view = view_of(vec![row(1, None), row(2, Some(1)), row(3, None)]);
-        // As the row of the one that was spared is, and that of one minted in between.
-        let rows = vec![Row::Credential(row(3, None)), Row::Credential(row(4, None))];
-        view.apply(&Changes { revision: Revision(5), rows, gone: Vec::new(), revoked_all: vec![None] });
-        assert_eq!(judge(&view, 1), Err(Denial::Revoked));
-        assert_eq!(judge(&view, 2), Err(Denial::Revoked));
-        assert_eq!((judge(&view, 3), judge(&view, 4)), (Ok(None), Ok(None)));
-        let rows = vec![Row::Credential(row(5, None)), Row::Credential(row(6, Some(1)))];
-        view.apply(&Changes { revision: Revision(6), rows, gone: Vec::new(), revoked_all: Vec::new() });
-        assert_eq!(judge(&view, 5), Ok(None));
-        assert_eq!(judge(&view, 6), Err(Denial::ParentEnded));
-    }
-
-    #[test]
-    fn a_reader_never_sees_a_change_half_taken_in() {
-        let view = view_of(vec![row(1, None)]);
-        assert!(view.read(|_| ()).is_some());
-        view.generation.fetch_add(1, StdOrdering::AcqRel);
-        assert!(view.read(|_| ()).is_none(), "while a change is taken in");
-        view.generation.fetch_add(1, StdOrdering::AcqRel);
-        let changed_meanwhile = view.read(|view| view.generation.fetch_add(2, StdOrdering::AcqRel));
-        assert!(changed_meanwhile.is_none());
-    }
-}
+mod tests;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
+use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Gate, Limits};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::home::Home;
+use crate::root_key;
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -20,9 +23,21 @@ pub(crate) struct Assembled {
 
 /// What a command needs: acts and lists on the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
-pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
-    let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
-    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
+pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, Failure> {
+    let opened = fallgate_store::open(&Location::Sqlite(home.database())).await;
+    let (store, vault) = opened.map_err(|error| unopened(error, home))?;
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), policy))
+}
+
+/// Why the store was not opened, and, where that can be accepted, how.
+fn unopened(error: StoreError, home: &Home) -> Failure {
+    match error {
+        StoreError::OlderCopy { .. } | StoreError::Unguarded { .. } => Failure::failed(format_args!(
+            "{error}; put the newer one back, or go on with this one and end every credential in it: `{}`",
+            home.command("store restore --accept")
+        )),
+        error => error.into(),
+    }
 }
 
 /// The same on a database that may be an older copy: for accepting it, and nothing else.
@@ -33,13 +48,20 @@ pub(crate) async fn restored(home: &Home) -> Result<Registrar, StoreError> {
 }
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
-pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
-    let (verifier, use_notes) = Verifier::start(registrar(home).await?).await?;
+pub(crate) async fn gate(
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<Assembled, Failure> {
+    let registrar = registrar(home, config.policy.clone()).await?;
+    root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
+    let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
         verifier: verifier.clone(),
         hosts: config.own_hosts(),
         routes: config.routes,
         doors: fallgate_web::doors(verifier.clone()),
+        trusted_proxies: config.trusted_proxies.value,
         limits: Limits::default(),
     };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })

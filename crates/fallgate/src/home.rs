@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::lifecycle;
+use crate::{lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
@@ -33,6 +33,8 @@ pub(crate) struct HomeFolder {
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
+    /// Whether a command finds it without being told.
+    is_usual: bool,
     /// What was put right on the way, and what is odd.
     warnings: Vec<String>,
 }
@@ -57,11 +59,11 @@ impl Home {
     pub(crate) fn make(folder: &HomeFolder) -> Result<Self, Failure> {
         let path = folder.path.clone();
         match fs::metadata(&path) {
-            Ok(metadata) => Self::check(&path, &metadata),
+            Ok(metadata) => Self::check(folder, &metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
                 made.map_err(|error| unusable(&path, "cannot be made", &error))?;
-                Ok(Self { path, warnings: Vec::new() })
+                Ok(Self { path, is_usual: folder.is_usual, warnings: Vec::new() })
             }
             Err(error) => Err(unusable(&path, "cannot be used", &error)),
         }
@@ -79,6 +81,11 @@ impl Home {
             ))),
             Err(error) => Err(unusable(&database, "cannot be reached", &error)),
         }
+    }
+
+    /// A command that works on this folder, to be pasted into a shell.
+    pub(crate) fn command(&self, words: impl Display) -> String {
+        HomeFolder { path: self.path.clone(), is_usual: self.is_usual }.command(words)
     }
 
     /// Where the folder is.
@@ -117,7 +124,8 @@ impl Home {
         }
     }
 
-    fn check(path: &Path, metadata: &Metadata) -> Result<Self, Failure> {
+    fn check(folder: &HomeFolder, metadata: &Metadata) -> Result<Self, Failure> {
+        let path = folder.path.as_path();
         let shown = path.display();
         if !metadata.is_dir() {
             return Err(Failure::failed(format_args!("{shown} is not a folder: name one with --home")));
@@ -135,7 +143,7 @@ impl Home {
                 "the folder {shown} holds other things and no {DATABASE}: name a folder of Fallgate's own with --home"
             )));
         }
-        let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
+        let mut home = Self { path: path.to_owned(), is_usual: folder.is_usual, warnings: Vec::new() };
         home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
         home.repair(path, metadata.mode(), FOLDER_MODE)?;
         for name in names {
@@ -202,7 +210,10 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate") || name == "revision" || name == "lost+found"
+    name.starts_with("fallgate")
+        || name.starts_with(root_key::FILE)
+        || name == "revision"
+        || name == "lost+found"
 }
 
 fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {

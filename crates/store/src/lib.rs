@@ -17,6 +17,8 @@ mod audit;
 mod changes;
 mod credentials;
 mod error;
+mod keys;
+mod logins;
 mod revision;
 mod sqlite;
 mod store;
@@ -29,6 +31,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::error::StoreError;
+pub use crate::keys::{
+    ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
+};
+pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::sqlite::backup::Progress;
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store, UnusedPage};

@@ -17,7 +17,7 @@ use crate::{audit, credentials, upkeep, users};
 /// Lists and shows. Cheap to clone; none of its answers is good enough to let anybody in.
 #[derive(Debug, Clone)]
 pub struct Store {
-    backend: Arc<Sqlite>,
+    pub(crate) backend: Arc<Sqlite>,
 }
 
 /// Which credentials to list.

@@ -24,7 +24,7 @@ use crate::{accounts, changes, credentials, tokens, upkeep, users};
 /// database too: see [`crate::open`].
 #[derive(Debug)]
 pub struct Vault {
-    backend: Arc<Sqlite>,
+    pub(crate) backend: Arc<Sqlite>,
 }
 
 /// A passphrase's hash in the PHC string format (<https://github.com/P-H-C/phc-string-format>). It has no `Display`,
@@ -349,7 +349,7 @@ impl Vault {
     }
 
     /// Writes events that belong to no act, all or none. The revision does not rise.
-    pub async fn record(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    pub async fn record_all(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }

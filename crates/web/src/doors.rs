@@ -1,8 +1,8 @@
 //! The table of doors: each mounts a handler *and* becomes a row that tests walk.
 //!
 //! Who may come in is not written here: it is read off the handler's type (requirement R28). A handler's first
-//! argument is a [`Permit`] of an action, a [`Principal`], or [`Public`]; one that takes none of them does not compile
-//! as a door. How to add one: `docs/adding-a-door.md`.
+//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`], a [`Newcomer`], or [`Public`]; one that takes
+//! none of them does not compile as a door. How to add one: `docs/adding-a-door.md`.
 
 use std::sync::LazyLock;
 
@@ -11,12 +11,12 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use fallgate_authority::{Action, Permit, Principal};
+use fallgate_authority::{Action, Newcomer, Permit, Principal, SignedIn, Somebody};
 use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{audit, gate, identity, tokens, users};
+use crate::api::{account, audit, gate, identity, keys, logins, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 
@@ -27,6 +27,8 @@ pub enum Access {
     Public,
     /// Whoever has any credential that stands.
     AnyCredential,
+    /// Whoever is signed in: whose credential is a sign-in.
+    Login,
     /// Whoever's credential has this scope.
     Scope(PlainScope),
 }
@@ -53,19 +55,28 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::GET, "/health", gate::health)
         .door(Method::GET, "/api/version", gate::version)
         .door(Method::GET, "/api/whoami", identity::whoami)
+        .door(Method::POST, "/api/login", logins::login)
+        .door(Method::POST, "/api/logout", logins::logout)
         .door(Method::GET, "/api/tokens", tokens::list)
         .door(Method::POST, "/api/tokens", tokens::mint)
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all)
-        .door(Method::PATCH, "/api/tokens/{id}", tokens::rename)
+        .door(Method::PATCH, "/api/tokens/{id}", tokens::change)
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke)
+        .door(Method::POST, "/api/tokens/inspect", tokens::inspect)
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held)
+        .door(Method::GET, "/api/logins", logins::list)
+        .door(Method::DELETE, "/api/logins", logins::end_others)
+        .door(Method::DELETE, "/api/logins/{id}", logins::end)
         .door(Method::GET, "/api/users", users::list)
         .door(Method::POST, "/api/users", users::create)
         .door(Method::GET, "/api/users/{u}", users::show)
         .door(Method::PATCH, "/api/users/{u}", users::change)
         .door(Method::DELETE, "/api/users/{u}", users::delete)
         .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase)
-        .door(Method::GET, "/api/audit", audit::list);
+        .door(Method::PATCH, "/api/account", account::change)
+        .door(Method::POST, "/api/account/passphrase", account::change_passphrase)
+        .door(Method::GET, "/api/audit", audit::list)
+        .door(Method::GET, "/.well-known/jwks.json", keys::jwks);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows)
 }
@@ -114,6 +125,14 @@ macro_rules! guarded {
             const ACCESS: Access = Access::Public;
         }
 
+        impl<M, $($rest),*> Guarded for (M, Newcomer, $($rest),*) {
+            const ACCESS: Access = Access::Public;
+        }
+
+        impl<M, $($rest),*> Guarded for (M, SignedIn, $($rest),*) {
+            const ACCESS: Access = Access::Login;
+        }
+
         impl<M, $($rest),*> Guarded for (M, Principal, $($rest),*) {
             const ACCESS: Access = Access::AnyCredential;
         }
@@ -130,8 +149,8 @@ guarded!(T1, T2);
 guarded!(T1, T2, T3);
 guarded!(T1, T2, T3, T4);
 
-/// Only a caller with a credential learns which doors there are: 401 comes before 404.
-async fn no_such_door(_caller: Principal) -> WebError {
+/// Only a caller with a credential learns which doors there are: 401 comes before 404, and 404 before any other 403.
+async fn no_such_door(_caller: Somebody) -> WebError {
     WebError::NotFound("There is nothing here.".to_owned())
 }
 
@@ -139,7 +158,7 @@ async fn no_such_door(_caller: Principal) -> WebError {
 async fn wrong_method(State(app): State<App>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let public = rows().iter().any(|row| row.access == Access::Public && row.path == parts.uri.path());
-    if !public && let Err(refusal) = Principal::from_request_parts(&mut parts, &app).await {
+    if !public && let Err(refusal) = Somebody::from_request_parts(&mut parts, &app).await {
         return refusal.into_response();
     }
     WebError::MethodNotAllowed.into_response()
@@ -155,6 +174,8 @@ mod tests {
             rows().iter().find(|row| row.method == method && row.path == path).map(|row| row.access)
         };
         assert_eq!(access(Method::GET, "/health"), Some(Access::Public));
+        assert_eq!(access(Method::POST, "/api/login"), Some(Access::Public));
+        assert_eq!(access(Method::POST, "/api/logout"), Some(Access::Login));
         assert_eq!(access(Method::GET, "/api/whoami"), Some(Access::AnyCredential));
         assert_eq!(access(Method::GET, "/api/tokens"), Some(Access::Scope(PlainScope::IdentityRead)));
         assert_eq!(access(Method::POST, "/api/tokens"), Some(Access::Scope(PlainScope::TokensWrite)));

@@ -3,6 +3,7 @@
 mod api;
 mod app;
 mod body;
+mod cookie;
 pub mod doors;
 mod error;
 mod layers;

@@ -1,18 +1,18 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
-//! answer. The command line's `--json` prints the same shapes.
+//! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
-use fallgate_authority::{MintedToken, Principal};
-use fallgate_domain::audit::Event;
+use fallgate_authority::{MintedToken, NewSignIn, Principal};
+use fallgate_domain::audit::{Checkpoint, Event};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A token in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TokenView {
     /// Its public name.
     pub id: CredentialId,
@@ -65,7 +65,7 @@ impl TokenView {
 }
 
 /// A freshly minted token, with its secret. The secret is in no other answer, ever.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct MintedView {
     /// The token.
     #[serde(flatten)]
@@ -86,7 +86,7 @@ impl MintedView {
 }
 
 /// A person, as admins see them in lists.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UserName {
     /// How they sign in.
     pub username: Username,
@@ -95,7 +95,7 @@ pub struct UserName {
 }
 
 /// A person's account.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UserView {
     /// How they sign in.
     pub username: Username,
@@ -122,7 +122,7 @@ impl From<User> for UserView {
 }
 
 /// `GET /api/users`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct UserList {
     /// Everybody, by username.
     pub users: Vec<UserView>,
@@ -135,7 +135,7 @@ impl From<Vec<User>> for UserList {
 }
 
 /// What setting a passphrase has ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct EndedView {
     /// How many sign-ins.
     pub revoked_logins: u64,
@@ -150,32 +150,48 @@ impl From<EndedCredentials> for EndedView {
 }
 
 /// How many tokens were revoked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RevokedCount {
     /// That many.
     pub revoked: u64,
 }
 
 /// `GET /api/audit`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct EventPage {
     /// Newest first.
     pub events: Vec<Event>,
     /// What to ask for with `before` to go on; none after the last page.
     pub next: Option<u64>,
+    /// What stands in the place of the events that were deleted as too old, if any were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointView>,
+}
+
+/// Where the trail begins after events were deleted as too old.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointView {
+    /// The place of the last deleted event.
+    pub seq: u64,
+    /// Its hash, which the next one names.
+    pub hash: String,
+    /// When they were deleted.
+    pub at: Timestamp,
 }
 
 impl EventPage {
-    /// A page that was asked for with at most `limit` events.
-    pub fn of(events: Vec<Event>, limit: u32) -> Self {
+    /// A page that was asked for with at most `limit` events, of a trail that begins behind this checkpoint.
+    pub fn of(events: Vec<Event>, limit: u32, checkpoint: Option<Checkpoint>) -> Self {
         let full = u32::try_from(events.len()).is_ok_and(|count| count == limit);
+        let begin = checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.seq.saturating_add(1));
         let last = events.last().map(|event| event.seq);
-        Self { next: last.filter(|seq| full && *seq > 1), events }
+        let checkpoint = checkpoint.map(|Checkpoint { seq, hash, at, .. }| CheckpointView { seq, hash, at });
+        Self { next: last.filter(|seq| full && *seq > begin), events, checkpoint }
     }
 }
 
 /// `GET /api/tokens`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TokenList {
     /// Who asks.
     pub me: Me,
@@ -187,36 +203,103 @@ pub struct TokenList {
 }
 
 /// Who asks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Me {
     /// Their username, if anybody owns the credential.
     pub username: Option<Username>,
     /// Their role.
-    pub role: &'static str,
+    pub role: String,
 }
 
 impl Me {
     /// The caller.
     pub fn of(principal: &Principal) -> Self {
-        Self { username: principal.username().cloned(), role: role_name(principal) }
+        Self { username: principal.username().cloned(), role: role_name(principal).to_owned() }
     }
 }
 
 /// `GET /api/whoami`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct WhoAmI {
     /// The owner's username, if anybody owns the credential.
     pub username: Option<Username>,
     /// How they are shown.
     pub display_name: Option<DisplayName>,
     /// Their role.
-    pub role: &'static str,
+    pub role: String,
     /// What was presented.
     pub credential: CredentialView,
 }
 
-/// What was presented.
+impl WhoAmI {
+    /// Whoever just signed in. The secret is in the cookie, not in here.
+    pub(crate) fn of_sign_in(sign_in: NewSignIn) -> Self {
+        let NewSignIn { credential, user, .. } = sign_in;
+        Self {
+            username: Some(user.username),
+            display_name: Some(user.display_name),
+            role: user.role.name().to_owned(),
+            credential: CredentialView {
+                id: credential.id,
+                kind: credential.kind,
+                name: credential.name,
+                scopes: credential.scopes.within(&Scopes::ceiling(user.role)),
+                expires_at: credential.expires_at,
+            },
+        }
+    }
+}
+
+/// `GET /api/logins`.
 #[derive(Debug, Serialize)]
+pub struct LoginList {
+    /// One's own sign-ins that stand, oldest first.
+    pub logins: Vec<LoginView>,
+}
+
+/// A sign-in: a device that somebody signed in on.
+#[derive(Debug, Serialize)]
+pub struct LoginView {
+    /// Its public name.
+    pub id: CredentialId,
+    /// What it was called when it was made.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself, however much it is used.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to about a minute.
+    pub last_used_at: Option<Timestamp>,
+    /// From where it was last used.
+    pub last_used_ip: Option<String>,
+    /// What the client called itself then.
+    pub user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl LoginView {
+    /// A sign-in as its owner sees it who is signed in by `current`.
+    pub fn of(credential: Credential, current: CredentialId) -> Self {
+        let (last_used_at, last_used_ip, user_agent) = match credential.last_use {
+            Some(last_use) => (Some(last_use.at), last_use.ip, last_use.user_agent),
+            None => (None, None, None),
+        };
+        Self {
+            id: credential.id,
+            name: credential.name,
+            created_at: credential.created_at,
+            expires_at: credential.expires_at,
+            last_used_at,
+            last_used_ip,
+            user_agent,
+            current: credential.id == current,
+        }
+    }
+}
+
+/// What was presented.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct CredentialView {
     /// Its public name.
     pub id: CredentialId,

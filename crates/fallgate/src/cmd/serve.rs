@@ -3,12 +3,13 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
 use fallgate_authority::{UseNotes, Verifier};
-use fallgate_relay::{Entrance, Listener, Route};
+use fallgate_domain::root_key::RootKey;
+use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -19,7 +20,10 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, output};
+use crate::{assemble, cmd, neighbours, output, root_key};
+
+/// How often audit events are looked for that are too old.
+const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -27,25 +31,32 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
+    let root_key = root_key::in_variable(environment)?;
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key))
 }
 
-async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -> Result<(), Failure> {
+async fn serve_until_stopped(
+    folder: &HomeFolder,
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config).await.map_err(|error| cmd::unopened(error, folder))?;
+    let parts = assemble::gate(home, config, root_key).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
+    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let banner = Banner {
         address: listener.address()?,
@@ -55,6 +66,7 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
     };
     output::say(banner.text());
+    warn_of_neighbours(&parts.gate);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
@@ -94,6 +106,30 @@ impl Upkeep {
         if timeout(WRITE_DOWN_WITHIN, ended).await.is_err() {
             tracing::warn!("the store takes too long; the last minute's counts are lost");
         }
+    }
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
+fn warn_of_neighbours(gate: &Gate) {
+    let user = lifecycle::user_id();
+    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            routes = names.join(" "),
+            user = lifecycle::user_name(user),
+            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
+        );
+    }
+}
+
+/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
+async fn trim_trail(verifier: Weak<Verifier>) {
+    let mut ticks = tokio::time::interval(TRIM_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(verifier) = verifier.upgrade() else { return };
+        verifier.trim_trail().await;
     }
 }
 

@@ -9,19 +9,26 @@
     reason = "a test that meets the unexpected is to stop, and to say what it saw"
 )]
 
+mod access;
 mod audit;
 mod cli;
 mod config;
 mod differential;
+mod doctor;
 mod doors;
 mod durability;
+mod forwarded;
 mod framing;
 mod identity;
+mod keys;
 mod proxying;
 mod races;
 mod readme;
+mod reference;
+mod remote;
 mod revoking;
 mod serve;
+mod signin;
 mod spine;
 mod startup;
 mod support;

@@ -1,4 +1,4 @@
-//! Tokens: list, mint, revoke.
+//! Tokens: list, mint, change, look up, revoke.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::actions::{ReadIdentity, WriteTokens};
 use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
@@ -54,33 +55,36 @@ pub(crate) struct Mint {
     username: Option<Username>,
     scopes: Option<Scopes>,
     #[serde(default)]
-    expires_in: ExpiresIn,
+    expires_in: Member<u64>,
+    #[serde(default)]
+    expires_at: Member<Timestamp>,
 }
 
-/// How long a token is asked to last.
+/// A member of a body.
 #[derive(Debug, Default)]
-enum ExpiresIn {
+enum Member<T> {
     /// Left out.
     #[default]
-    Default,
+    Absent,
     /// `null`.
-    Never,
-    Seconds(u64),
+    Null,
+    Is(T),
 }
 
-impl<'de> Deserialize<'de> for ExpiresIn {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Member<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Never, Self::Seconds))
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Is))
     }
 }
 
-impl ExpiresIn {
-    fn lifetime(self) -> Option<Lifetime> {
-        match self {
-            Self::Default => None,
-            Self::Never => Some(Lifetime::Never),
-            Self::Seconds(seconds) => Some(Lifetime::For(Duration::from_secs(seconds))),
-        }
+/// What two ways of saying it come to; `null` is never, in either.
+fn lifetime(seconds: Member<u64>, time: Member<Timestamp>) -> Result<Option<Lifetime>, WebError> {
+    match (seconds, time) {
+        (Member::Absent, Member::Absent) => Ok(None),
+        (Member::Null, Member::Absent) | (Member::Absent, Member::Null) => Ok(Some(Lifetime::Never)),
+        (Member::Is(seconds), Member::Absent) => Ok(Some(Lifetime::For(Duration::from_secs(seconds)))),
+        (Member::Absent, Member::Is(time)) => Ok(Some(Lifetime::Until(time))),
+        _ => Err(WebError::BadRequest("Give either expires_in or expires_at, not both.".to_owned())),
     }
 }
 
@@ -95,7 +99,7 @@ pub(crate) async fn mint(
         .username
         .or(own)
         .ok_or_else(|| WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned()))?;
-    let lifetime = mint.expires_in.lifetime();
+    let lifetime = lifetime(mint.expires_in, mint.expires_at)?;
     let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
     let minted = verifier.mint(&permit, order, peer.0).await?;
     Ok((StatusCode::CREATED, Json(MintedView::of(minted))))
@@ -115,21 +119,46 @@ pub(crate) async fn revoke(
     }
 }
 
-/// The body of a rename.
+/// The body that changes a token: its name or its end, one at a time, since each is an act of its own.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rename {
-    name: TokenName,
+pub(crate) struct Change {
+    name: Option<TokenName>,
+    #[serde(default)]
+    expires_in: Member<u64>,
+    #[serde(default)]
+    expires_at: Member<Timestamp>,
 }
 
-pub(crate) async fn rename(
+pub(crate) async fn change(
     permit: Permit<WriteTokens>,
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
-    JsonBody(Rename { name }): JsonBody<Rename>,
+    JsonBody(Change { name, expires_in, expires_at }): JsonBody<Change>,
 ) -> Result<Json<TokenView>, WebError> {
-    let listed = verifier.rename_token(&permit, identified(&id)?, name, peer.0).await?;
+    let id = identified(&id)?;
+    let listed = match (name, lifetime(expires_in, expires_at)?) {
+        (Some(name), None) => verifier.rename_token(&permit, id, name, peer.0).await?,
+        (None, Some(lifetime)) => verifier.redate_token(&permit, id, lifetime, peer.0).await?,
+        (None, None) => {
+            return Err(WebError::BadRequest("Give a name, expires_in or expires_at.".to_owned()));
+        }
+        (Some(_), Some(_)) => {
+            return Err(WebError::BadRequest("Change the name or the end, not both at once.".to_owned()));
+        }
+    };
+    Ok(Json(TokenView::of(listed, verifier.clock().now())))
+}
+
+/// One's own token, looked up by its secret, ended or not; for an admin, anybody's.
+pub(crate) async fn inspect(
+    permit: Permit<ReadIdentity>,
+    State(verifier): State<Arc<Verifier>>,
+    JsonBody(Held { token }): JsonBody<Held>,
+) -> Result<Json<TokenView>, WebError> {
+    let found = verifier.inspect(&permit, token.0.as_bytes()).await?;
+    let listed = found.ok_or_else(unknown)?;
     Ok(Json(TokenView::of(listed, verifier.clock().now())))
 }
 
@@ -153,7 +182,7 @@ pub(crate) async fn revoke_all(
     Ok(Json(RevokedCount { revoked }))
 }
 
-/// The body of whoever holds a token and ends it.
+/// The body of whoever holds a token, to end it or to look at it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Held {
