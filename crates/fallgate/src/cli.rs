@@ -236,6 +236,9 @@ pub(crate) enum Token {
         /// How long it lasts: 90d, 12h, 30m, never, or an RFC 3339 time [default: 90d].
         #[arg(long, value_name = "WHEN")]
         expires: Option<Lifetime>,
+        /// Show the secret on stderr as a QR code too, for a phone's camera.
+        #[arg(long)]
+        qr: bool,
         #[command(flatten)]
         format: Format,
     },

@@ -14,6 +14,7 @@ mod llmux;
 mod neighbours;
 mod output;
 mod place;
+mod qr;
 mod root_key;
 
 use std::process::ExitCode;

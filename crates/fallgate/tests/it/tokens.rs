@@ -112,3 +112,16 @@ fn all_tokens_of_a_user_or_of_everybody_are_revoked_when_that_is_confirmed() {
     assert_eq!(revoked.stderr, "Revoked 1 token of everybody\n");
     assert!(statuses(&home).iter().all(|(_, status)| status == "revoked"));
 }
+
+#[test]
+fn a_token_can_be_shown_as_a_qr_code_beside_its_text() {
+    let home = Home::new();
+    home.user("ada");
+    let run = home.fallgate(&["token", "create", "--username", "ada", "--qr"]).ok();
+    // On stdout the secret stands alone, as ever.
+    assert_eq!(run.stdout.lines().count(), 1);
+    assert!(run.stdout.starts_with("fgt_"));
+    let code: Vec<_> = run.stderr.lines().filter(|line| line.contains(['█', '▀', '▄'])).collect();
+    assert!(code.len() >= 16, "{}", run.stderr);
+    assert!(!run.stderr.contains(run.stdout.trim()), "the secret is on stderr as text");
+}
