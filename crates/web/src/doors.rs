@@ -19,6 +19,7 @@ use http::request::Parts;
 use crate::api::{audit, gate, identity, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
+use crate::openapi::{self, Described, Description, Draft};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,42 +49,98 @@ pub fn rows() -> &'static [Row] {
     &ROWS
 }
 
-pub(crate) fn all() -> (Router<App>, Vec<Row>) {
+/// The table. After the handler: what it does in a sentence, and the refusals that only its own work can bring about.
+/// All else that the API's description says is read off the handler's type.
+pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
     let doors = Doors::default()
-        .door(Method::GET, "/health", gate::health)
-        .door(Method::GET, "/api/version", gate::version)
-        .door(Method::GET, "/api/whoami", identity::whoami)
-        .door(Method::GET, "/api/tokens", tokens::list)
-        .door(Method::POST, "/api/tokens", tokens::mint)
-        .door(Method::DELETE, "/api/tokens", tokens::revoke_all)
-        .door(Method::PATCH, "/api/tokens/{id}", tokens::rename)
-        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke)
-        .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held)
-        .door(Method::GET, "/api/users", users::list)
-        .door(Method::POST, "/api/users", users::create)
-        .door(Method::GET, "/api/users/{u}", users::show)
-        .door(Method::PATCH, "/api/users/{u}", users::change)
-        .door(Method::DELETE, "/api/users/{u}", users::delete)
-        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase)
-        .door(Method::GET, "/api/audit", audit::list);
+        .door(Method::GET, "/health", gate::health, "Tells whether the store can be read.", &[])
+        .door(Method::GET, "/api/version", gate::version, "Tells the gate's version.", &[])
+        .door(Method::GET, "/api/openapi.json", openapi::document, "This description.", &[])
+        .door(Method::GET, "/api/whoami", identity::whoami, "Tells who one is, and by which credential.", &[])
+        .door(
+            Method::GET,
+            "/api/tokens",
+            tokens::list,
+            "Lists one's own tokens; for an admin everybody's.",
+            &[],
+        )
+        .door(
+            Method::POST,
+            "/api/tokens",
+            tokens::mint,
+            "Mints a token; its secret is shown this once.",
+            &[404, 409],
+        )
+        .door(
+            Method::DELETE,
+            "/api/tokens",
+            tokens::revoke_all,
+            "Ends all tokens but the one in use.",
+            &[404],
+        )
+        .door(Method::PATCH, "/api/tokens/{id}", tokens::rename, "Gives a token another name.", &[])
+        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
+        .door(
+            Method::POST,
+            "/api/tokens/revoke",
+            tokens::revoke_held,
+            "Ends the token that is sent, if any.",
+            &[429],
+        )
+        .door(Method::GET, "/api/users", users::list, "Lists everybody.", &[])
+        .door(Method::POST, "/api/users", users::create, "Makes an account.", &[409])
+        .door(Method::GET, "/api/users/{u}", users::show, "Shows an account.", &[])
+        .door(Method::PATCH, "/api/users/{u}", users::change, "Changes an account.", &[409])
+        .door(
+            Method::DELETE,
+            "/api/users/{u}",
+            users::delete,
+            "Deletes an account and ends all that is its.",
+            &[409],
+        )
+        .door(
+            Method::POST,
+            "/api/users/{u}/passphrase",
+            users::reset_passphrase,
+            "Gives an account another passphrase.",
+            &[],
+        )
+        .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[]);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
-    (router, doors.rows)
+    (router, doors.rows, doors.description)
+}
+
+/// The API's description (OpenAPI 3.1), as JSON.
+pub(crate) fn description() -> String {
+    all().2.finish()
 }
 
 #[derive(Default)]
 struct Doors {
     router: Router<App>,
     rows: Vec<Row>,
+    description: Description,
 }
 
 impl Doors {
-    fn door<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    fn door<H, T>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+        also_refuses: &[u16],
+    ) -> Self
     where
-        H: Handler<T, App>,
+        H: Handler<T, App> + Described<T>,
         T: Guarded + 'static,
     {
         // A method that axum cannot filter by would be a mistake in the table above; every test would see it.
         if let Ok(filter) = MethodFilter::try_from(method.clone()) {
+            let mut draft = Draft::new(path, std::any::type_name::<H>(), T::ACCESS, says);
+            H::describe(&mut draft);
+            draft.refuses(also_refuses);
+            self.description.add(&method, path, draft);
             self.router = self.router.route(path, on(filter, handler));
             self.rows.push(Row { method, path, access: T::ACCESS });
         }

@@ -1,11 +1,13 @@
 //! Fallgate's own doors: thin. A handler reads as a sentence: permit, one call, a view.
 
+mod answer;
 mod api;
 mod app;
 mod body;
 pub mod doors;
 mod error;
 mod layers;
+mod openapi;
 pub mod view;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use crate::app::App;
 
 /// Our own pages and API, for the relay to put behind its listener.
 pub fn doors(verifier: Arc<Verifier>) -> Doors {
-    let (router, _rows) = doors::all();
+    let (router, ..) = doors::all();
     let router: Router = layers::around(router).with_state(App { verifier });
     Arc::new(move |request| {
         // A router is always ready, and cloning it is counting a reference.

@@ -10,31 +10,44 @@ use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
 use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// A token in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Token)]
 pub struct TokenView {
     /// Its public name.
+    #[schema(value_type = words::Id)]
     pub id: CredentialId,
     /// What it is.
+    #[schema(value_type = words::Kind)]
     pub kind: CredentialKind,
     /// Whose it is.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// What its owner calls it.
     pub name: String,
     /// The first characters of its secret.
     pub hint: String,
     /// What it may be used for.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Scopes,
     /// When it was minted.
+    #[schema(value_type = words::Time)]
     pub created_at: Timestamp,
     /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to about a minute.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub last_used_at: Option<Timestamp>,
     /// From where it was last used.
+    #[schema(required = true)]
     pub last_used_ip: Option<String>,
     /// Where it stands in its life.
+    #[schema(value_type = words::Standing)]
     pub status: Status,
 }
 
@@ -65,7 +78,8 @@ impl TokenView {
 }
 
 /// A freshly minted token, with its secret. The secret is in no other answer, ever.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MintedToken)]
 pub struct MintedView {
     /// The token.
     #[serde(flatten)]
@@ -86,26 +100,34 @@ impl MintedView {
 }
 
 /// A person, as admins see them in lists.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UserName {
     /// How they sign in.
+    #[schema(value_type = words::Username)]
     pub username: Username,
     /// How they are shown.
+    #[schema(value_type = words::Name)]
     pub display_name: DisplayName,
 }
 
 /// A person's account.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserView {
     /// How they sign in.
+    #[schema(value_type = words::Username)]
     pub username: Username,
     /// How they are shown.
+    #[schema(value_type = words::Name)]
     pub display_name: DisplayName,
     /// What they may do at most.
+    #[schema(value_type = words::PersonsRole)]
     pub role: Role,
     /// When the account was made.
+    #[schema(value_type = words::Time)]
     pub created_at: Timestamp,
     /// Since when it is disabled.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub disabled_at: Option<Timestamp>,
 }
 
@@ -122,7 +144,7 @@ impl From<User> for UserView {
 }
 
 /// `GET /api/users`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UserList {
     /// Everybody, by username.
     pub users: Vec<UserView>,
@@ -135,7 +157,8 @@ impl From<Vec<User>> for UserList {
 }
 
 /// What setting a passphrase has ended.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ended)]
 pub struct EndedView {
     /// How many sign-ins.
     pub revoked_logins: u64,
@@ -150,18 +173,20 @@ impl From<EndedCredentials> for EndedView {
 }
 
 /// How many tokens were revoked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RevokedCount {
     /// That many.
     pub revoked: u64,
 }
 
 /// `GET /api/audit`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EventPage {
     /// Newest first.
+    #[schema(value_type = Vec<words::Event>)]
     pub events: Vec<Event>,
     /// What to ask for with `before` to go on; none after the last page.
+    #[schema(required = true)]
     pub next: Option<u64>,
 }
 
@@ -175,7 +200,7 @@ impl EventPage {
 }
 
 /// `GET /api/tokens`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TokenList {
     /// Who asks.
     pub me: Me,
@@ -187,11 +212,13 @@ pub struct TokenList {
 }
 
 /// Who asks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
     /// Their username, if anybody owns the credential.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// Their role.
+    #[schema(value_type = words::CallersRole)]
     pub role: &'static str,
 }
 
@@ -203,30 +230,37 @@ impl Me {
 }
 
 /// `GET /api/whoami`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct WhoAmI {
     /// The owner's username, if anybody owns the credential.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// How they are shown.
+    #[schema(value_type = Option<words::Name>, required = true)]
     pub display_name: Option<DisplayName>,
     /// Their role.
+    #[schema(value_type = words::CallersRole)]
     pub role: &'static str,
     /// What was presented.
     pub credential: CredentialView,
 }
 
 /// What was presented.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CredentialView {
     /// Its public name.
+    #[schema(value_type = words::Id)]
     pub id: CredentialId,
     /// What it is.
+    #[schema(value_type = words::Kind)]
     pub kind: CredentialKind,
     /// What its owner calls it.
     pub name: String,
     /// What it may be used for now.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Scopes,
     /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
 }
 

@@ -12,6 +12,7 @@
 mod audit;
 mod cli;
 mod config;
+mod described;
 mod differential;
 mod doors;
 mod durability;

@@ -14,12 +14,15 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Username;
 use fallgate_store::CredentialFilter;
-use http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Number;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::answer::{Created, NoContent};
 use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
+use crate::openapi::words;
 use crate::view::{Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
@@ -47,13 +50,20 @@ pub(crate) async fn list(
 }
 
 /// The body of a mint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mint {
+    #[schema(value_type = words::Name)]
     name: TokenName,
+    /// Whose it will be, when an admin says so; anybody else mints for themselves.
+    #[schema(value_type = Option<words::Username>)]
     username: Option<Username>,
+    /// What it may be used for; without them, the usual ones.
+    #[schema(value_type = Option<Vec<words::Scope>>)]
     scopes: Option<Scopes>,
+    /// How long it lasts, in seconds: at most a hundred years; `null` for ever; left out, 90 days.
     #[serde(default)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3_153_600_000_u64)]
     expires_in: ExpiresIn,
 }
 
@@ -70,7 +80,13 @@ enum ExpiresIn {
 
 impl<'de> Deserialize<'de> for ExpiresIn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Never, Self::Seconds))
+        let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(Self::Never) };
+        // To JSON `3600.0` is the same number.
+        let whole = || {
+            number.as_f64().filter(|seconds| seconds.fract() == 0.0).map(|seconds| format!("{seconds:.0}"))
+        };
+        let seconds = number.as_u64().or_else(|| whole()?.parse().ok());
+        seconds.map(Self::Seconds).ok_or_else(|| de::Error::custom("expires_in is a whole number of seconds"))
     }
 }
 
@@ -89,7 +105,7 @@ pub(crate) async fn mint(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(mint): JsonBody<Mint>,
-) -> Result<(StatusCode, Json<MintedView>), WebError> {
+) -> Result<Created<MintedView>, WebError> {
     let own = permit.principal().username().cloned();
     let owner = mint
         .username
@@ -98,7 +114,7 @@ pub(crate) async fn mint(
     let lifetime = mint.expires_in.lifetime();
     let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
     let minted = verifier.mint(&permit, order, peer.0).await?;
-    Ok((StatusCode::CREATED, Json(MintedView::of(minted))))
+    Ok(Created(MintedView::of(minted)))
 }
 
 pub(crate) async fn revoke(
@@ -106,19 +122,20 @@ pub(crate) async fn revoke(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     let id = identified(&id)?;
     match verifier.revoke(&permit, id, peer.0).await? {
-        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(StatusCode::NO_CONTENT),
+        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(NoContent),
         RevokeOutcome::Unknown => Err(unknown()),
         RevokeOutcome::NotYours => Err(WebError::Forbidden("This token is another's.".to_owned())),
     }
 }
 
 /// The body of a rename.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rename {
+    #[schema(value_type = words::Name)]
     name: TokenName,
 }
 
@@ -134,9 +151,11 @@ pub(crate) async fn rename(
 }
 
 /// Whose tokens are to be revoked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Whose {
+    /// For admins: all tokens of this user, also the one in use.
+    #[param(value_type = words::Username, required = false, inline)]
     username: Option<Username>,
 }
 
@@ -154,9 +173,10 @@ pub(crate) async fn revoke_all(
 }
 
 /// The body of whoever holds a token and ends it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Held {
+    #[schema(value_type = words::Secret)]
     token: SecretText,
 }
 
@@ -166,10 +186,10 @@ pub(crate) async fn revoke_held(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(Held { token }): JsonBody<Held>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     verifier.count_held(peer.0)?;
     verifier.revoke_held(token.0.as_bytes(), peer.0).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// What is no id is nobody's.
@@ -179,4 +199,21 @@ fn identified(text: &str) -> Result<CredentialId, WebError> {
 
 fn unknown() -> WebError {
     WebError::NotFound("There is no such token.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_of_seconds_is_one_however_json_writes_it() {
+        for (text, seconds) in [("3600", 3_600), ("3600.0", 3_600), ("1e3", 1_000)] {
+            let read: ExpiresIn = serde_json::from_str(text).unwrap();
+            assert!(matches!(read, ExpiresIn::Seconds(read) if read == seconds), "{text}");
+        }
+        assert!(matches!(serde_json::from_str("null").unwrap(), ExpiresIn::Never));
+        for text in ["1.5", "-1", "\"60\"", "1e300", "true"] {
+            assert!(serde_json::from_str::<ExpiresIn>(text).is_err(), "{text}");
+        }
+    }
 }
