@@ -10,14 +10,17 @@
 )]
 
 mod audit;
+mod canaries;
 mod cli;
 mod config;
 mod described;
 mod differential;
 mod doors;
+mod dump;
 mod durability;
 mod framing;
 mod identity;
+mod oversize;
 mod proxying;
 mod races;
 mod readme;
