@@ -18,7 +18,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::actions::ManageUsers;
-use crate::hasher::HasherBusy;
+use crate::hasher::{HasherBusy, Lane};
 use crate::passphrase::{HashFailed, Passphrase, WeakPassphrase};
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar};
@@ -190,12 +190,12 @@ impl Registrar {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             Passphrase::new(text, &about, &policy)
         };
-        Ok(self.hasher.run(check).await??)
+        Ok(self.hasher.run(Lane::Known, check).await??)
     }
 
-    async fn hash(&self, passphrase: Passphrase) -> Result<PassphraseHash, HashFailed> {
+    pub(crate) async fn hash(&self, passphrase: Passphrase) -> Result<PassphraseHash, HashFailed> {
         let entropy = Arc::clone(&self.entropy);
-        self.hasher.run(move || passphrase.hash(&*entropy)).await?
+        self.hasher.run(Lane::Known, move || passphrase.hash(&*entropy)).await?
     }
 
     async fn account(&self, username: &Username) -> Result<User, UserError> {

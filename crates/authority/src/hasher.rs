@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,14 +11,34 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::network::Network;
+
 /// How many jobs may wait. Each has one passphrase of at most 1 KiB; the 64 MiB that a hash takes are a thread's.
 const QUEUE: usize = 64;
+/// And how many of one lane.
+const QUEUE_OF_LANE: usize = QUEUE / 2;
 /// When to come again after the queue was full: about as long as half of it takes.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The lowest priority there is for a thread that may still run on an otherwise idle machine.
 const NICE: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// For whom a job is done. The lanes take turns, so one that floods waits for itself alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Whoever has shown already that they may ask for it.
+    Known,
+    /// A stranger, by their network.
+    Stranger(Network),
+}
+
+impl Lane {
+    /// The lane of a stranger at that address.
+    pub(crate) fn of(ip: Option<IpAddr>) -> Self {
+        Self::Stranger(Network::of(ip))
+    }
+}
 
 /// Threads that hash. They are started when there is something to do.
 pub(crate) struct Hasher {
@@ -45,10 +66,51 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: Queue,
     threads: usize,
     idle: usize,
     closed: bool,
+}
+
+/// The jobs that wait, by lane. The lane in front is served next.
+#[derive(Default)]
+struct Queue(VecDeque<(Lane, VecDeque<Job>)>);
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, jobs)| jobs.len()).sum()
+    }
+
+    /// Lets a job wait, if there is room in its lane. When there is none in all, the longest lane gives up its last
+    /// job for one of a lane that stays shorter: it is dropped, and whoever waits for it hears so.
+    fn push(&mut self, lane: Lane, job: Job) -> Result<(), HasherBusy> {
+        let own = self.0.iter().find(|(held, _)| *held == lane).map_or(0, |(_, jobs)| jobs.len());
+        if own >= QUEUE_OF_LANE {
+            return Err(HasherBusy);
+        }
+        if self.len() >= QUEUE {
+            let longest = self.0.iter_mut().max_by_key(|(_, jobs)| jobs.len());
+            match longest {
+                Some((_, jobs)) if jobs.len() > own + 1 => drop(jobs.pop_back()),
+                _ => return Err(HasherBusy),
+            }
+        }
+        match self.0.iter_mut().find(|(held, _)| *held == lane) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.0.push_back((lane, VecDeque::from([job]))),
+        }
+        Ok(())
+    }
+
+    /// The next job; its lane goes to the back.
+    fn pop(&mut self) -> Option<Job> {
+        let (lane, mut jobs) = self.0.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.0.push_back((lane, jobs));
+        }
+        job
+    }
 }
 
 impl Hasher {
@@ -61,24 +123,23 @@ impl Hasher {
     /// Does a job on one of the threads. Nobody waiting for its answer any more, it is not begun.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HasherBusy> {
         let (answer, answered) = oneshot::channel();
-        self.submit(Box::new(move || {
+        let job = Box::new(move || {
             if !answer.is_closed() {
                 // Whoever asked may have gone away meanwhile.
                 let _ = answer.send(job());
             }
-        }))?;
+        });
+        self.submit(lane, job)?;
         answered.await.map_err(|_| HasherBusy)
     }
 
-    fn submit(&self, job: Job) -> Result<(), HasherBusy> {
+    fn submit(&self, lane: Lane, job: Job) -> Result<(), HasherBusy> {
         let mut state = self.shared.state.lock();
-        if state.queue.len() >= QUEUE {
-            return Err(HasherBusy);
-        }
-        state.queue.push_back(job);
+        state.queue.push(lane, job)?;
         if state.queue.len() > state.idle && state.threads < self.threads_at_most {
             let shared = self.shared.clone();
             let started = thread::Builder::new().name("hasher".to_owned()).spawn(move || work(&shared));
@@ -87,7 +148,7 @@ impl Hasher {
                 Err(error) => {
                     tracing::error!(%error, "cannot start a thread for passphrases");
                     if state.threads == 0 {
-                        state.queue.pop_back();
+                        state.queue.0.clear();
                         return Err(HasherBusy);
                     }
                 }
@@ -103,7 +164,7 @@ impl Drop for Hasher {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.closed = true;
-        state.queue.clear();
+        state.queue.0.clear();
         drop(state);
         self.shared.work.notify_all();
     }
@@ -134,7 +195,7 @@ fn work(shared: &Shared) {
         let job = {
             let mut state = shared.state.lock();
             loop {
-                if let Some(job) = state.queue.pop_front() {
+                if let Some(job) = state.queue.pop() {
                     break job;
                 }
                 if state.closed {
@@ -168,7 +229,7 @@ mod tests {
             begun.send(()).unwrap();
             let _ = wait.recv();
         };
-        hasher.submit(Box::new(job)).unwrap();
+        hasher.submit(Lane::Known, Box::new(job)).unwrap();
         is_begun.recv().unwrap();
         (hasher, go)
     }
@@ -177,15 +238,41 @@ mod tests {
     async fn r53_what_the_queue_does_not_hold_is_refused_and_the_rest_is_done_in_order() {
         let (hasher, go) = occupied();
         let (done, in_order) = mpsc::channel();
-        for number in 0..QUEUE {
+        for number in 0..QUEUE_OF_LANE {
             let done = done.clone();
-            hasher.submit(Box::new(move || done.send(number).unwrap())).unwrap();
+            let job = Box::new(move || done.send(number).unwrap());
+            hasher.submit(Lane::Known, job).unwrap();
         }
-        assert_eq!(hasher.run(|| ()).await, Err(HasherBusy));
+        assert_eq!(hasher.run(Lane::Known, || ()).await, Err(HasherBusy));
         go.send(()).unwrap();
-        let numbers: Vec<_> = in_order.iter().take(QUEUE).collect();
-        assert_eq!(numbers, (0..QUEUE).collect::<Vec<_>>());
-        assert_eq!(hasher.run(|| 7).await, Ok(7));
+        let numbers: Vec<_> = in_order.iter().take(QUEUE_OF_LANE).collect();
+        assert_eq!(numbers, (0..QUEUE_OF_LANE).collect::<Vec<_>>());
+        assert_eq!(hasher.run(Lane::Known, || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn r53_lanes_take_turns_and_the_longest_makes_room_for_a_newcomer() {
+        let (hasher, go) = occupied();
+        let (done, in_order) = mpsc::channel();
+        let lane = |number: u8| Lane::of(Some(std::net::Ipv4Addr::new(192, 0, 2, number).into()));
+        let submit = |number: u8| {
+            let done = done.clone();
+            hasher.submit(lane(number), Box::new(move || done.send(u32::from(number)).unwrap()))
+        };
+        for number in [1, 2] {
+            for _ in 0..QUEUE_OF_LANE {
+                submit(number).unwrap();
+            }
+            assert_eq!(submit(number), Err(HasherBusy));
+        }
+        // All is full: two that come now find room, and what they took is the flood's.
+        submit(3).unwrap();
+        submit(4).unwrap();
+        go.send(()).unwrap();
+        let order: Vec<_> = in_order.iter().take(QUEUE).collect();
+        assert_eq!(order[..6], [1, 2, 3, 4, 1, 2]);
+        assert_eq!(order.iter().filter(|number| **number == 1).count(), QUEUE_OF_LANE - 1);
+        assert_eq!(hasher.run(lane(1), || 7).await, Ok(7));
     }
 
     #[tokio::test]
@@ -194,7 +281,7 @@ mod tests {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let ours = priority();
         let name = || thread::current().name().map(str::to_owned);
-        let theirs = hasher.run(move || (name(), priority())).await.unwrap();
+        let theirs = hasher.run(Lane::Known, move || (name(), priority())).await.unwrap();
         assert_eq!(theirs, (Some("hasher".to_owned()), NICE));
         assert_eq!(priority(), ours, "the others keep theirs");
         let (go, wait) = mpsc::channel::<()>();
@@ -206,7 +293,7 @@ mod tests {
                 begun.send(thread::current().id()).unwrap();
                 let _ = wait.lock().recv();
             };
-            hasher.submit(Box::new(job)).unwrap();
+            hasher.submit(Lane::Known, Box::new(job)).unwrap();
         }
         let first: Vec<_> = is_begun.iter().take(2).collect();
         assert_ne!(first[0], first[1]);
@@ -219,23 +306,23 @@ mod tests {
     async fn a_job_whose_caller_went_away_is_not_begun() {
         let (hasher, go) = occupied();
         let (ran, has_run) = mpsc::channel::<()>();
-        let mut waiting = Box::pin(hasher.run(move || ran.send(()).unwrap()));
+        let mut waiting = Box::pin(hasher.run(Lane::Known, move || ran.send(()).unwrap()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(Future::poll(waiting.as_mut(), &mut context).is_pending());
         drop(waiting);
         go.send(()).unwrap();
-        assert_eq!(hasher.run(|| 1).await, Ok(1));
+        assert_eq!(hasher.run(Lane::Known, || 1).await, Ok(1));
         assert!(has_run.recv().is_err());
     }
 
     #[tokio::test]
     async fn a_job_that_panics_takes_no_place_with_it() {
         let hasher = hasher(1);
-        assert_eq!(hasher.run(|| panic!("on purpose")).await, Err::<(), _>(HasherBusy));
+        assert_eq!(hasher.run(Lane::Known, || panic!("on purpose")).await, Err::<(), _>(HasherBusy));
         // Its thread may take a moment to end.
         while hasher.shared.state.lock().threads > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(hasher.run(|| 1).await, Ok(1));
+        assert_eq!(hasher.run(Lane::Known, || 1).await, Ok(1));
     }
 }

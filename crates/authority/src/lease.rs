@@ -147,7 +147,7 @@ impl Lease {
             if let Some(ended) = self.judge() {
                 return ended;
             }
-            let wait = self.until_deadline().map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
+            let wait = self.until_look().map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
             let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
             tokio::select! {
                 () = poked => {}
@@ -162,15 +162,23 @@ impl Lease {
             let rests = self.state.rests.lock();
             (rests.credential.clone()?, rests.need.clone())
         };
-        match entry.judge(self.clock.now()) {
+        let now = self.clock.now();
+        match entry.judge(now) {
             Err(denial) => Some(Ended::Credential(denial)),
-            Ok(role) => need.check(&entry, role).is_err().then_some(Ended::Narrowed),
+            Ok(role) => {
+                // What is held open is in use.
+                entry.touch(now);
+                need.check(&entry, role).is_err().then_some(Ended::Narrowed)
+            }
         }
     }
 
-    fn until_deadline(&self) -> Option<Duration> {
-        let deadline = self.state.rests.lock().credential.as_ref()?.deadline()?;
-        Some(deadline.since(self.clock.now()).max(Duration::from_millis(1)))
+    /// How long it is sure that looking finds nothing that nobody told of.
+    fn until_look(&self) -> Option<Duration> {
+        let entry = self.state.rests.lock().credential.clone()?;
+        let left = entry.deadline().map(|deadline| deadline.since(self.clock.now()));
+        let wait = left.into_iter().chain(entry.touch_every()).min()?;
+        Some(wait.max(Duration::from_millis(1)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`Entry`], [`Account`](crate::view::Account) and [`Lease`](crate::Lease).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
@@ -39,8 +40,10 @@ impl Subject {
             scopes: Scopes::none(),
             expires_at: None,
             revoked: false,
+            used_at: None,
         };
-        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None));
+        let entry =
+            Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None, Duration::from_hours(1)));
         Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{Error as Mismatch, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use fallgate_domain::entropy::{self, Entropy, NoEntropy};
 use fallgate_store::PassphraseHash;
@@ -44,6 +45,9 @@ pub enum HashFailed {
     /// Not enough memory, most likely.
     #[error("the passphrase could not be hashed: argon2id needs {} MiB", MEMORY_KIB / 1_024)]
     Argon2,
+    /// The store holds something in its place that is no hash of ours.
+    #[error("what is stored of the passphrase cannot be read: set it anew")]
+    Unreadable,
     /// Too many at once.
     #[error(transparent)]
     Busy(#[from] HasherBusy),
@@ -69,15 +73,65 @@ impl Passphrase {
         }
     }
 
-    /// Argon2id, as a PHC string. Takes a good part of a second and 64 MiB, so never on a thread that serves.
+    /// Its hash as it is kept from now on.
     pub(crate) fn hash(&self, entropy: &dyn Entropy) -> Result<PassphraseHash, HashFailed> {
-        let salt = entropy::bytes::<16>(entropy)?;
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| HashFailed::Argon2)?;
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_with_salt(self.0.as_bytes(), &salt)
-            .map_err(|_| HashFailed::Argon2)?;
-        Ok(PassphraseHash::new(hash.to_string()))
+        hash(&self.0, entropy)
     }
+}
+
+/// What became of holding a passphrase against a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is another.
+    Wrong,
+    /// It is the one.
+    Right,
+    /// It is the one, but its hash is of a form or a cost that is not made any more: hash it anew.
+    RightButOld,
+}
+
+/// Argon2id, as a PHC string. Takes a good part of a second and 64 MiB, so never on a thread that serves.
+pub(crate) fn hash(text: &str, entropy: &dyn Entropy) -> Result<PassphraseHash, HashFailed> {
+    let salt = entropy::bytes::<16>(entropy)?;
+    let hash = argon2()?.hash_password_with_salt(text.as_bytes(), &salt).map_err(|_| HashFailed::Argon2)?;
+    Ok(PassphraseHash::new(hash.to_string()))
+}
+
+/// Holds a passphrase against what is stored, by the form that this says it has. Takes as long as hashing.
+pub(crate) fn verify(stored: &PassphraseHash, text: &str) -> Result<Verdict, HashFailed> {
+    let stored = PasswordHash::new(stored.expose()).map_err(|_| HashFailed::Unreadable)?;
+    match argon2()?.verify_password(text.as_bytes(), &stored) {
+        Ok(()) if is_as_made_now(&stored) => Ok(Verdict::Right),
+        Ok(()) => Ok(Verdict::RightButOld),
+        Err(Mismatch::PasswordInvalid) => Ok(Verdict::Wrong),
+        Err(Mismatch::OutOfMemory) => Err(HashFailed::Argon2),
+        Err(_) => Err(HashFailed::Unreadable),
+    }
+}
+
+/// Takes as long as [`verify`] and finds out nothing: for accounts that are not there (requirement R52).
+pub(crate) fn verify_nothing(text: &str) -> Result<Verdict, HashFailed> {
+    let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+    argon2()?.hash_password_into(text.as_bytes(), &[0; 16], &mut *output).map_err(|_| HashFailed::Argon2)?;
+    Ok(Verdict::Wrong)
+}
+
+/// No hash is kept of more bytes than this, so a longer passphrase is nobody's.
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.len() > MOST_BYTES
+}
+
+/// The hash as it is made now.
+fn argon2() -> Result<Argon2<'static>, HashFailed> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| HashFailed::Argon2)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn is_as_made_now(stored: &PasswordHash) -> bool {
+    let costs = |params: Params| params.m_cost() >= MEMORY_KIB && params.t_cost() >= PASSES;
+    stored.algorithm == Algorithm::Argon2id.ident()
+        && stored.version == Some(Version::V0x13.into())
+        && Params::try_from(stored).is_ok_and(costs)
 }
 
 impl fmt::Debug for Passphrase {
@@ -88,6 +142,8 @@ impl fmt::Debug for Passphrase {
 
 #[cfg(test)]
 mod tests {
+    use fallgate_domain::entropy::TestEntropy;
+
     use super::*;
 
     fn check(text: &str) -> Result<Passphrase, WeakPassphrase> {
@@ -101,6 +157,33 @@ mod tests {
         assert_eq!(check(&"ab cd ef ".repeat(114)).unwrap_err(), WeakPassphrase::Length { fewest: 12 });
         assert_eq!(check("passwordpassword").unwrap_err(), WeakPassphrase::Guessable);
         assert_eq!(check("alicealicealice").unwrap_err(), WeakPassphrase::Guessable);
+    }
+
+    #[test]
+    fn a_passphrase_is_right_wrong_or_right_by_a_hash_to_be_made_anew() {
+        let text = "correct horse battery staple";
+        let stored = hash(text, &TestEntropy::default()).unwrap();
+        assert!(stored.expose().starts_with("$argon2id$v=19$m=65536,t=3,p=1$"));
+        assert_eq!(verify(&stored, text).unwrap(), Verdict::Right);
+        for wrong in ["correct horse battery stapl", "correct horse battery staplE", ""] {
+            assert_eq!(verify(&stored, wrong).unwrap(), Verdict::Wrong);
+        }
+        for (algorithm, memory, passes) in [
+            (Algorithm::Argon2id, 19_456, 3),
+            (Algorithm::Argon2id, 65_536, 2),
+            (Algorithm::Argon2i, 65_536, 3),
+        ] {
+            let params = Params::new(memory, passes, 1, None).unwrap();
+            let older = Argon2::new(algorithm, Version::V0x13, params)
+                .hash_password_with_salt(text.as_bytes(), &[7; 16])
+                .unwrap();
+            let older = PassphraseHash::new(older.to_string());
+            assert_eq!(verify(&older, text).unwrap(), Verdict::RightButOld);
+            assert_eq!(verify(&older, "another").unwrap(), Verdict::Wrong);
+        }
+        assert_eq!(verify_nothing(text).unwrap(), Verdict::Wrong);
+        let broken = PassphraseHash::new("$argon2id$broken".to_owned());
+        assert!(matches!(verify(&broken, text), Err(HashFailed::Unreadable)));
     }
 
     #[test]

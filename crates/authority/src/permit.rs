@@ -7,12 +7,10 @@ use std::sync::Arc;
 use axum_core::extract::{FromRef, FromRequestParts};
 use fallgate_domain::route::{Admission, RouteName};
 use fallgate_domain::scope::{PlainScope, Scope};
-use http::header;
 use http::request::Parts;
 
 use crate::actions::UseRoute;
-use crate::lease::{LeaseHandle, Need};
-use crate::presented::{Presented, RequestFacts};
+use crate::lease::Need;
 use crate::principal::Principal;
 use crate::refusal::Refusal;
 use crate::verifier::Verifier;
@@ -82,31 +80,6 @@ pub struct PeerAddress(pub Option<IpAddr>);
 /// client's own headers have no say in it.
 #[derive(Debug, Clone, Copy)]
 pub struct CameByHttps(pub bool);
-
-/// Any verified caller. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
-/// nothing could be cut, so nothing is let in.
-impl<S> FromRequestParts<S> for Principal
-where
-    S: Send + Sync,
-    Arc<Verifier>: FromRef<S>,
-{
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().map(http::HeaderValue::as_bytes);
-        if values.next().is_some() {
-            return Err(Refusal::BadCredential(crate::refusal::Denial::Malformed));
-        }
-        let presented = Presented::from_authorization(value)?;
-        let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-        let facts = RequestFacts {
-            ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
-            user_agent: parts.headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes),
-        };
-        Arc::<Verifier>::from_ref(state).verify(&presented, &facts, lease).await
-    }
-}
 
 /// A verified caller who may do `A`: refused with `401` before `403`.
 impl<S, A> FromRequestParts<S> for Permit<A>

@@ -57,8 +57,15 @@ impl Presented {
         }
     }
 
+    /// What the cookie carries.
+    pub(crate) fn from_cookie(token: &PlainToken) -> Self {
+        Self { hash: token.hash(), username: None }
+    }
+
+    /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
         let token = PlainToken::parse(TokenKind::Token, secret)
+            .or_else(|_| PlainToken::parse(TokenKind::Login, secret))
             .map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
         Ok(Self { hash: token.hash(), username })
     }
@@ -70,6 +77,15 @@ mod tests {
 
     fn secret() -> String {
         PlainToken::new(TokenKind::Token, &[9; 32]).expose().to_owned()
+    }
+
+    #[test]
+    fn r29_a_sign_in_is_presented_like_a_token() {
+        let login = PlainToken::new(TokenKind::Login, &[9; 32]);
+        let bearer = format!("Bearer {}", login.expose());
+        assert_eq!(Presented::from_authorization(Some(bearer.as_bytes())).unwrap().hash, login.hash());
+        let basic = format!("Basic {}", STANDARD.encode(format!("alice:{}", login.expose())));
+        assert_eq!(Presented::from_authorization(Some(basic.as_bytes())).unwrap().hash, login.hash());
     }
 
     #[test]

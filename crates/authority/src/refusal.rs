@@ -64,6 +64,11 @@ pub enum Refusal {
     BadCredential(Denial),
     /// The credential does not have the scope that this needs, or its owner's role does not allow it (any more).
     Beyond(Scope),
+    /// It is not a sign-in, and only a sign-in will do.
+    NoSignIn,
+    /// A cookie came with it that a browser sends whoever makes it ask, and it is not a page of ours that did
+    /// (requirement R21).
+    CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
     /// The store cannot be asked, so nothing can be decided.
@@ -81,6 +86,11 @@ impl Refusal {
             Self::Beyond(scope) => Problem::new(
                 403,
                 format!("This needs the scope {scope}, which the credential does not have."),
+            ),
+            Self::NoSignIn => Problem::new(403, "This is for whoever is signed in; a token will not do."),
+            Self::CrossSite => Problem::new(
+                403,
+                "This did not come from one of Fallgate's own pages. A program presents its credential as Authorization: Bearer, not as a cookie.",
             ),
             Self::NotAdmitted => Problem::new(403, "You may not use this route."),
             Self::Unavailable => {

@@ -1,11 +1,13 @@
 //! How often one network may try something. Bounded memory: a full table forgets, it locks nobody out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 use parking_lot::Mutex;
+
+use crate::network::Network;
 
 /// How many networks are remembered.
 const NETWORKS: usize = 4_096;
@@ -26,20 +28,6 @@ pub(crate) struct Throttle {
 pub struct Throttled {
     /// When to try again, in whole seconds.
     pub retry_after: Duration,
-}
-
-/// Whoever one can expect to have all of these addresses: one IPv4 address, or 64 bits of IPv6. Clients without an
-/// address, on a unix socket, are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Network(Option<IpAddr>);
-
-impl Network {
-    fn of(ip: Option<IpAddr>) -> Self {
-        Self(ip.map(|ip| match ip.to_canonical() {
-            IpAddr::V4(ip) => IpAddr::V4(ip),
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        }))
-    }
 }
 
 impl Throttle {

@@ -43,14 +43,17 @@ impl UseQueue {
         {
             return;
         }
-        let user_agent = facts.user_agent.map(|bytes| {
-            let text = String::from_utf8_lossy(bytes);
-            text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
-        });
+        let user_agent = facts.user_agent.map(shown);
         let last_use = LastUse { at: now, ip: facts.ip.map(|ip| ip.to_string()), user_agent };
         // Full or closed: this one note is lost, as documented.
         let _ = self.0.try_send((entry.id, last_use));
     }
+}
+
+/// What a client calls itself, as it may be kept and shown.
+pub(crate) fn shown(user_agent: &[u8]) -> String {
+    let text = String::from_utf8_lossy(user_agent);
+    text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
 }
 
 impl UseNotes {

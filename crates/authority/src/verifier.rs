@@ -8,6 +8,7 @@ use fallgate_store::{Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::lease::{Lease, LeaseHandle};
+use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -31,13 +32,14 @@ pub struct Verifier {
     /// The watch found the store's file gone or replaced.
     pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
+    pub(crate) logins: Arc<LoginThrottle>,
 }
 
 impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new();
+        let view = View::new(registrar.policy.login_idle);
         let mut orphans = Orphans::default();
         let mut take = |row| {
             view.take(&row, &mut orphans);
@@ -48,7 +50,8 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let held = HeldThrottle::new();
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held }), notes))
+        let logins = Arc::default();
+        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, logins }), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.
@@ -81,6 +84,7 @@ impl Verifier {
         for _ in 0..MOST_READS {
             if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
                 let principal = decision?;
+                principal.entry.touch(now);
                 self.uses.note(&principal.entry, facts, now);
                 return Ok(principal);
             }

@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering as StdOrdering, fence};
+use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
@@ -37,6 +38,15 @@ pub(crate) struct Entry {
     expires_at: AtomicI64,
     /// When its use was last put down for writing, in milliseconds.
     pub(crate) noted_at: AtomicI64,
+    idle: Option<Box<Idle>>,
+}
+
+/// How a sign-in ends by not being used.
+#[derive(Debug)]
+struct Idle {
+    /// After so long, in milliseconds.
+    after: i64,
+    used_at: AtomicI64,
 }
 
 /// What an entry hangs on.
@@ -68,7 +78,11 @@ pub(crate) struct AccountUser {
 }
 
 impl Entry {
-    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Parent) -> Self {
+    /// `idle`: how long a sign-in may lie unused.
+    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Parent, idle: Duration) -> Self {
+        let after = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
+        let used_at = row.used_at.map(Timestamp::millis);
+        let idle = used_at.map(|at| Box::new(Idle { after, used_at: AtomicI64::new(at) }));
         let expires_at = row.expires_at.map_or(NEVER, Timestamp::millis);
         Self {
             id: row.id,
@@ -79,7 +93,8 @@ impl Entry {
             parent,
             ended: AtomicBool::new(row.revoked),
             expires_at: AtomicI64::new(expires_at),
-            noted_at: AtomicI64::new(0),
+            noted_at: AtomicI64::new(used_at.unwrap_or(0)),
+            idle,
         }
     }
 
@@ -87,7 +102,29 @@ impl Entry {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// When it ends by itself; also the end of whatever it hangs on, if that comes first.
+    /// Is being used: neither it nor what it hangs on lies idle.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        if let Some(idle) = &self.idle
+            && idle.used_at.load(Ordering::Relaxed) < now.millis()
+        {
+            idle.used_at.fetch_max(now.millis(), Ordering::Relaxed);
+        }
+        if let Parent::Entry(parent) = &self.parent {
+            parent.touch(now);
+        }
+    }
+
+    /// Whoever goes on using it says so at least this often.
+    pub(crate) fn touch_every(&self) -> Option<Duration> {
+        let own = self.idle.as_ref().map(|idle| Duration::from_millis(idle.after.unsigned_abs() / 2));
+        let parents = match &self.parent {
+            Parent::Entry(parent) => parent.touch_every(),
+            Parent::None | Parent::Gone => None,
+        };
+        own.into_iter().chain(parents).min()
+    }
+
+    /// When it ends by itself however it is used; also the end of whatever it hangs on, if that comes first.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let mut earliest = self.expires_at.load(Ordering::Acquire);
         let mut parent = &self.parent;
@@ -126,12 +163,17 @@ impl Entry {
     }
 
     fn has_expired(&self, now: Timestamp) -> bool {
-        now.millis() >= self.expires_at.load(Ordering::Acquire)
+        let lies_idle =
+            |idle: &Idle| now.millis() >= idle.used_at.load(Ordering::Relaxed).saturating_add(idle.after);
+        now.millis() >= self.expires_at.load(Ordering::Acquire) || self.idle.as_deref().is_some_and(lies_idle)
     }
 
     fn update(&self, row: &CredentialRow) {
         self.expires_at.store(row.expires_at.map_or(NEVER, Timestamp::millis), Ordering::Release);
         self.ended.store(row.revoked, Ordering::Release);
+        if let Some((idle, used_at)) = self.idle.as_ref().zip(row.used_at) {
+            idle.used_at.fetch_max(used_at.millis(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -259,6 +301,7 @@ pub(crate) struct View {
     by_id: papaya::HashSet<ById>,
     accounts: papaya::HashMap<UserId, Arc<Account>>,
     ownerless: Arc<Account>,
+    login_idle: Duration,
     revision: AtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
     /// no decision mixes two revisions, and readers take no lock.
@@ -266,12 +309,14 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new() -> Self {
+    /// `login_idle`: how long a sign-in may lie unused.
+    pub(crate) fn new(login_idle: Duration) -> Self {
         Self {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless()),
+            login_idle,
             revision: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
@@ -385,7 +430,7 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let entry = Arc::new(Entry::new(row, account, parent));
+        let entry = Arc::new(Entry::new(row, account, parent, self.login_idle));
         self.by_id.pin().insert(ById(entry.clone()));
         if row.hash.is_some() {
             self.by_hash.pin().insert(ByHash(entry));
@@ -428,11 +473,12 @@ mod tests {
             scopes: Scopes::none(),
             expires_at: None,
             revoked: false,
+            used_at: None,
         }
     }
 
     fn view_of(rows: Vec<CredentialRow>) -> View {
-        let view = View::new();
+        let view = View::new(Duration::from_hours(1));
         let rows = rows.into_iter().map(Row::Credential).collect();
         view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new() });
         view
@@ -464,6 +510,25 @@ mod tests {
         view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone });
         assert_eq!(judge(&view, 1), Err(Denial::Unknown));
         assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn what_lies_idle_ends_and_whoever_uses_what_hangs_on_it_keeps_both() {
+        let hours = |hours: u64| Timestamp::from_millis(0).plus(Duration::from_mins(60 * hours));
+        let sign_in = |id, parent| CredentialRow { used_at: Some(hours(0)), ..row(id, parent) };
+        let view = view_of(vec![sign_in(1, None), sign_in(2, Some(1)), row(3, Some(2)), sign_in(4, None)]);
+        let entry = |id| view.entry(&TokenHash::from_bytes([id; 32])).unwrap();
+        let almost = Timestamp::from_millis(hours(1).millis() - 1);
+        for id in 1..=4 {
+            assert_eq!(entry(id).judge(almost), Ok(None), "{id}");
+        }
+        entry(3).touch(almost);
+        for id in 1..=3 {
+            assert_eq!(entry(id).judge(hours(1)), Ok(None), "{id}");
+        }
+        assert_eq!(entry(4).judge(hours(1)), Err(Denial::Expired));
+        assert_eq!(entry(4).deadline(), None, "by itself it would go on");
+        assert_eq!(entry(3).judge(hours(2)), Err(Denial::ParentEnded));
     }
 
     #[test]

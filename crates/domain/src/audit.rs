@@ -36,6 +36,18 @@ pub enum Action {
     TokenRevoke,
     /// All tokens of somebody, or of everybody, were revoked.
     TokenRevokeAll,
+    /// The first admin was made, by whoever had the setup token.
+    Setup,
+    /// Somebody signed in.
+    Login,
+    /// Somebody tried to, with a wrong name or passphrase.
+    LoginFailed,
+    /// Somebody signed out.
+    Logout,
+    /// Somebody ended a sign-in of theirs.
+    LoginRevoke,
+    /// Somebody ended all their sign-ins but the one in use.
+    LoginRevokeAll,
 }
 
 impl Action {
@@ -54,6 +66,20 @@ impl Action {
             Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRevokeAll => "token.revoke-all",
+            Self::Setup => "setup",
+            Self::Login => "login",
+            Self::LoginFailed => "login.failed",
+            Self::Logout => "logout",
+            Self::LoginRevoke => "login.revoke",
+            Self::LoginRevokeAll => "login.revoke-all",
+        }
+    }
+
+    /// What came of it, as written in the trail: an act that is recorded was done.
+    pub const fn outcome(self) -> &'static str {
+        match self {
+            Self::LoginFailed => "refused",
+            _ => "ok",
         }
     }
 }
@@ -117,7 +143,7 @@ impl Event {
             actor: new.actor,
             credential: new.credential,
             target: new.target,
-            outcome: "ok".to_owned(),
+            outcome: new.action.outcome().to_owned(),
             ip: new.ip,
             detail: new.detail,
             prev,

@@ -64,7 +64,7 @@ pub(crate) fn delete(
     if is_enabled_admin(&user) && is_last_enabled_admin(act, id)? {
         return Ok(DeletedUser::LastAdmin);
     }
-    let (mut moved, ended) = credentials::revoke_of(act, id, false, revocation)?;
+    let (mut moved, ended) = credentials::revoke_of(act, id, false, None, revocation)?;
     act.prepare_cached(r#"DELETE FROM "user" WHERE id = ?1"#)?.execute([id.bytes()])?;
     moved.push(Moved::User(id));
     let revision = changes::note(act, &moved)?;
@@ -87,7 +87,7 @@ pub(crate) fn set_passphrase(
     if updated == 0 {
         return Ok(SetPassphrase::Unknown);
     }
-    let (mut moved, ended) = credentials::revoke_of(act, id, !revoke_tokens, revocation)?;
+    let (mut moved, ended) = credentials::revoke_of(act, id, !revoke_tokens, None, revocation)?;
     moved.push(Moved::User(id));
     let revision = changes::note(act, &moved)?;
     audit::append(act, told_of(event, ended))?;
@@ -109,7 +109,7 @@ fn is_last_enabled_admin(act: &Transaction<'_>, id: UserId) -> Result<bool, Faul
     Ok(statement.query_row((id.bytes(), Role::Admin.name()), |row| row.get(0))?)
 }
 
-fn told_of(mut event: NewEvent, ended: EndedCredentials) -> NewEvent {
+pub(crate) fn told_of(mut event: NewEvent, ended: EndedCredentials) -> NewEvent {
     event.detail.insert("revoked_logins".to_owned(), ended.logins.into());
     event.detail.insert("revoked_tokens".to_owned(), ended.tokens.into());
     event

@@ -33,6 +33,17 @@ macro_rules! listed_columns {
     };
 }
 
+/// The statement behind every decision, up to its condition. Only of sign-ins it matters when they were used.
+macro_rules! lean_columns {
+    () => {
+        "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL,
+                CASE kind WHEN 'login' THEN
+                    coalesce((SELECT at FROM last_use WHERE last_use.credential = credential.id), created_at)
+                END
+         FROM credential "
+    };
+}
+
 /// More links than any honest lineage has: past it the table goes round in a circle.
 const LONGEST_LINEAGE: usize = 100_000;
 
@@ -56,6 +67,15 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
             Some(_) => {}
         }
     }
+    insert(act, new)?;
+    let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
+    audit::append(act, event)?;
+    Ok(Minted::Minted(revision))
+}
+
+/// Writes the row of a new credential. The revision is the caller's to raise.
+pub(crate) fn insert(act: &Transaction<'_>, new: &NewCredential) -> Result<(), Fault> {
+    let credential = &new.credential;
     act.prepare_cached(
         "INSERT INTO credential
          (id, kind, owner, parent, minted_by, name, hint, hash, scopes, created_at, expires_at)
@@ -74,9 +94,7 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
         credential.created_at.millis(),
         credential.expires_at.map(Timestamp::millis),
     ))?;
-    let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
-    audit::append(act, event)?;
-    Ok(Minted::Minted(revision))
+    Ok(())
 }
 
 /// Ends one credential, with one row.
@@ -102,17 +120,18 @@ pub(crate) fn revoke(
     Ok(Revoked::Revoked(revision))
 }
 
-/// Ends the credentials of an owner that are not revoked yet: sign-ins only, or everything. Tells what moved, and how
-/// many of them were good until then by their own dates. The revision is the caller's to raise.
+/// Ends the credentials of an owner that are not revoked yet, but `except`: sign-ins only, or everything. Tells what
+/// moved, and how many of them were good until then by their own dates. The revision is the caller's to raise.
 pub(crate) fn revoke_of(
     act: &Transaction<'_>,
     owner: UserId,
     logins_only: bool,
+    except: Option<CredentialId>,
     revocation: &Revocation,
 ) -> Result<(Vec<Moved>, EndedCredentials), Fault> {
     let mut statement = act.prepare_cached(
         "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
-         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6)
+         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR id <> ?7)
          RETURNING id, kind = ?5, expires_at",
     )?;
     let mut rows = statement.query((
@@ -122,6 +141,7 @@ pub(crate) fn revoke_of(
         &revocation.reason,
         CredentialKind::Login.name(),
         logins_only,
+        except.map(|id| id.bytes()),
     ))?;
     let mut moved = Vec::new();
     let mut ended = EndedCredentials::default();
@@ -151,20 +171,14 @@ pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[(CredentialId, LastUse)])
 
 /// What a decision needs of one credential.
 pub(crate) fn row(connection: &Connection, id: CredentialId) -> Result<Option<CredentialRow>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL
-         FROM credential WHERE id = ?1",
-    )?;
+    let mut statement = connection.prepare_cached(concat!(lean_columns!(), "WHERE id = ?1"))?;
     let mut rows = statement.query([id.bytes()])?;
     rows.next()?.map(|row| decide(row, &mut ScopesSeen::default())).transpose()
 }
 
 /// What a decision needs of every credential, by id.
 pub(crate) fn each(connection: &Connection, give: &mut dyn FnMut(CredentialRow)) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL
-         FROM credential ORDER BY id",
-    )?;
+    let mut statement = connection.prepare_cached(concat!(lean_columns!(), "ORDER BY id"))?;
     let mut rows = statement.query([])?;
     let mut seen = ScopesSeen::default();
     while let Some(row) = rows.next()? {
@@ -268,6 +282,7 @@ fn decide(row: &Row<'_>, seen: &mut ScopesSeen) -> Result<CredentialRow, Fault> 
         scopes: seen.parse(text(row, 5)?)?,
         expires_at: row.get::<_, Option<i64>>(6)?.map(time).transpose()?,
         revoked: row.get(7)?,
+        used_at: row.get::<_, Option<i64>>(8)?.map(time).transpose()?,
     })
 }
 

@@ -17,6 +17,7 @@ mod audit;
 mod changes;
 mod credentials;
 mod error;
+mod logins;
 mod revision;
 mod sqlite;
 mod store;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::error::StoreError;
+pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
 pub use crate::vault::{

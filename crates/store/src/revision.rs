@@ -55,6 +55,8 @@ pub struct CredentialRow {
     pub expires_at: Option<Timestamp>,
     /// Whether somebody ended it.
     pub revoked: bool,
+    /// When a sign-in was last used, to about a minute, or else made; `None` for what does not end by lying idle.
+    pub used_at: Option<Timestamp>,
 }
 
 /// Something that changed and whose row is no more.

@@ -23,7 +23,7 @@ use crate::{accounts, changes, credentials, tokens, users};
 /// or not, but never in part.
 #[derive(Debug)]
 pub struct Vault {
-    backend: Arc<Sqlite>,
+    pub(crate) backend: Arc<Sqlite>,
 }
 
 /// A passphrase's hash in the PHC string format (<https://github.com/P-H-C/phc-string-format>). It has no `Display`,

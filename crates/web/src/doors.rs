@@ -1,8 +1,8 @@
 //! The table of doors: each mounts a handler *and* becomes a row that tests walk.
 //!
 //! Who may come in is not written here: it is read off the handler's type (requirement R28). A handler's first
-//! argument is a [`Permit`] of an action, a [`Principal`], or [`Public`]; one that takes none of them does not compile
-//! as a door. How to add one: `docs/adding-a-door.md`.
+//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`], a [`Newcomer`], or [`Public`]; one that takes
+//! none of them does not compile as a door. How to add one: `docs/adding-a-door.md`.
 
 use std::sync::LazyLock;
 
@@ -11,12 +11,12 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use fallgate_authority::{Action, Permit, Principal};
+use fallgate_authority::{Action, Newcomer, Permit, Principal, SignedIn, Somebody};
 use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{audit, gate, identity, tokens, users};
+use crate::api::{account, audit, gate, identity, logins, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -28,6 +28,8 @@ pub enum Access {
     Public,
     /// Whoever has any credential that stands.
     AnyCredential,
+    /// Whoever is signed in: whose credential is a sign-in.
+    Login,
     /// Whoever's credential has this scope.
     Scope(PlainScope),
 }
@@ -57,53 +59,30 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::GET, "/api/version", gate::version, "Tells the gate's version.", &[])
         .door(Method::GET, "/api/openapi.json", openapi::document, "This description.", &[])
         .door(Method::GET, "/api/whoami", identity::whoami, "Tells who one is, and by which credential.", &[])
-        .door(
-            Method::GET,
-            "/api/tokens",
-            tokens::list,
-            "Lists one's own tokens; for an admin everybody's.",
-            &[],
-        )
-        .door(
-            Method::POST,
-            "/api/tokens",
-            tokens::mint,
-            "Mints a token; its secret is shown this once.",
-            &[404, 409],
-        )
-        .door(
-            Method::DELETE,
-            "/api/tokens",
-            tokens::revoke_all,
-            "Ends all tokens but the one in use.",
-            &[404],
-        )
+        .door(Method::POST, "/api/login", logins::login, "Signs in; the answer sets the cookie.", &[401, 429])
+        .door(Method::POST, "/api/logout", logins::logout, "Ends the sign-in in use.", &[])
+        .door(Method::GET, "/api/tokens", tokens::list, "Lists one's own tokens; for an admin all.", &[])
+        .door(Method::POST, "/api/tokens", tokens::mint, "Mints a token, and shows its secret.", &[404, 409])
+        .door(Method::DELETE, "/api/tokens", tokens::revoke_all, "Ends all one's other tokens.", &[404])
         .door(Method::PATCH, "/api/tokens/{id}", tokens::rename, "Gives a token another name.", &[])
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
-        .door(
-            Method::POST,
-            "/api/tokens/revoke",
-            tokens::revoke_held,
-            "Ends the token that is sent, if any.",
-            &[429],
-        )
+        .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
+        .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
+        .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
+        .door(Method::DELETE, "/api/logins/{id}", logins::end, "Ends one of one's own sign-ins.", &[])
         .door(Method::GET, "/api/users", users::list, "Lists everybody.", &[])
         .door(Method::POST, "/api/users", users::create, "Makes an account.", &[409])
         .door(Method::GET, "/api/users/{u}", users::show, "Shows an account.", &[])
         .door(Method::PATCH, "/api/users/{u}", users::change, "Changes an account.", &[409])
-        .door(
-            Method::DELETE,
-            "/api/users/{u}",
-            users::delete,
-            "Deletes an account and ends all that is its.",
-            &[409],
-        )
+        .door(Method::DELETE, "/api/users/{u}", users::delete, "Deletes an account.", &[409])
+        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase, "Sets a passphrase.", &[])
+        .door(Method::PATCH, "/api/account", account::change, "Changes one's own account.", &[])
         .door(
             Method::POST,
-            "/api/users/{u}/passphrase",
-            users::reset_passphrase,
-            "Gives an account another passphrase.",
-            &[],
+            "/api/account/passphrase",
+            account::change_passphrase,
+            "Sets one's passphrase.",
+            &[429],
         )
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[]);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
@@ -137,7 +116,8 @@ impl Doors {
     {
         // A method that axum cannot filter by would be a mistake in the table above; every test would see it.
         if let Ok(filter) = MethodFilter::try_from(method.clone()) {
-            let mut draft = Draft::new(path, std::any::type_name::<H>(), T::ACCESS, says);
+            let mut draft = Draft::new(path, std::any::type_name::<H>(), says);
+            draft.admits(&method, T::ACCESS);
             H::describe(&mut draft);
             draft.refuses(also_refuses);
             self.description.add(&method, path, draft);
@@ -171,6 +151,14 @@ macro_rules! guarded {
             const ACCESS: Access = Access::Public;
         }
 
+        impl<M, $($rest),*> Guarded for (M, Newcomer, $($rest),*) {
+            const ACCESS: Access = Access::Public;
+        }
+
+        impl<M, $($rest),*> Guarded for (M, SignedIn, $($rest),*) {
+            const ACCESS: Access = Access::Login;
+        }
+
         impl<M, $($rest),*> Guarded for (M, Principal, $($rest),*) {
             const ACCESS: Access = Access::AnyCredential;
         }
@@ -187,8 +175,8 @@ guarded!(T1, T2);
 guarded!(T1, T2, T3);
 guarded!(T1, T2, T3, T4);
 
-/// Only a caller with a credential learns which doors there are: 401 comes before 404.
-async fn no_such_door(_caller: Principal) -> WebError {
+/// Only a caller with a credential learns which doors there are: 401 comes before 404, and 404 before any other 403.
+async fn no_such_door(_caller: Somebody) -> WebError {
     WebError::NotFound("There is nothing here.".to_owned())
 }
 
@@ -196,7 +184,7 @@ async fn no_such_door(_caller: Principal) -> WebError {
 async fn wrong_method(State(app): State<App>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let public = rows().iter().any(|row| row.access == Access::Public && row.path == parts.uri.path());
-    if !public && let Err(refusal) = Principal::from_request_parts(&mut parts, &app).await {
+    if !public && let Err(refusal) = Somebody::from_request_parts(&mut parts, &app).await {
         return refusal.into_response();
     }
     WebError::MethodNotAllowed.into_response()
@@ -212,6 +200,8 @@ mod tests {
             rows().iter().find(|row| row.method == method && row.path == path).map(|row| row.access)
         };
         assert_eq!(access(Method::GET, "/health"), Some(Access::Public));
+        assert_eq!(access(Method::POST, "/api/login"), Some(Access::Public));
+        assert_eq!(access(Method::POST, "/api/logout"), Some(Access::Login));
         assert_eq!(access(Method::GET, "/api/whoami"), Some(Access::AnyCredential));
         assert_eq!(access(Method::GET, "/api/tokens"), Some(Access::Scope(PlainScope::IdentityRead)));
         assert_eq!(access(Method::POST, "/api/tokens"), Some(Access::Scope(PlainScope::TokensWrite)));

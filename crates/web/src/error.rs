@@ -6,7 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, Throttled, TokenError, UserError,
+    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SignInError, Throttled,
+    TokenError, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -17,6 +18,8 @@ use http::{HeaderValue, StatusCode, header};
 pub(crate) enum WebError {
     BadRequest(String),
     Refused(Refusal),
+    /// No such user, or not their passphrase.
+    WrongPassphrase,
     Forbidden(String),
     NotFound(String),
     MethodNotAllowed,
@@ -29,6 +32,14 @@ pub(crate) enum WebError {
 }
 
 impl WebError {
+    /// Whoever is signed in already and mistypes their passphrase stays so: no 401.
+    pub(crate) fn of_wrong_current(error: SignInError) -> Self {
+        match error {
+            SignInError::Wrong => Self::Forbidden("The current passphrase is wrong.".to_owned()),
+            other => other.into(),
+        }
+    }
+
     /// In seconds, where coming again later helps.
     const fn retry_after(&self) -> Option<u64> {
         match self {
@@ -42,6 +53,7 @@ impl WebError {
         match self {
             Self::BadRequest(detail) => Problem::new(400, detail),
             Self::Refused(refusal) => refusal.problem(),
+            Self::WrongPassphrase => Problem::new(401, "The username or the passphrase is wrong."),
             Self::Forbidden(detail) => Problem::new(403, detail),
             Self::NotFound(detail) => Problem::new(404, detail),
             Self::MethodNotAllowed => Problem::new(405, "This address does not take this method."),
@@ -69,6 +81,9 @@ impl IntoResponse for WebError {
         *response.status_mut() =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
@@ -93,6 +108,22 @@ impl From<UserError> for WebError {
             UserError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             UserError::Hash(_) | UserError::Entropy(_) => {
                 tracing::error!(%error, "cannot write an account");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<SignInError> for WebError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Wrong => Self::WrongPassphrase,
+            SignInError::Throttled(throttled) => Self::Throttled(throttled),
+            SignInError::Store(error) => error.into(),
+            SignInError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
+            SignInError::Unsettled => Self::Unavailable,
+            SignInError::Hash(_) | SignInError::Entropy(_) => {
+                tracing::error!(%error, "cannot sign anybody in");
                 Self::Unavailable
             }
         }

@@ -4,6 +4,7 @@ mod answer;
 mod api;
 mod app;
 mod body;
+mod cookie;
 pub mod doors;
 mod error;
 mod layers;

@@ -1,7 +1,7 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes.
 
-use fallgate_authority::{MintedToken, Principal};
+use fallgate_authority::{MintedToken, NewSignIn, Principal};
 use fallgate_domain::audit::Event;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
@@ -243,6 +243,80 @@ pub struct WhoAmI {
     pub role: &'static str,
     /// What was presented.
     pub credential: CredentialView,
+}
+
+impl WhoAmI {
+    /// Whoever just signed in. The secret is in the cookie, not in here.
+    pub(crate) fn of_sign_in(sign_in: NewSignIn) -> Self {
+        let NewSignIn { credential, user, .. } = sign_in;
+        Self {
+            username: Some(user.username),
+            display_name: Some(user.display_name),
+            role: user.role.name(),
+            credential: CredentialView {
+                id: credential.id,
+                kind: credential.kind,
+                name: credential.name,
+                scopes: credential.scopes.within(&Scopes::ceiling(user.role)),
+                expires_at: credential.expires_at,
+            },
+        }
+    }
+}
+
+/// `GET /api/logins`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LoginList {
+    /// One's own sign-ins that stand, oldest first.
+    pub logins: Vec<LoginView>,
+}
+
+/// A sign-in: a device that somebody signed in on.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Login)]
+pub struct LoginView {
+    /// Its public name.
+    #[schema(value_type = words::Id)]
+    pub id: CredentialId,
+    /// What it was called when it was made.
+    pub name: String,
+    /// When it was made.
+    #[schema(value_type = words::Time)]
+    pub created_at: Timestamp,
+    /// When it ends by itself, however much it is used.
+    #[schema(value_type = Option<words::Time>, required = true)]
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to about a minute.
+    #[schema(value_type = Option<words::Time>, required = true)]
+    pub last_used_at: Option<Timestamp>,
+    /// From where it was last used.
+    #[schema(required = true)]
+    pub last_used_ip: Option<String>,
+    /// What the client called itself then.
+    #[schema(required = true)]
+    pub user_agent: Option<String>,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+impl LoginView {
+    /// A sign-in as its owner sees it who is signed in by `current`.
+    pub fn of(credential: Credential, current: CredentialId) -> Self {
+        let (last_used_at, last_used_ip, user_agent) = match credential.last_use {
+            Some(last_use) => (Some(last_use.at), last_use.ip, last_use.user_agent),
+            None => (None, None, None),
+        };
+        Self {
+            id: credential.id,
+            name: credential.name,
+            created_at: credential.created_at,
+            expires_at: credential.expires_at,
+            last_used_at,
+            last_used_ip,
+            user_agent,
+            current: credential.id == current,
+        }
+    }
 }
 
 /// What was presented.

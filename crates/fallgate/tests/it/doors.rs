@@ -13,23 +13,31 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 17] = [
+const ORACLE: [(&str, &str, Access, u16); 24] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/openapi.json", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
+    // The body is refused, which is past whatever may refuse the caller. Each that is not takes a hash.
+    ("POST", "/api/login", Access::Public, 400),
+    ("POST", "/api/logout", Access::Login, 204),
     ("GET", "/api/tokens", Access::Scope(PlainScope::IdentityRead), 200),
     ("POST", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 201),
     ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
     ("PATCH", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 200),
     ("DELETE", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 204),
     ("POST", "/api/tokens/revoke", Access::Public, 204),
+    ("GET", "/api/logins", Access::Login, 200),
+    ("DELETE", "/api/logins", Access::Login, 200),
+    ("DELETE", "/api/logins/{id}", Access::Login, 204),
     ("GET", "/api/users", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/api/users", Access::Scope(PlainScope::Admin), 201),
     ("GET", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/users/{u}", Access::Scope(PlainScope::Admin), 200),
     ("DELETE", "/api/users/{u}", Access::Scope(PlainScope::Admin), 204),
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
+    ("PATCH", "/api/account", Access::Login, 200),
+    ("POST", "/api/account/passphrase", Access::Login, 200),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
 ];
 
@@ -44,6 +52,10 @@ enum Fate {
     Bad,
     /// The credential does not cover it: 403.
     Beyond,
+    /// A good cookie, and a page of another site had the browser send it: 403 where anything would be changed.
+    Foreign,
+    /// A good cookie, and nothing says for whom: the same, but where one signs in.
+    Untold,
     /// The request cannot be read: 400, whatever it is for.
     Unreadable,
     In,
@@ -66,8 +78,8 @@ fn basic(username: &str, secret: &str) -> String {
 }
 
 /// Well-formed, with a good checksum, and nobody's.
-fn unknown() -> String {
-    PlainToken::new(TokenKind::Token, &[0x5a; 32]).expose().to_owned()
+fn unknown(kind: TokenKind) -> String {
+    PlainToken::new(kind, &[0x5a; 32]).expose().to_owned()
 }
 
 /// The same token with its last character, which belongs to the checksum, changed.
@@ -107,8 +119,72 @@ fn token_with_scopes(home: &Home, owner: &str, scopes: &[PlainScope]) -> Token {
     home.token_with(owner, &arguments)
 }
 
-/// Every way there is, for something that needs `access`, or a route's scope.
-fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> Vec<Presented> {
+/// Every way there is to have a cookie, of somebody who is signed in.
+fn in_cookies(gate: &Gate, owner: &str, once: bool, ended: &[(&'static str, String)]) -> Vec<Presented> {
+    let login = gate.sign_in(owner);
+    let fresh = || if once { gate.sign_in(owner) } else { login.clone() };
+    let secret = &login.secret;
+    let mut all = Vec::new();
+    let mut case = |name, headers: String, fate| {
+        all.push(Presented { name, headers, query: String::new(), fate });
+    };
+    let own = "Sec-Fetch-Site: same-origin\r\n";
+    let cookie = |value: &str| format!("Cookie: {value}\r\n{own}");
+    case(
+        "a cookie of another name",
+        cookie(&format!("Fallgate={secret}; fallgate-x={secret}")),
+        Fate::Nobody,
+    );
+    case("the cookie of https", cookie(&format!("__Host-fallgate={secret}")), Fate::Nobody);
+    case("a token in the cookie", cookie(&format!("fallgate={}", gate.token(owner).secret)), Fate::Bad);
+    case("an empty cookie", cookie("fallgate="), Fate::Bad);
+    case("a cookie without a value", cookie("fallgate"), Fate::Bad);
+    case("percent signs in the cookie", cookie("fallgate=%66gl_%00%ff%"), Fate::Bad);
+    case("a quoted cookie", cookie(&format!("fallgate=\"{secret}\"")), Fate::Bad);
+    case("garbage in the cookie", cookie("fallgate=\u{fc}\u{202e},="), Fate::Bad);
+    case("10 KiB in the cookie", cookie(&format!("fallgate={}", "x".repeat(10_240))), Fate::Bad);
+    case(
+        "a wrong checksum in the cookie",
+        cookie(&format!("fallgate={}", wrong_checksum(secret))),
+        Fate::Bad,
+    );
+    case("two cookies", cookie(&format!("fallgate={secret}; fallgate={secret}")), Fate::Bad);
+    case(
+        "two cookies in two fields",
+        login.cookie() + &cookie(&format!("a=b; fallgate={secret}")),
+        Fate::Bad,
+    );
+    case("a good cookie and an empty one", cookie(&format!("fallgate={secret}; fallgate=")), Fate::Bad);
+    case("an unknown sign-in", cookie(&format!("fallgate={}", unknown(TokenKind::Login))), Fate::Bad);
+    for (name, secret) in ended {
+        case(name, cookie(&format!("fallgate={secret}")), Fate::Bad);
+    }
+    for (name, says) in [
+        ("a cookie from another site", "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost\r\n"),
+        ("a cookie from another site of the same owner", "Sec-Fetch-Site: same-site\r\n"),
+        ("a cookie from nowhere", "Sec-Fetch-Site: none\r\n"),
+        ("a cookie from another origin", "Origin: http://evil.example\r\n"),
+        ("a cookie from another scheme", "Origin: https://localhost\r\n"),
+        ("a cookie from another port", "Origin: http://localhost:1\r\n"),
+        ("a cookie from a page that hides", "Origin: null\r\n"),
+    ] {
+        case(name, fresh().cookie() + says, Fate::Foreign);
+    }
+    case("a cookie alone", fresh().cookie(), Fate::Untold);
+    case(
+        "a cookie and a foreign referrer",
+        fresh().cookie() + "Referer: http://localhost/\r\n",
+        Fate::Untold,
+    );
+    case("a cookie from a page of ours", fresh().sent_by_page(), Fate::In);
+    case("a cookie from our origin", fresh().cookie() + "Origin: http://localhost\r\n", Fate::In);
+    case("a cookie among others", format!("Cookie: a=b; fallgate={};c\r\n{own}", fresh().secret), Fate::In);
+    all
+}
+
+/// Every way there is to say on purpose who one is, for something that needs `access`, or a route's scope. `once`:
+/// whoever comes in uses up what they came in with.
+fn presented(gate: &Gate, access: Access, once: bool, ended: &[(&'static str, String)]) -> Vec<Presented> {
     // Whose scope `admin` is to count must be an admin.
     let for_admins = access == Access::Scope(PlainScope::Admin);
     let owner = if for_admins { "root" } else { "ada" };
@@ -118,16 +194,22 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
     let (right, wrong): (Vec<_>, Vec<_>) = match access {
         Access::Scope(needed) => every.partition(|scope| *scope == needed),
         Access::Public | Access::AnyCredential => (vec![PlainScope::LiveRead], Vec::new()),
+        // No scope makes a sign-in of a token.
+        Access::Login => (Vec::new(), every.collect()),
     };
-    let right = token_with_scopes(gate, owner, &right).secret;
+    let login = gate.sign_in(owner);
+    let right = if access == Access::Login {
+        login.secret.clone()
+    } else {
+        token_with_scopes(gate, owner, &right).secret
+    };
     let other = gate.token("bob").secret;
-    let unknown = unknown();
+    let unknown = unknown(TokenKind::Token);
     let mut all = Vec::new();
     let mut case = |name, headers: String, fate| {
         all.push(Presented { name, headers, query: String::new(), fate });
     };
     case("nothing", String::new(), Fate::Nobody);
-    case("a cookie alone", format!("Cookie: fallgate={right}; __Host-fallgate={right}\r\n"), Fate::Nobody);
     case("Fallgate-Token alone", format!("Fallgate-Token: {right}\r\n"), Fate::Nobody);
     case("Proxy-Authorization alone", format!("Proxy-{}", bearer(&right)), Fate::Nobody);
     case("an empty Authorization", "Authorization: \r\n".to_owned(), Fate::Bad);
@@ -139,7 +221,8 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
     case("10 KiB of garbage", bearer(&"x".repeat(10_240)), Fate::Bad);
     case("two tokens in one field", format!("Authorization: Bearer {right}, Bearer {right}\r\n"), Fate::Bad);
     case("a token with a tail", bearer(&format!("{right}x")), Fate::Bad);
-    case("a sign-in's form", bearer(&right.replacen("fgt_", "fgl_", 1)), Fate::Bad);
+    case("a sign-in's form", bearer(&other.replacen("fgt_", "fgl_", 1)), Fate::Bad);
+    case("a token's form", bearer(&login.secret.replacen("fgl_", "fgt_", 1)), Fate::Bad);
     case("a wrong checksum", bearer(&wrong_checksum(&right)), Fate::Bad);
     case("an unknown token", bearer(&unknown), Fate::Bad);
     case("Basic that is no base64", "Authorization: Basic %%%\r\n".to_owned(), Fate::Bad);
@@ -148,11 +231,8 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
     case("Basic with another's username", basic("bob", &right), Fate::Bad);
     case("Basic with nobody's username", basic("ADA", &right), Fate::Bad);
     case("Basic with another's token", basic("ada", &other), Fate::Bad);
-    case(
-        "a bad bearer and a good cookie",
-        bearer(&unknown) + &format!("Cookie: fallgate={right}\r\n"),
-        Fate::Bad,
-    );
+    case("a bad bearer and a good cookie", bearer(&unknown) + &login.sent_by_page(), Fate::Bad);
+    case("a good cookie and an empty Authorization", login.sent_by_page() + "Authorization: \r\n", Fate::Bad);
     case("two Authorization fields", bearer(&right).repeat(2), Fate::Unreadable);
     case("a good one and a bad one", bearer(&right) + &basic("ada", &unknown), Fate::Unreadable);
     for (name, secret) in ended {
@@ -168,15 +248,24 @@ fn presented(gate: &Gate, access: Access, ended: &[(&'static str, String)]) -> V
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
         case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
-    case("the right scope", bearer(&right), Fate::In);
-    case("the right scope, the scheme in capitals", format!("AUTHORIZATION: BEARER {right}\r\n"), Fate::In);
-    case("the right scope by Basic", basic(owner, &right), Fate::In);
-    case("the right scope by Basic, no username", basic("", &right), Fate::In);
-    case("the right scope and a foreign cookie", bearer(&right) + "Cookie: fallgate=x\r\n", Fate::In);
+    let right = || if once { gate.sign_in(owner).secret } else { right.clone() };
+    case("the right scope", bearer(&right()), Fate::In);
+    case(
+        "the right scope, the scheme in capitals",
+        format!("AUTHORIZATION: BEARER {}\r\n", right()),
+        Fate::In,
+    );
+    case("the right scope by Basic", basic(owner, &right()), Fate::In);
+    case("the right scope by Basic, no username", basic("", &right()), Fate::In);
+    case("the right scope and a bad cookie", bearer(&right()) + "Cookie: fallgate=x\r\n", Fate::In);
+    if access != Access::Login {
+        case("a sign-in by its secret", bearer(&login.secret), Fate::In);
+        case("the same by Basic", basic(owner, &login.secret), Fate::In);
+    }
     all.push(Presented {
         name: "a token in the address",
         headers: String::new(),
-        query: format!("?token={right}&access_token={right}"),
+        query: format!("?token={0}&access_token={0}", right()),
         fate: Fate::Nobody,
     });
     all
@@ -187,7 +276,13 @@ fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.admin("root");
     gate.user("ada");
     gate.user("bob");
-    vec![("revoked", revoked(gate, "ada").secret), ("expired", expired(gate, "ada").secret)]
+    let signed_out = gate.sign_in("ada");
+    assert_eq!(gate.ask("POST /api/logout", &signed_out.bearer(), &serde_json::Value::Null).status, 204);
+    vec![
+        ("revoked", revoked(gate, "ada").secret),
+        ("expired", expired(gate, "ada").secret),
+        ("signed out", signed_out.secret),
+    ]
 }
 
 fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
@@ -205,8 +300,21 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
 
     let mut refusals = Vec::new();
     for (method, path, access, good) in ORACLE {
-        let victim = gate.token("ada");
-        for (number, case) in presented(&gate, access, &ended).into_iter().enumerate() {
+        let victim =
+            if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
+        let once = path == "/api/logout";
+        let owner = if access == Access::Scope(PlainScope::Admin) { "root" } else { "ada" };
+        // Only then: some doors end all other sign-ins.
+        let by_cookie = || {
+            let mut cases = in_cookies(&gate, owner, once, &ended);
+            // Whoever comes from where matters also where anybody may come in; the rest does not.
+            cases.retain(|case| access != Access::Public || case.fate != Fate::Bad);
+            cases
+        };
+        let cases = presented(&gate, access, once, &ended);
+        let cases = cases.into_iter().chain(std::iter::once_with(by_cookie).flatten());
+        let is_safe = method == "GET";
+        for (number, case) in cases.enumerate() {
             let Presented { name, headers, query, fate } = case;
             // Who comes in makes or deletes a user: another one each time.
             let user = if (method, path, fate) == ("DELETE", "/api/users/{u}", Fate::In) {
@@ -218,6 +326,10 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke") => r#"{"token":"x"}"#.to_owned(),
+                ("POST", "/api/login") => "{}".to_owned(),
+                ("POST", "/api/account/passphrase") => {
+                    format!(r#"{{"current":"{PASSPHRASE}","new":"{PASSPHRASE}"}}"#)
+                }
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
@@ -226,7 +338,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 ("PATCH", _) => r#"{"display_name":"Bob"}"#.to_owned(),
                 _ => String::new(),
             };
-            let path = path.replace("{id}", &victim.id).replace("{u}", &user);
+            let path = path.replace("{id}", &victim).replace("{u}", &user);
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -234,7 +346,15 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let answer = Client::exchange(gate.address(), request);
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
+                (Access::Public, Fate::Foreign) if path == "/api/login" => 403,
                 (Access::Public, _) | (_, Fate::In) => good,
+                (_, Fate::Foreign | Fate::Untold) => {
+                    if is_safe {
+                        good
+                    } else {
+                        403
+                    }
+                }
                 (_, Fate::Nobody | Fate::Bad) => 401,
                 (_, Fate::Beyond) => 403,
             };
@@ -282,15 +402,20 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
             "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n",
             "Connection: Upgrade\r\nUpgrade: websocket\r\n",
         ] {
-            for Presented { name, headers, query, fate } in
-                presented(&gate, Access::Scope(PlainScope::RoutesUse), &ended)
-            {
+            let scope = Access::Scope(PlainScope::RoutesUse);
+            // No cookie opens a route yet, and none spoils anything.
+            let mut cases = in_cookies(&gate, "ada", false, &ended);
+            for case in &mut cases {
+                case.fate = Fate::Nobody;
+            }
+            cases.extend(presented(&gate, scope, false, &ended));
+            for Presented { name, headers, query, fate } in cases {
                 let request = format!("GET {path}{query} HTTP/1.1\r\nHost: {host}\r\n{client}{headers}\r\n");
                 let answer = Client::exchange(gate.address(), request);
                 let wanted = match fate {
                     Fate::Unreadable => 400,
                     Fate::Nobody | Fate::Bad => 401,
-                    Fate::Beyond => 403,
+                    Fate::Beyond | Fate::Foreign | Fate::Untold => 403,
                     Fate::In => 200,
                 };
                 assert_eq!(answer.status, wanted, "{host}{path} with {name}: {}", answer.text());
@@ -350,7 +475,7 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         "/api/tokens/a/b",
     ] {
         assert_eq!(ask(&format!("GET {path}"), "").status, 401, "{path}");
-        assert_eq!(ask(&format!("GET {path}"), &bearer(&unknown())).status, 401, "{path}");
+        assert_eq!(ask(&format!("GET {path}"), &bearer(&unknown(TokenKind::Token))).status, 401, "{path}");
         assert_eq!(ask(&format!("GET {path}"), &token).status, 404, "{path}");
     }
     for (line, allowed) in [
@@ -371,7 +496,7 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         assert_eq!(known.header("content-type"), Some("application/problem+json"));
     }
     for line in ["POST /health", "DELETE /api/version", "OPTIONS /health"] {
-        for headers in ["", &bearer(&unknown()), &token] {
+        for headers in ["", &bearer(&unknown(TokenKind::Token)), &token] {
             let answer = ask(line, headers);
             assert_eq!(answer.status, 405, "{line}");
             assert_eq!(
@@ -392,7 +517,7 @@ fn r8_refusals_come_in_the_order_that_leaks_nothing() {
     let right =
         bearer(&gate.token_with("ada", &["--scope", "tokens:write", "--scope", "identity:read"]).secret);
     let reader = bearer(&gate.token_with("ada", &["--scope", "identity:read"]).secret);
-    let bad = bearer(&unknown());
+    let bad = bearer(&unknown(TokenKind::Token));
     let json = "Content-Type: application/json\r\n";
     let huge = "Content-Length: 65537\r\n";
     let cases = [

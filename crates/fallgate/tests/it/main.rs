@@ -26,6 +26,7 @@ mod races;
 mod readme;
 mod revoking;
 mod serve;
+mod signin;
 mod spine;
 mod startup;
 mod support;

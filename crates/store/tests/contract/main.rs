@@ -11,6 +11,7 @@ mod concurrency;
 mod coverage;
 mod credentials;
 mod files;
+mod logins;
 mod support;
 mod tokens;
 mod users;

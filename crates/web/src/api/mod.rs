@@ -1,7 +1,9 @@
 //! The HTTP API, by noun.
 
+pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod gate;
 pub(crate) mod identity;
+pub(crate) mod logins;
 pub(crate) mod tokens;
 pub(crate) mod users;

@@ -26,6 +26,7 @@ pub(crate) async fn list(
 /// The body that makes an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewUser)]
 pub(crate) struct Create {
     #[schema(value_type = words::Username)]
     username: Username,
@@ -62,6 +63,7 @@ pub(crate) async fn show(
 /// The body that changes an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
 pub(crate) struct Change {
     #[schema(value_type = Option<words::Name>)]
     display_name: Option<DisplayName>,
@@ -94,6 +96,7 @@ pub(crate) async fn delete(
 /// The body that gives an account another passphrase.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PassphraseReset)]
 pub(crate) struct Reset {
     #[schema(value_type = words::NewPassphrase)]
     passphrase: SecretText,
@@ -116,7 +119,7 @@ pub(crate) async fn reset_passphrase(
 }
 
 /// What an attacker would try first.
-fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
+pub(crate) fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
     let mut about = vec![username.to_string(), "fallgate".to_owned()];
     about.extend(display_name.map(DisplayName::to_string));
     about

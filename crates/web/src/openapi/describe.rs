@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
-use fallgate_authority::{Permit, Principal};
+use fallgate_authority::{Newcomer, Permit, Principal, SignedIn};
+use http::Method;
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -14,15 +15,16 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::component;
 use super::words;
+use super::{component, text_header};
 use crate::answer::{Created, NoContent};
 use crate::body::JsonBody;
+use crate::cookie::SetCookie;
 use crate::doors::{Access, Public};
 use crate::error::WebError;
 
 /// The carriers of a credential, as security schemes.
-const CARRIERS: [&str; 2] = ["bearer", "basic"];
+const CARRIERS: [&str; 3] = ["bearer", "basic", "cookie"];
 
 /// One operation as it is being described.
 pub(crate) struct Draft {
@@ -33,7 +35,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// An operation at `path`; `handler` is the handler's full name, `says` what it does in a sentence.
-    pub(crate) fn new(path: &str, handler: &str, access: Access, says: &str) -> Self {
+    pub(crate) fn new(path: &str, handler: &str, says: &str) -> Self {
         let mut names = handler.rsplit("::");
         let (verb, noun) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
         let mut operation = OperationBuilder::new()
@@ -50,7 +52,6 @@ impl Draft {
             );
         }
         let mut draft = Self { operation, responses: BTreeMap::new(), schemas: Vec::new() };
-        draft.admits(access);
         draft.refuses(&[400, 503]);
         if path != "/health" {
             // The listener asks for a Host of ours everywhere else.
@@ -59,25 +60,24 @@ impl Draft {
         draft
     }
 
-    fn admits(&mut self, access: Access) {
-        let scope = match access {
+    /// Who may come in.
+    pub(crate) fn admits(&mut self, method: &Method, access: Access) {
+        let (needs, scope) = match access {
             Access::Public => {
                 // Not empty but with an empty requirement: everybody may come, whatever they present.
                 self.edit(|operation| operation.security(SecurityRequirement::default()));
                 return;
             }
-            Access::AnyCredential => {
-                self.edit(|operation| operation.description(Some("Needs a credential, with any scope.")));
-                self.refuses(&[401]);
-                None
-            }
-            Access::Scope(scope) => {
-                let needs = format!("Needs the scope `{}`.", scope.name());
-                self.edit(|operation| operation.description(Some(needs)));
-                self.refuses(&[401, 403]);
-                Some(scope.name())
-            }
+            Access::AnyCredential => ("Needs a credential, with any scope.".to_owned(), None),
+            Access::Login => ("Needs a sign-in.".to_owned(), None),
+            Access::Scope(scope) => (format!("Needs the scope `{}`.", scope.name()), Some(scope.name())),
         };
+        self.edit(|operation| operation.description(Some(needs)));
+        self.refuses(&[401]);
+        // Whatever changes something may be refused for where it was asked from.
+        if access != Access::AnyCredential || !method.is_safe() {
+            self.refuses(&[403]);
+        }
         for carrier in CARRIERS {
             self.edit(|operation| operation.security(SecurityRequirement::new(carrier, scope)));
         }
@@ -104,6 +104,14 @@ impl Draft {
             response = response.content("application/json", content);
         }
         self.responses.insert(status, response.build().into());
+    }
+
+    /// What is answered when all goes well has this header field too.
+    fn sends(&mut self, name: &str, says: &str) {
+        let done = self.responses.iter_mut().find(|(status, _)| **status < 300);
+        if let Some((_, RefOr::T(response))) = done {
+            response.headers.insert(name.to_owned(), text_header(says).into());
+        }
     }
 
     /// The operation, and the schemas that it refers to.
@@ -168,9 +176,17 @@ described!(A1, A2, A3, A4, A5);
 // Who may come in is the row's `Access`, which the table reads off the same types.
 impl Argument for Public {}
 impl Argument for Principal {}
+impl Argument for SignedIn {}
 impl<A> Argument for Permit<A> {}
 impl<T> Argument for State<T> {}
 impl<T> Argument for Extension<T> {}
+
+/// A page of another site may not sign anybody in.
+impl Argument for Newcomer {
+    fn describe(draft: &mut Draft) {
+        draft.refuses(&[403]);
+    }
+}
 
 /// What does not name anything is 404, whatever form it has.
 impl<T> Argument for Path<T> {
@@ -220,5 +236,12 @@ impl<T: ToSchema> Answer for Created<T> {
 impl Answer for NoContent {
     fn describe(draft: &mut Draft) {
         draft.answer(204, None);
+    }
+}
+
+impl<T: Answer> Answer for (SetCookie, T) {
+    fn describe(draft: &mut Draft) {
+        T::describe(draft);
+        draft.sends("Set-Cookie", "Sets the cookie of the sign-in, or takes it back.");
     }
 }

@@ -13,11 +13,12 @@ use std::sync::LazyLock;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
+use fallgate_authority::cookie_name;
 use fallgate_domain::problem::{MEDIA_TYPE, title};
 use http::{HeaderValue, Method, header};
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApiBuilder, PathItem,
     PathsBuilder, Ref, RefOr, ResponseBuilder, Schema, Type,
@@ -81,7 +82,13 @@ impl Description {
     pub(crate) fn add(&mut self, method: &Method, path: &str, draft: Draft) {
         let Some(method) = method_of(method) else { return };
         let (operation, schemas) = draft.finish();
-        self.schemas.extend(schemas);
+        for (name, schema) in schemas {
+            let before = self.schemas.insert(name.clone(), schema);
+            debug_assert!(
+                before.is_none_or(|before| self.schemas.get(&name) == Some(&before)),
+                "two are called {name}"
+            );
+        }
         let paths = std::mem::take(&mut self.paths);
         self.paths = paths.path(path, PathItem::new(method, operation));
     }
@@ -91,25 +98,24 @@ impl Description {
         let mut components = ComponentsBuilder::new()
             .schemas_from_iter(self.schemas)
             .schema(words::Problem::name(), words::Problem::schema())
+            .security_scheme("bearer", http(HttpAuthScheme::Bearer, "The credential's secret."))
             .security_scheme(
-                "bearer",
-                SecurityScheme::Http(
-                    HttpBuilder::new()
-                        .scheme(HttpAuthScheme::Bearer)
-                        .description(Some("`Authorization: Bearer` and the credential's secret."))
-                        .build(),
+                "basic",
+                http(
+                    HttpAuthScheme::Basic,
+                    "The credential's secret as the password; the username is the owner's, or empty.",
                 ),
             )
             .security_scheme(
-                "basic",
-                SecurityScheme::Http(
-                    HttpBuilder::new()
-                        .scheme(HttpAuthScheme::Basic)
-                        .description(Some(
-                            "The credential's secret as the password; the username is the owner's, or empty.",
-                        ))
-                        .build(),
-                ),
+                "cookie",
+                SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                    cookie_name(false).to_owned(),
+                    format!(
+                        "A sign-in's. Over https it is called `{}`. What changes something must come from a page of \
+                         ours, and show it by `Sec-Fetch-Site` or `Origin`.",
+                        cookie_name(true)
+                    ),
+                ))),
             );
         for (status, when) in REFUSALS {
             components = components.response(component(status), refusal(status, when));
@@ -137,20 +143,24 @@ fn component(status: u16) -> String {
 fn refusal(status: u16, when: &str) -> utoipa::openapi::Response {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(words::Problem::name()))).build();
     let mut response = ResponseBuilder::new().description(when).content(MEDIA_TYPE, problem);
-    let text = |says: &str| {
-        HeaderBuilder::new()
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-            .description(Some(says))
-            .build()
-    };
     if status == 401 {
-        response = response.header("WWW-Authenticate", text("The challenge: `Bearer`."));
+        response = response.header("WWW-Authenticate", text_header("The challenge: `Bearer`."));
     }
     if matches!(status, 429 | 503) {
-        response =
-            response.header("Retry-After", text("In how many seconds to come again, where that is known."));
+        response = response
+            .header("Retry-After", text_header("In how many seconds to come again, where that is known."));
     }
     response.build()
+}
+
+fn http(scheme: HttpAuthScheme, says: &str) -> SecurityScheme {
+    SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(says)).build())
+}
+
+/// A header field that holds text.
+fn text_header(says: &str) -> Header {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    HeaderBuilder::new().schema(Some(text)).description(Some(says)).build()
 }
 
 fn method_of(method: &Method) -> Option<HttpMethod> {
@@ -220,14 +230,14 @@ mod tests {
             let (scope, refusals): (Option<&str>, &[&str]) = match row.access {
                 Access::Public => {
                     assert_eq!(needs, [&serde_json::json!({})], "{} {}", row.method, row.path);
-                    assert!(operation["responses"]["401"].is_null());
                     continue;
                 }
                 Access::AnyCredential => (None, &["401"]),
+                Access::Login => (None, &["401", "403"]),
                 Access::Scope(scope) => (Some(scope.name()), &["401", "403"]),
             };
             let wanted: Vec<_> = scope.into_iter().map(Value::from).collect();
-            for (carrier, need) in ["bearer", "basic"].into_iter().zip(&needs) {
+            for (carrier, need) in ["bearer", "basic", "cookie"].into_iter().zip(&needs) {
                 assert_eq!(need[carrier], Value::from(wanted.clone()), "{} {}", row.method, row.path);
             }
             for status in refusals {
@@ -249,7 +259,17 @@ mod tests {
             let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
             assert_eq!(schema, "#/components/schemas/Problem", "{name}");
         }
-        for body in ["Mint", "Rename", "Held", "Create", "Change", "Reset"] {
+        for body in [
+            "Mint",
+            "Rename",
+            "Held",
+            "NewUser",
+            "UserChange",
+            "PassphraseReset",
+            "SignIn",
+            "AccountChange",
+            "ChangePassphrase",
+        ] {
             let schema = &document["components"]["schemas"][body];
             assert_eq!(schema["additionalProperties"], false, "{body} takes what it does not know");
         }

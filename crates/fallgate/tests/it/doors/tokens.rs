@@ -434,7 +434,7 @@ fn r37_whoever_holds_a_token_may_end_it_and_learns_nothing_else() {
     assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&ada)).status, 200);
     let disabled = gate.token("eve");
     gate.fallgate(&["user", "disable", "eve"]).ok();
-    let unknown = super::unknown();
+    let unknown = super::unknown(fallgate_domain::token::TokenKind::Token);
     let mistyped = super::wrong_checksum(&ada.secret);
     for secret in [&token.secret, &disabled.secret, &unknown, &mistyped, "", "x", "fgt_", &"é".repeat(99)] {
         assert_eq!(whole(&give_back(secret)), whole(&first), "{secret}");

@@ -18,6 +18,7 @@ mod line;
 mod registrar;
 pub(crate) mod scripted;
 pub(crate) mod servers;
+mod signin;
 mod upstream;
 mod websocket;
 
@@ -29,6 +30,7 @@ pub(crate) use gate::Gate;
 pub(crate) use home::{Home, PASSPHRASE, Run, Token};
 pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;
+pub(crate) use signin::SignIn;
 pub(crate) use upstream::{Request, Upstream};
 pub(crate) use websocket::{WebSocket, WebSocketUpstream};
 

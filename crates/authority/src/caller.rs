@@ -1,0 +1,173 @@
+//! What a door takes as its first argument, out of a request: who calls, and whether that may be answered at all.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum_core::extract::{FromRef, FromRequestParts};
+use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::id::UserId;
+use fallgate_domain::user::Username;
+use http::request::Parts;
+use http::{HeaderValue, Method, header};
+
+use crate::cookie;
+use crate::lease::LeaseHandle;
+use crate::permit::{CameByHttps, PeerAddress};
+use crate::presented::{Presented, RequestFacts};
+use crate::principal::Principal;
+use crate::refusal::{Denial, Refusal};
+use crate::same_origin::Source;
+use crate::verifier::Verifier;
+
+/// How a credential came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    /// The client put it there on purpose.
+    Authorization,
+    /// The browser added it by itself, whoever made it ask.
+    Cookie,
+}
+
+/// Proof that some credential stands; whose is not told. Enough to say what there is and what not.
+#[derive(Debug)]
+pub struct Somebody(());
+
+/// A verified caller who is signed in: their credential is a sign-in, however it came.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    principal: Principal,
+    /// A sign-in always has an owner; the principal's type does not say so.
+    pub(crate) owner: UserId,
+    username: Username,
+}
+
+/// Whoever asks to be signed in, and not because a page of another site has their browser ask.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// The client's address, if it came over IP.
+    pub ip: Option<IpAddr>,
+    /// What the client calls itself.
+    pub user_agent: Option<Vec<u8>>,
+    /// Whether the request came over TLS.
+    pub https: bool,
+    /// As whom they are signed in until now, if they are.
+    pub(crate) held: Option<Principal>,
+}
+
+impl SignedIn {
+    /// The caller.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// As they are called.
+    pub const fn username(&self) -> &Username {
+        &self.username
+    }
+}
+
+/// Finds out who calls. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
+/// nothing could be cut, so nothing is let in.
+async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    let (presented, carrier) = presented(parts)?;
+    let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
+    let facts = RequestFacts {
+        ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
+        user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
+    };
+    Ok((verifier.verify(&presented, &facts, lease).await?, carrier))
+}
+
+/// The one credential that counts: `Authorization` if it is there, good or bad, and only else the cookie.
+fn presented(parts: &Parts) -> Result<(Presented, Carrier), Refusal> {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    if let Some(value) = values.next() {
+        if values.next().is_some() {
+            return Err(Refusal::BadCredential(Denial::Malformed));
+        }
+        return Ok((Presented::from_authorization(Some(value.as_bytes()))?, Carrier::Authorization));
+    }
+    let cookie = cookie::presented(&parts.headers, came_by_https(parts))?;
+    cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
+}
+
+fn came_by_https(parts: &Parts) -> bool {
+    parts.extensions.get::<CameByHttps>().is_some_and(|came| came.0)
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+impl<S> FromRequestParts<S> for Somebody
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        identify(parts, &Arc::<Verifier>::from_ref(state)).await.map(|_| Self(()))
+    }
+}
+
+/// Any verified caller. What changes something and comes by cookie must come from a page of ours (requirement R21).
+impl<S> FromRequestParts<S> for Principal
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (principal, carrier) = identify(parts, &Arc::<Verifier>::from_ref(state)).await?;
+        if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
+            return Err(Refusal::CrossSite);
+        }
+        Ok(principal)
+    }
+}
+
+impl<S> FromRequestParts<S> for SignedIn
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let principal = Principal::from_request_parts(parts, state).await?;
+        let owner = principal.user().zip(principal.username().cloned());
+        match owner.filter(|_| principal.kind() == CredentialKind::Login) {
+            Some((owner, username)) => Ok(Self { principal, owner, username }),
+            None => Err(Refusal::NoSignIn),
+        }
+    }
+}
+
+/// A sign-in that was begun by another site's page is refused: it could be somebody else's, for the visitor to use.
+impl<S> FromRequestParts<S> for Newcomer
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        if Source::of(parts) == Source::Foreign {
+            return Err(Refusal::CrossSite);
+        }
+        // Nobody has to be signed in to sign in: what does not stand is as if it were not there.
+        let held = identify(parts, &Arc::<Verifier>::from_ref(state)).await.ok();
+        if let Some((principal, _)) = &held {
+            // They are to hear what comes of it, also if what they had until now ends meanwhile.
+            principal.lease.forget();
+        }
+        Ok(Self {
+            ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
+            user_agent: parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec()),
+            https: came_by_https(parts),
+            held: held.map(|(principal, _)| principal),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! One's own sign-ins: seen, ended. And one's own account: its name, its passphrase.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use fallgate_domain::audit;
+use fallgate_domain::credential::{CredentialKind, Revocation};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::user::{DisplayName, User};
+use fallgate_store::{ChangedPassphrase, CredentialFilter, EndedCredentials, Listed, Revoked, StoreError};
+use zeroize::Zeroizing;
+
+use crate::accounts::{UserError, UserPatch};
+use crate::caller::SignedIn;
+use crate::passphrase::Passphrase;
+use crate::registrar::{Actor, RevokeOutcome};
+use crate::signin::SignInError;
+use crate::verifier::Verifier;
+
+impl SignedIn {
+    fn actor(&self, ip: Option<IpAddr>) -> Actor {
+        let credential = self.principal().credential();
+        Actor::User { id: self.owner, username: self.username().clone(), credential, ip }
+    }
+}
+
+impl Verifier {
+    /// Ends the sign-in that asks for it. Open connections are cut before this returns.
+    pub async fn sign_out(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<(), StoreError> {
+        let id = caller.principal().credential();
+        self.end(caller, id, audit::Action::Logout, "signed out", ip).await.map(drop)
+    }
+
+    /// The caller's sign-ins that stand, oldest first.
+    pub async fn logins(&self, caller: &SignedIn) -> Result<Vec<Listed>, StoreError> {
+        let (now, kinds) = (self.clock().now(), vec![CredentialKind::Login]);
+        let filter = CredentialFilter { owner: Some(caller.owner), kinds, with_ended: false, now };
+        let mut listed = self.store().credentials(&filter).await?;
+        let idle = self.registrar.policy.login_idle;
+        listed.retain(|Listed { credential, .. }| {
+            let used_at = credential.last_use.as_ref().map_or(credential.created_at, |last_use| last_use.at);
+            now < used_at.plus(idle) || credential.id == caller.principal().credential()
+        });
+        Ok(listed)
+    }
+
+    /// Ends one of the caller's sign-ins. Another's is as if it were not there.
+    pub async fn end_login(
+        &self,
+        caller: &SignedIn,
+        id: CredentialId,
+        ip: Option<IpAddr>,
+    ) -> Result<RevokeOutcome, StoreError> {
+        let listed = self.store().credential(id).await?;
+        let own = |listed: &Listed| {
+            listed.credential.owner == Some(caller.owner) && listed.credential.kind == CredentialKind::Login
+        };
+        if !listed.as_ref().is_some_and(own) {
+            return Ok(RevokeOutcome::Unknown);
+        }
+        self.end(caller, id, audit::Action::LoginRevoke, "ended by its owner", ip).await
+    }
+
+    /// Ends all of the caller's sign-ins but the one in use; tells how many.
+    pub async fn end_other_logins(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<u64, StoreError> {
+        let (actor, now) = (caller.actor(ip), self.clock().now());
+        let target = caller.username().to_string();
+        let event = actor.event(now, audit::Action::LoginRevokeAll, target, BTreeMap::new());
+        let reason = Some("signed out everywhere else".to_owned());
+        let revocation = Revocation { at: now, by: actor.mark(), reason };
+        let keep = Some(caller.principal().credential());
+        let count = self.registrar.vault.revoke_logins(caller.owner, keep, revocation, event).await?;
+        self.freshen().await?;
+        Ok(count)
+    }
+
+    /// Gives the caller's account another display name.
+    pub async fn rename_self(
+        &self,
+        caller: &SignedIn,
+        display_name: DisplayName,
+        ip: Option<IpAddr>,
+    ) -> Result<User, UserError> {
+        let patch = UserPatch { display_name: Some(display_name), ..UserPatch::default() };
+        let user = self.registrar.change_user(caller.username(), patch, &caller.actor(ip)).await?;
+        self.freshen().await?;
+        Ok(user)
+    }
+
+    /// Gives the caller's account another passphrase, once they have shown the one until now. Ends their other
+    /// sign-ins, and their tokens too if asked; tells how many.
+    pub async fn change_own_passphrase(
+        &self,
+        caller: &SignedIn,
+        current: &Zeroizing<String>,
+        new: Passphrase,
+        revoke_tokens: bool,
+        ip: Option<IpAddr>,
+    ) -> Result<EndedCredentials, SignInError> {
+        let (actor, username) = (caller.actor(ip), caller.username().to_string());
+        let proof = self.prove(&username, current, ip).await?.proof;
+        let hash = self.registrar.hash(new).await?;
+        let now = self.clock().now();
+        let event = actor.event(now, audit::Action::UserPassphrase, username, BTreeMap::new());
+        let reason = Some("passphrase changed".to_owned());
+        let revocation = Revocation { at: now, by: actor.mark(), reason };
+        let keep = caller.principal().credential();
+        let vault = &self.registrar.vault;
+        match vault
+            .change_passphrase(caller.owner, proof, hash, keep, revoke_tokens, revocation, event)
+            .await?
+        {
+            ChangedPassphrase::Changed(_, ended) => {
+                self.freshen().await?;
+                Ok(ended)
+            }
+            ChangedPassphrase::Superseded => Err(SignInError::Unsettled),
+        }
+    }
+
+    async fn end(
+        &self,
+        caller: &SignedIn,
+        id: CredentialId,
+        action: audit::Action,
+        reason: &str,
+        ip: Option<IpAddr>,
+    ) -> Result<RevokeOutcome, StoreError> {
+        let (actor, now) = (caller.actor(ip), self.clock().now());
+        let event = actor.event(now, action, id.to_string(), BTreeMap::new());
+        let revocation = Revocation { at: now, by: actor.mark(), reason: Some(reason.to_owned()) };
+        // Whoever ends what they use themselves is to hear that it is done.
+        caller.principal().lease.forget();
+        let outcome = match self.registrar.vault.revoke(id, revocation, event).await? {
+            Revoked::Revoked(_) => RevokeOutcome::Revoked,
+            Revoked::AlreadyRevoked => RevokeOutcome::AlreadyRevoked,
+            Revoked::Unknown => RevokeOutcome::Unknown,
+        };
+        // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
+        // next request's trouble, and refuses it.
+        if let Err(error) = self.freshen().await {
+            tracing::error!(%error, "a sign-in was ended, but this is not yet seen");
+        }
+        Ok(outcome)
+    }
+}

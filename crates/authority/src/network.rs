@@ -1,0 +1,17 @@
+//! Whom a client's address stands for, where tries are counted.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Whoever one can expect to have all of these addresses: one IPv4 address, or 64 bits of IPv6. Clients without an
+/// address, on a unix socket, are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network(Option<IpAddr>);
+
+impl Network {
+    pub(crate) fn of(ip: Option<IpAddr>) -> Self {
+        Self(ip.map(|ip| match ip.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        }))
+    }
+}

@@ -1,0 +1,275 @@
+//! Signing in: a passphrase is checked, and a right one becomes a sign-in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use fallgate_domain::audit::{self, NewEvent};
+use fallgate_domain::credential::{
+    Credential, CredentialKind, LastUse, NewCredential, Revocation, TokenName,
+};
+use fallgate_domain::entropy::{self, NoEntropy};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::scope::{PlainScope, Scopes};
+use fallgate_domain::token::{PlainToken, TokenKind};
+use fallgate_domain::user::User;
+use fallgate_store::{NewLogin, PassphraseHash, SignInAccount, SignedIn as Written, StoreError};
+use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::caller::Newcomer;
+use crate::device;
+use crate::hasher::{HasherBusy, Lane};
+use crate::passphrase::{self, HashFailed, Verdict};
+use crate::registrar::Actor;
+use crate::throttle::Throttled;
+use crate::uses;
+use crate::verifier::Verifier;
+
+/// How often a check is begun anew because the account changed under it.
+const MOST_CHECKS: usize = 3;
+
+/// In an event, the name of somebody who is nobody's user. What was typed is not written down: it may be a passphrase
+/// in the wrong field. No username has this character.
+const NOBODY: &str = "?";
+
+/// What somebody signs in with.
+#[derive(Debug)]
+pub struct SignInOrder {
+    /// As it was typed. Perhaps it is the passphrase, in the wrong field: to be wiped too.
+    pub username: Zeroizing<String>,
+    /// As it was typed.
+    pub passphrase: Zeroizing<String>,
+    /// What the sign-in will be called; read off the `User-Agent`, if nothing is said.
+    pub device_name: Option<TokenName>,
+}
+
+/// A sign-in that was made, with the one sight of its secret.
+#[derive(Debug)]
+pub struct NewSignIn {
+    /// Its row.
+    pub credential: Credential,
+    /// Whose it is.
+    pub user: User,
+    /// For the cookie.
+    pub secret: PlainToken,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// Name and passphrase do not belong together. Whether there is such a user is not told (requirement R52).
+    #[error("the username or the passphrase is wrong")]
+    Wrong,
+    /// Too many tries.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
+    /// The account kept changing while its passphrase was checked.
+    #[error("the account is being changed; try again")]
+    Unsettled,
+    /// The passphrase could not be checked now.
+    #[error(transparent)]
+    Hash(#[from] HashFailed),
+    /// No random bytes for the secret.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<HasherBusy> for SignInError {
+    fn from(busy: HasherBusy) -> Self {
+        Self::Hash(busy.into())
+    }
+}
+
+/// Somebody showed their passphrase.
+pub(crate) struct Proven {
+    pub(crate) user: User,
+    /// The hash that it was right by.
+    pub(crate) proof: PassphraseHash,
+    /// A better one.
+    pub(crate) rehashed: Option<PassphraseHash>,
+}
+
+/// Why a passphrase was not taken, for the audit trail only.
+#[derive(Debug, Clone, Copy)]
+enum Miss {
+    UnknownUser,
+    NoPassphrase,
+    WrongPassphrase,
+    Disabled,
+}
+
+impl Miss {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown-user",
+            Self::NoPassphrase => "no-passphrase",
+            Self::WrongPassphrase => "wrong-passphrase",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Verifier {
+    /// Makes a sign-in for whoever shows the passphrase of an enabled account. The one that they held until now ends
+    /// with it (requirement R20).
+    pub async fn sign_in(&self, order: SignInOrder, newcomer: &Newcomer) -> Result<NewSignIn, SignInError> {
+        for _ in 0..MOST_CHECKS {
+            let proven = self.prove(&order.username, &order.passphrase, newcomer.ip).await?;
+            let Proven { user, proof, rehashed } = proven;
+            let (new, secret) = self.new_login(&user, order.device_name.clone(), newcomer)?;
+            let credential = new.credential.clone();
+            let actor = Actor::User {
+                id: user.id,
+                username: user.username.clone(),
+                credential: credential.id,
+                ip: newcomer.ip,
+            };
+            let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
+            let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);
+            let replaces = held.map(|held| {
+                detail.insert("replaces".to_owned(), held.credential().to_string().into());
+                let reason = Some("signed in anew".to_owned());
+                (held.credential(), Revocation { at: credential.created_at, by: actor.mark(), reason })
+            });
+            let event =
+                actor.event(credential.created_at, audit::Action::Login, user.username.to_string(), detail);
+            let login = NewLogin { new, proof, rehashed, replaces };
+            if let Written::SignedIn(_) = self.registrar.vault.sign_in(login, event).await? {
+                self.freshen().await?;
+                return Ok(NewSignIn { credential, user, secret });
+            }
+        }
+        Err(SignInError::Unsettled)
+    }
+
+    /// Holds a passphrase against that of the account of that name. However it fails, it takes the same time and says
+    /// the same.
+    pub(crate) async fn prove(
+        &self,
+        username: &str,
+        text: &Zeroizing<String>,
+        ip: Option<IpAddr>,
+    ) -> Result<Proven, SignInError> {
+        let pair = self.logins.pair(username, ip);
+        // Whoever has to wait takes no place in the queue.
+        self.logins.check(&pair, self.clock().now())?;
+        let account = match username.parse() {
+            Ok(username) => self.registrar.vault.sign_in_account(&username).await?,
+            Err(_) => None,
+        };
+        let (throttle, clock) = (self.logins.clone(), self.clock().clone());
+        let (entropy, text) = (self.registrar.entropy.clone(), text.clone());
+        let check = move || {
+            throttle.begin(&pair, clock.now())?;
+            let checked = check(account, &text)?;
+            // Counted here and now: whoever hangs up to hide a failure has failed.
+            match checked {
+                Ok((account, proof, verdict)) => {
+                    throttle.succeeded(&pair);
+                    let is_old = verdict == Verdict::RightButOld;
+                    let rehashed = is_old.then(|| passphrase::hash(&text, &*entropy)).transpose()?;
+                    Ok(Ok(Proven { user: account.user, proof, rehashed }))
+                }
+                Err(miss) => {
+                    throttle.failed(pair, clock.now());
+                    Ok(Err(miss))
+                }
+            }
+        };
+        let checked: Result<_, SignInError> = self.registrar.hasher.run(Lane::of(ip), check).await?;
+        match checked? {
+            Ok(proven) => Ok(proven),
+            Err((user, miss)) => {
+                self.registrar.vault.record(self.failure(user, miss, ip)).await?;
+                Err(SignInError::Wrong)
+            }
+        }
+    }
+
+    fn failure(&self, user: Option<User>, miss: Miss, ip: Option<IpAddr>) -> NewEvent {
+        NewEvent {
+            at: self.clock().now(),
+            action: audit::Action::LoginFailed,
+            actor: NOBODY.to_owned(),
+            credential: None,
+            target: user.map_or_else(|| NOBODY.to_owned(), |user| user.username.to_string()),
+            ip: ip.map(|ip| ip.to_string()),
+            detail: BTreeMap::from([("reason".to_owned(), miss.name().into())]),
+        }
+    }
+
+    /// The row of a sign-in that begins now.
+    pub(crate) fn new_login(
+        &self,
+        user: &User,
+        name: Option<TokenName>,
+        newcomer: &Newcomer,
+    ) -> Result<(NewCredential, PlainToken), NoEntropy> {
+        let (now, entropy) = (self.clock().now(), &*self.registrar.entropy);
+        let mut random = entropy::bytes::<32>(entropy)?;
+        let secret = PlainToken::new(TokenKind::Login, &random);
+        random.zeroize();
+        let user_agent = newcomer.user_agent.as_deref().map(uses::shown);
+        let name = name.map_or_else(|| device::name(user_agent.as_deref()), TokenName::into_string);
+        let credential = Credential {
+            id: CredentialId::new(now, entropy)?,
+            kind: CredentialKind::Login,
+            owner: Some(user.id),
+            parent: None,
+            minted_by: format!("user:{}", user.id),
+            name,
+            hint: secret.hint(),
+            // All there are: what counts is what the owner's role allows at the time.
+            scopes: Scopes::plain(PlainScope::ALL),
+            created_at: now,
+            expires_at: Some(now.plus(self.registrar.policy.login_life)),
+            revoked: None,
+            last_use: Some(LastUse { at: now, ip: newcomer.ip.map(|ip| ip.to_string()), user_agent }),
+        };
+        Ok((NewCredential { credential, hash: secret.hash() }, secret))
+    }
+}
+
+type Checked = Result<(SignInAccount, PassphraseHash, Verdict), (Option<User>, Miss)>;
+
+/// Hashes once, whatever it finds; on a thread that hashes.
+fn check(account: Option<SignInAccount>, text: &str) -> Result<Checked, HashFailed> {
+    let Some(account) = account else {
+        verify_nothing(text)?;
+        return Ok(Err((None, Miss::UnknownUser)));
+    };
+    let Some(proof) = account.passphrase.clone() else {
+        verify_nothing(text)?;
+        return Ok(Err((Some(account.user), Miss::NoPassphrase)));
+    };
+    let verdict =
+        if passphrase::is_too_long(text) { Verdict::Wrong } else { verify(&account, &proof, text)? };
+    Ok(match verdict {
+        Verdict::Wrong => Err((Some(account.user), Miss::WrongPassphrase)),
+        Verdict::Right | Verdict::RightButOld if account.user.disabled_at.is_some() => {
+            Err((Some(account.user), Miss::Disabled))
+        }
+        Verdict::Right | Verdict::RightButOld => Ok((account, proof, verdict)),
+    })
+}
+
+fn verify(account: &SignInAccount, proof: &PassphraseHash, text: &str) -> Result<Verdict, HashFailed> {
+    match passphrase::verify(proof, text) {
+        Err(error @ HashFailed::Unreadable) => {
+            tracing::error!(user = %account.user.username, %error, "nobody can sign in here");
+            passphrase::verify_nothing(text)
+        }
+        verdict => verdict,
+    }
+}
+
+/// A passphrase that is too long costs nothing, whoever's it would be.
+fn verify_nothing(text: &str) -> Result<(), HashFailed> {
+    if !passphrase::is_too_long(text) {
+        passphrase::verify_nothing(text)?;
+    }
+    Ok(())
+}
