@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum_core::extract::FromRequestParts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fallgate_authority::{
-    Actor, MintError, MintOrder, MintedToken, Passphrase, Policy, Presented, Principal, Refusal, Registrar,
-    RequestFacts, RoutePolicy, UserOrder, Verifier, actions,
+    Actor, Lease, MintError, MintOrder, MintedToken, Newcomer, Passphrase, Policy, Presented, Principal,
+    Refusal, Registrar, RequestFacts, RoutePolicy, SignInOrder, UserOrder, Verifier, actions,
 };
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -19,6 +20,7 @@ use fallgate_domain::route::Admission;
 use fallgate_domain::scope::{PlainScope, Scope, Scopes};
 use fallgate_domain::user::Role;
 use fallgate_store::Location;
+use http::request::Parts;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -38,6 +40,8 @@ struct House {
     verifier: Arc<Verifier>,
     /// Another process, as far as the store can tell.
     elsewhere: Registrar,
+    /// Somebody's sign-in.
+    login: String,
     _folder: TempDir,
 }
 
@@ -57,7 +61,7 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::at(Timestamp::parse("2026-01-01T00:00:00Z").unwrap()));
-        let (verifier, elsewhere) = runtime.block_on(async {
+        let (verifier, elsewhere, login) = runtime.block_on(async {
             let elsewhere = registrar(&folder, clock.clone()).await;
             for (name, role) in [("alice", Role::User), ("root", Role::Admin)] {
                 let text = Zeroizing::new("correct horse battery staple".to_owned());
@@ -67,9 +71,15 @@ impl House {
                 elsewhere.create_user(order, &cli()).await.unwrap();
             }
             let (verifier, _notes) = Verifier::start(registrar(&folder, clock.clone()).await).await.unwrap();
-            (verifier, elsewhere)
+            let (mut parts, _lease) = asked(&[], &verifier);
+            let newcomer = Newcomer::from_request_parts(&mut parts, &verifier).await.unwrap();
+            let text = |text: &str| Zeroizing::new(text.to_owned());
+            let (username, passphrase) = (text("root"), text("correct horse battery staple"));
+            let order = SignInOrder { username, passphrase, device_name: None };
+            let login = verifier.sign_in(order, &newcomer).await.unwrap().secret.expose().to_owned();
+            (verifier, elsewhere, login)
         });
-        Self { runtime, clock, verifier, elsewhere, _folder: folder }
+        Self { runtime, clock, verifier, elsewhere, login, _folder: folder }
     }
 
     async fn present(&self, header: &[u8]) -> Result<Principal, Refusal> {
@@ -81,6 +91,16 @@ impl House {
     async fn verify(&self, token: &MintedToken) -> Result<Principal, Refusal> {
         self.present(format!("Bearer {}", token.secret.expose()).as_bytes()).await
     }
+}
+
+/// A request with these header fields, and the lease of its connection.
+fn asked(fields: &[(&str, &str)], verifier: &Verifier) -> (Parts, Lease) {
+    let request =
+        fields.iter().fold(http::Request::get("/"), |request, (name, value)| request.header(*name, *value));
+    let (mut parts, ()) = request.body(()).unwrap().into_parts();
+    let lease = verifier.lease();
+    parts.extensions.insert(lease.handle());
+    (parts, lease)
 }
 
 /// Every scope that there is, with the routes of these tests.
@@ -318,6 +338,42 @@ proptest! {
             for scheme in [&b""[..], b"Bearer ", b"Basic "] {
                 assert!(house.present(&[scheme, &garbage].concat()).await.is_err());
             }
+        });
+    }
+
+    #[test]
+    fn r19_r29_a_sign_in_is_the_same_by_cookie_among_whatever_others_and_by_header(
+        others in proptest::collection::vec("[a-z_]{0,6}(=[!-:<-~]{0,12})?", 0..5),
+        at in any::<prop::sample::Index>(),
+        second in any::<bool>(),
+    ) {
+        let house = house();
+        house.runtime.block_on(async {
+            let own = format!("fallgate={}", house.login);
+            let mut cookies = others.clone();
+            cookies.insert(at.index(cookies.len() + 1), own.clone());
+            let (one, all) = (cookies.join("; "), others.join(";"));
+            let basic = format!("Basic {}", STANDARD.encode(format!("root:{}", house.login)));
+            let bearer = format!("Bearer {}", house.login);
+            let ways = [
+                vec![("cookie", one.as_str())],
+                vec![("cookie", all.as_str()), ("cookie", own.as_str())],
+                vec![("cookie", all.as_str()), ("authorization", bearer.as_str())],
+                vec![("authorization", basic.as_str())],
+            ];
+            let mut told = Vec::new();
+            for fields in &ways {
+                let (mut parts, _lease) = asked(fields, &house.verifier);
+                let caller = Principal::from_request_parts(&mut parts, &house.verifier).await.unwrap();
+                told.push((caller.credential(), caller.user(), powers(&caller), caller.expires_at()));
+            }
+            assert!(told.iter().all(|other| *other == told[0]), "{told:?}");
+            // Twice is once too often; and a bad header is not made good by a cookie.
+            let twice = if second { vec![("cookie", one.as_str()), ("cookie", own.as_str())] } else {
+                vec![("cookie", one.as_str()), ("authorization", "Bearer fgl_x")]
+            };
+            let (mut parts, _lease) = asked(&twice, &house.verifier);
+            assert!(Principal::from_request_parts(&mut parts, &house.verifier).await.is_err());
         });
     }
 }

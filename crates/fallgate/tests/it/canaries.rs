@@ -9,13 +9,13 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use crate::support::{Client, Gate, Home, Run, Token, Upstream, hex, wait_for};
+use crate::support::{Client, Gate, Home, PASSPHRASE, Run, Token, Upstream, hex, wait_for};
 
 /// Start line without the version, header lines, body. In each of them
 ///
 /// - `{canary}` is a new canary each time, `{basic}` one as the password of `Basic`, `{name}` one as its username;
 /// - `{live}` is the secret of a token that stands, `{live-basic}` the same as the password of `Basic`;
-/// - `{n}` is another number each time.
+/// - `{signed-in}` is the secret of somebody's sign-in, while it lasts, and `{n}` another number each time.
 const REQUESTS: &[(&str, &str, &str)] = &[
     // Where a credential belongs.
     ("GET /api/whoami", "Authorization: Bearer {live}\r\n", ""),
@@ -36,6 +36,14 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("GET /api/whoami", "Cookie: fallgate={live}; __Host-fallgate=fgl_{canary}\r\n", ""),
     ("GET /api/whoami", "Cookie: fallgate={canary}; fallgate=\"{canary}\"; other={canary}\r\n", ""),
     ("GET /api/whoami", "Proxy-Authorization: Bearer {canary}\r\nFallgate-Token: {canary}\r\n", ""),
+    ("GET /api/whoami", "Cookie: fallgate={signed-in}\r\n", ""),
+    ("GET /api/whoami", "Authorization: Bearer {signed-in}\r\n", ""),
+    (
+        "DELETE /api/logins",
+        "Cookie: a={canary}; fallgate={signed-in}\r\nOrigin: http://{canary}.example\r\n",
+        "",
+    ),
+    ("DELETE /api/logins/{canary}", "Cookie: fallgate={signed-in}\r\nSec-Fetch-Site: same-origin\r\n", ""),
     // Where none belongs.
     ("GET /api/whoami?token={canary}", "", ""),
     ("GET /api/whoami?token={live}", "", ""),
@@ -85,6 +93,30 @@ const REQUESTS: &[(&str, &str, &str)] = &[
     ("POST /api/users/nobody/passphrase", "", "{\"passphrase\":\"slate {canary} canyon\"}"),
     ("PATCH /api/users/ada", "", "{\"disabled\":\"{canary}\"}"),
     ("POST /app/x", "Content-Type: text/plain\r\n", "{canary}"),
+    ("POST /api/login", "", "{\"username\":\"ada\",\"passphrase\":\"{canary}\"}"),
+    ("POST /api/login", "", "{\"username\":\"{canary}\",\"passphrase\":\"x\"}"),
+    (
+        "POST /api/login",
+        "Origin: http://{canary}.example\r\n",
+        "{\"username\":\"ada\",\"passphrase\":\"{canary}\"}",
+    ),
+    ("POST /api/login", "", "{\"username\":[\"{canary}\"],\"passphrase\":\"{canary}\"}"),
+    ("POST /api/login", "", "{\"username\":\"ada\",\"passphrase\":{\"x\":\"{canary}\"}}"),
+    ("POST /api/login?passphrase={canary}", "", "username=ada&passphrase={canary}"),
+    ("PATCH /api/account", BY_PAGE, "{\"display_name\":{\"x\":\"{canary}\"}}"),
+    ("POST /api/account/passphrase", BY_PAGE, "{\"current\":\"{canary}\",\"new\":\"slate {canary} canyon\"}"),
+    (
+        "POST /api/account/passphrase",
+        BY_PAGE,
+        "{\"current\":[\"{canary}\"],\"new\":\"slate {canary} canyon\"}",
+    ),
+    (
+        "POST /api/account/passphrase",
+        BY_PAGE,
+        "{\"current\":\"{canary}\",\"new\":\"{canary}\",\"revoke_tokens\":1}",
+    ),
+    ("POST /api/logout", "Cookie: fallgate={signed-in}\r\nOrigin: null\r\n", "{canary}"),
+    ("POST /api/logout", BY_PAGE, "{canary}"),
     // What is no request, and what is more than one.
     ("{canary}", "", ""),
     ("GET /app/{canary} {canary}", "", ""),
@@ -98,6 +130,9 @@ const REQUESTS: &[(&str, &str, &str)] = &[
         "",
     ),
 ];
+
+/// As a page of ours asks.
+const BY_PAGE: &str = "Cookie: fallgate={signed-in}\r\nSec-Fetch-Site: same-origin\r\n";
 
 /// Arguments, and what is on stdin. `{live}` and `{canary}` as above.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -209,13 +244,18 @@ fn send_all(gate: &Gate, admin: &Token, canaries: &mut Canaries) -> Token {
     let mut statuses = BTreeMap::<u16, usize>::new();
     let mut held = gate.token("ada");
     canaries.note(&held.secret, "a token in use");
+    let signed_in = gate.sign_in("bob").secret;
+    canaries.note(&signed_in, "a sign-in");
     for (line, headers, body) in REQUESTS {
         let place = format!("{line} {headers}{body}");
         for caller in ["", &admin.header()] {
-            if !caller.is_empty() && headers.contains("Authorization:") {
+            if !caller.is_empty() && ["Authorization:", "{signed-in}"].iter().any(|own| headers.contains(own))
+            {
                 continue;
             }
-            let mut fill = |template: &str| canaries.fill(template, &held.secret, &place);
+            let mut fill = |template: &str| {
+                canaries.fill(&template.replace("{signed-in}", &signed_in), &held.secret, &place)
+            };
             let (line, headers, body) = (fill(line), fill(headers), fill(body));
             let has = |name: &str| headers.contains(name);
             let host = if has("Host:") { "" } else { "Host: localhost\r\n" };
@@ -241,7 +281,7 @@ fn send_all(gate: &Gate, admin: &Token, canaries: &mut Canaries) -> Token {
         }
     }
     // It went the ways that it was meant to go, not only the first one that refuses.
-    for status in [200, 201, 204, 400, 401, 404, 405, 409, 415, 421] {
+    for status in [200, 201, 204, 400, 401, 403, 404, 405, 409, 415, 421] {
         assert!(statuses.contains_key(&status), "none was answered {status}: {statuses:?}");
     }
     held
@@ -256,9 +296,11 @@ fn r23_r61_what_is_planted_in_requests_and_commands_is_found_nowhere() {
     });
     gate.admin("root");
     gate.user("ada");
+    gate.user("bob");
     let admin = gate.token_with("root", &["--scope", "admin", "--name", "visible-marker"]);
     let mut canaries = Canaries::default();
     canaries.note(&admin.secret, "the admin's token");
+    canaries.note(PASSPHRASE, "everybody's passphrase");
 
     let live = send_all(&gate, &admin, &mut canaries);
     for (arguments, stdin) in COMMANDS {

@@ -108,7 +108,7 @@ fn what_cannot_be_is_refused_in_words_that_name_the_rule() {
     }
     for (body, words) in [
         (json!({"username": "eve"}), "unknown field `username`"),
-        (json!({"role": "Admin"}), "Admin"),
+        (json!({"role": "Admin"}), "`admin` or `user`"),
         (json!({"disabled": "yes"}), "boolean"),
         (json!({"display_name": " "}), "1 to 80 characters"),
     ] {
