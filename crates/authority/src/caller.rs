@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, header};
 
 use crate::cookie;
 use crate::lease::LeaseHandle;
-use crate::permit::{CameByHttps, PeerAddress};
+use crate::permit::{CameByHttps, peer};
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -69,12 +69,12 @@ impl SignedIn {
 /// Finds out who calls. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
 /// nothing could be cut, so nothing is let in.
 async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
-    let (presented, carrier) = presented(parts)?;
+    let ip = peer(parts);
+    let (presented, carrier) =
+        presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
     let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-    let facts = RequestFacts {
-        ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
-        user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
-    };
+    let facts =
+        RequestFacts { ip, user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes) };
     Ok((verifier.verify(&presented, &facts, lease).await?, carrier))
 }
 
@@ -120,8 +120,10 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let (principal, carrier) = identify(parts, &Arc::<Verifier>::from_ref(state)).await?;
+        let verifier = Arc::<Verifier>::from_ref(state);
+        let (principal, carrier) = identify(parts, &verifier).await?;
         if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
+            verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
             return Err(Refusal::CrossSite);
         }
         Ok(principal)
@@ -164,7 +166,7 @@ where
             principal.lease.forget();
         }
         Ok(Self {
-            ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
+            ip: peer(parts),
             user_agent: parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec()),
             https: came_by_https(parts),
             held: held.map(|(principal, _)| principal),

@@ -49,11 +49,17 @@ impl Verifier {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
+        let (mut followed, mut locked_out) = (self.view.revision(), false);
         for tick in 0_u64.. {
             ticks.tick().await;
             // A database file that was replaced shows no new revision: only a look at the file itself tells.
             if tick % LOOK_AT_FILE_EVERY == 0 {
-                self.lost.store(self.store().ping().await.is_err(), Ordering::Release);
+                let pinged = self.store().ping().await;
+                let was_lost = self.lost.swap(pinged.is_err(), Ordering::AcqRel);
+                // For good: what is open rests on something that nobody can look at again.
+                if !was_lost && matches!(pinged, Err(StoreError::Replaced { .. })) {
+                    self.halt_all();
+                }
             }
             match self.freshen().await {
                 Ok(()) if failing => {
@@ -65,6 +71,15 @@ impl Verifier {
                     tracing::error!(%error, "cannot read the store; refusing every credential until it can be read");
                 }
                 Ok(()) | Err(_) => {}
+            }
+            let newest = self.view.revision();
+            if newest != followed {
+                followed = newest;
+                let lost = self.follow_keys().await.err();
+                if let (Some(error), false) = (&lost, locked_out) {
+                    tracing::error!(%error, "the root key opens nothing in the store any more; restart the daemon");
+                }
+                locked_out = lost.is_some();
             }
         }
     }

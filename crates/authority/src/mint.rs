@@ -57,7 +57,7 @@ pub enum MintError {
     #[error("the user {0} is disabled")]
     OwnerDisabled(Username),
     /// A scope that the one who mints does not have.
-    #[error("the scope {0} is beyond what may be given here")]
+    #[error("the scope {0} is beyond what its owner, or the token that mints it, may have: leave it out")]
     ScopeBeyond(Scope),
     /// A longer life than that of the token which mints it.
     #[error("a token cannot outlive the one that mints it, which ends at {0}")]
@@ -135,7 +135,7 @@ impl Registrar {
             owner: Some(owner.id),
             parent: parent.map(|parent| parent.id),
             minted_by: actor.mark(),
-            name: order.name.map_or_else(|| "token".to_owned(), TokenName::into_string),
+            name: order.name.unwrap_or_default().into_string(),
             hint: secret.hint(),
             scopes,
             created_at: now,

@@ -13,8 +13,6 @@ use zxcvbn::{Score, zxcvbn};
 use crate::hasher::HasherBusy;
 use crate::policy::Policy;
 
-/// The most bytes of a passphrase (requirement R53).
-const MOST_BYTES: usize = 1_024;
 const MEMORY_KIB: u32 = 64 * 1_024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
@@ -26,7 +24,7 @@ pub struct Passphrase(Zeroizing<String>);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WeakPassphrase {
     /// Too short or too long.
-    #[error("a passphrase has {fewest} to {MOST_BYTES} bytes")]
+    #[error("a passphrase has {fewest} to {} bytes", Policy::MOST_BYTES)]
     Length {
         /// What the policy asks for.
         fewest: usize,
@@ -66,7 +64,7 @@ impl Passphrase {
     /// The part of the check that costs nothing.
     pub(crate) fn measure(text: &str, policy: &Policy) -> Result<(), WeakPassphrase> {
         let fewest = policy.passphrase_bytes.max(Policy::FEWEST_BYTES);
-        if (fewest..=MOST_BYTES).contains(&text.len()) {
+        if (fewest..=Policy::MOST_BYTES).contains(&text.len()) {
             Ok(())
         } else {
             Err(WeakPassphrase::Length { fewest })
@@ -118,7 +116,7 @@ pub(crate) fn verify_nothing(text: &str) -> Result<Verdict, HashFailed> {
 
 /// No hash is kept of more bytes than this, so a longer passphrase is nobody's.
 pub(crate) fn is_too_long(text: &str) -> bool {
-    text.len() > MOST_BYTES
+    text.len() > Policy::MOST_BYTES
 }
 
 /// The hash as it is made now.

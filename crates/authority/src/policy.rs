@@ -24,6 +24,8 @@ pub struct Policy {
 impl Policy {
     /// No policy asks for less of a passphrase.
     pub const FEWEST_BYTES: usize = 8;
+    /// No passphrase has more (requirement R53).
+    pub const MOST_BYTES: usize = 1_024;
 }
 
 impl Default for Policy {

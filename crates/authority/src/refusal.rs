@@ -31,6 +31,8 @@ pub enum Denial {
     OwnerGone,
     /// The username that came with it is not its owner's.
     WrongUsername,
+    /// Its owner was to be shut out, or the store was lost: refused by this process until it is restarted.
+    Halted,
 }
 
 impl Denial {
@@ -45,6 +47,7 @@ impl Denial {
             Self::OwnerDisabled => "owner-disabled",
             Self::OwnerGone => "owner-gone",
             Self::WrongUsername => "wrong-username",
+            Self::Halted => "halted",
         }
     }
 }

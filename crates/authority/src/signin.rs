@@ -183,7 +183,7 @@ impl Verifier {
         match checked? {
             Ok(proven) => Ok(proven),
             Err((user, miss)) => {
-                self.registrar.vault.record(self.failure(user, miss, ip)).await?;
+                self.registrar.vault.record(vec![self.failure(user, miss, ip)]).await?;
                 Err(SignInError::Wrong)
             }
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fallgate_domain::audit;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
@@ -13,7 +14,8 @@ use fallgate_domain::user::{User, Username};
 use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
 
-use crate::actions::WriteTokens;
+use crate::actions::{ReadIdentity, WriteTokens};
+use crate::halt::Unwritten;
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
 use crate::throttle::{Throttle, Throttled};
@@ -34,6 +36,11 @@ pub enum TokenError {
     /// It is expired or revoked, itself or by what it hangs on.
     #[error("the token {0} has ended, for good")]
     Ended(CredentialId),
+    /// A longer life than that of what it hangs on, or of the token that asks for it.
+    #[error(
+        "a token cannot outlive what it hangs on, nor the token that asks for it: it ends at {0} at the latest"
+    )]
+    Outlives(Timestamp),
     /// A longer life than the policy allows to any token.
     #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]
     BeyondPolicy {
@@ -46,6 +53,9 @@ pub enum TokenError {
     /// The asked-for end makes no sense.
     #[error(transparent)]
     Lifetime(#[from] InvalidLifetime),
+    /// What was to end has ended in this process only.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,20 +98,40 @@ impl Registrar {
         self.amended(id, amended).await
     }
 
-    /// Gives a token another end. What has ended stays so.
+    /// Gives a token another end, not after that of the one it was minted from. What has ended stays so.
     pub async fn redate_token(
         &self,
         id: CredentialId,
         lifetime: Lifetime,
         actor: &Actor,
     ) -> Result<Listed, TokenError> {
-        self.token(id).await?;
+        self.redate_within(id, lifetime, None, actor).await
+    }
+
+    /// The same, with the latest end that the caller may give.
+    async fn redate_within(
+        &self,
+        id: CredentialId,
+        lifetime: Lifetime,
+        latest: Option<Timestamp>,
+        actor: &Actor,
+    ) -> Result<Listed, TokenError> {
+        let parent = match self.token(id).await?.credential.parent {
+            Some(parent) => self.store.credential(parent).await?,
+            None => None,
+        };
+        let parents_end = parent.and_then(|parent| parent.credential.expires_at);
         let now = self.clock.now();
         let end = lifetime.ends_at(now)?;
         if let Some(longest) = self.policy.token_life
             && end.is_none_or(|end| end > now.plus(longest))
         {
             return Err(TokenError::BeyondPolicy { longest });
+        }
+        if let Some(limit) = parents_end.into_iter().chain(latest).min()
+            && end.is_none_or(|end| end > limit)
+        {
+            return Err(TokenError::Outlives(limit));
         }
         let told = end.map_or_else(|| "never".to_owned(), |end| end.to_string());
         let detail = BTreeMap::from([("expires_at".to_owned(), Value::from(told))]);
@@ -116,7 +146,7 @@ impl Registrar {
             Some(username) => Some(self.owner_of_tokens(username).await?),
             None => None,
         };
-        self.revoke_all_but(owner.as_ref(), None, actor).await
+        Ok(self.revoke_all_but(owner.as_ref(), None, actor).await?)
     }
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
@@ -138,13 +168,13 @@ impl Registrar {
         owner: Option<&User>,
         except: Option<CredentialId>,
         actor: &Actor,
-    ) -> Result<u64, TokenError> {
+    ) -> Result<u64, StoreError> {
         let now = self.clock.now();
         let target = owner.map_or_else(|| "*".to_owned(), |owner| owner.username.to_string());
         let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
         let revocation =
             Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };
-        Ok(self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await?)
+        self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await
     }
 
     /// A credential that may be managed as a token.
@@ -175,13 +205,59 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<Listed, TokenError> {
         let actor = Actor::of(permit.principal(), ip).ok_or(TokenError::NotYours)?;
-        let listed = self.registrar.token(id).await?;
-        if listed.credential.owner != permit.principal().user() && !permit.principal().is_admin() {
-            return Err(TokenError::NotYours);
-        }
+        self.managed(permit, id).await?;
         let listed = self.registrar.rename_token(id, name, &actor).await?;
         self.freshen().await?;
         Ok(listed)
+    }
+
+    /// Gives a token another end, on behalf of its owner or, for an admin, anybody's. A token can give
+    /// its owner's tokens none that is after its own, itself included: it would have no end (requirement R27). What uses the token through open
+    /// connections is held to the new end before this returns.
+    pub async fn redate_token(
+        &self,
+        permit: &Permit<WriteTokens>,
+        id: CredentialId,
+        lifetime: Lifetime,
+        ip: Option<IpAddr>,
+    ) -> Result<Listed, TokenError> {
+        let principal = permit.principal();
+        let actor = Actor::of(principal, ip).ok_or(TokenError::NotYours)?;
+        let listed = self.managed(permit, id).await?;
+        // As for a mint: what an admin does for others hangs on nothing.
+        let own_by_token =
+            principal.kind() == CredentialKind::Token && listed.credential.owner == principal.user();
+        let latest = principal.expires_at().filter(|_| own_by_token);
+        let listed = self.registrar.redate_within(id, lifetime, latest, &actor).await?;
+        self.freshen().await?;
+        Ok(listed)
+    }
+
+    /// The credential whose secret this is, ended or not, if it is the caller's or they are an admin. That it is
+    /// another's is not told from that it is nobody's.
+    pub async fn inspect(
+        &self,
+        permit: &Permit<ReadIdentity>,
+        secret: &[u8],
+    ) -> Result<Option<Listed>, StoreError> {
+        let caller = permit.principal();
+        let found = match self.registrar.inspect(secret).await {
+            Ok(found) => found,
+            Err(SecretError::Malformed(_)) => None,
+            Err(SecretError::Store(error)) => return Err(error),
+        };
+        Ok(found.filter(|listed| {
+            caller.is_admin() || caller.user().is_some_and(|user| listed.credential.owner == Some(user))
+        }))
+    }
+
+    /// A token that the caller may manage.
+    async fn managed(&self, permit: &Permit<WriteTokens>, id: CredentialId) -> Result<Listed, TokenError> {
+        // The request's body may have taken its time: what counts is what the caller may do now.
+        self.freshen().await?;
+        let listed = self.registrar.token(id).await?;
+        let is_own = listed.credential.owner == permit.principal().user();
+        if is_own || permit.principal().is_admin() { Ok(listed) } else { Err(TokenError::NotYours) }
     }
 
     /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Open connections
@@ -204,7 +280,8 @@ impl Verifier {
         let owner = self.registrar.owner_of_tokens(whose).await?;
         // The caller is to hear what came of it, also when what they use hangs on what they end.
         principal.lease.forget();
-        let count = self.registrar.revoke_all_but(Some(&owner), except, &actor).await?;
+        let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
+        let count = revoked.map_err(|error| self.halt_tokens(owner.id, except, &error))?;
         self.freshen().await?;
         Ok(count)
     }
@@ -216,13 +293,14 @@ impl Verifier {
 
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
     /// told.
-    pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
+    pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
         let Ok(secret) = read_secret(secret) else { return Ok(()) };
         self.freshen().await?;
         let Some(id) = self.view.entry(&secret.hash()).map(|entry| entry.id) else { return Ok(()) };
         let actor = Actor::Holder { credential: id, ip };
-        match self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await? {
-            RevokeOutcome::Revoked => self.freshen().await,
+        let revoked = self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await;
+        match revoked.map_err(|error| self.halt_credential(id, &error))? {
+            RevokeOutcome::Revoked => Ok(self.freshen().await?),
             RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
         }
     }

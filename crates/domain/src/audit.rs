@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::id::CredentialId;
+use crate::id::{CredentialId, SigningKeyId};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +36,12 @@ pub enum Action {
     TokenRevoke,
     /// All tokens of somebody, or of everybody, were revoked.
     TokenRevokeAll,
+    /// Everything was sealed anew under another root key.
+    KeyRotate,
+    /// The root key before it opens nothing any more.
+    KeyConfirm,
+    /// Another key signs.
+    KeyRotateSigning,
     /// The first admin was made, by whoever had the setup token.
     Setup,
     /// Somebody signed in.
@@ -48,6 +54,12 @@ pub enum Action {
     LoginRevoke,
     /// Somebody ended all their sign-ins but the one in use.
     LoginRevokeAll,
+    /// Credentials were refused: one event for each reason, network and minute.
+    AccessRefused,
+    /// Credentials that ended long ago were taken away.
+    StoreSweep,
+    /// A restored backup was accepted, and every credential in it revoked.
+    StoreRestore,
 }
 
 impl Action {
@@ -66,6 +78,12 @@ impl Action {
             Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRevokeAll => "token.revoke-all",
+            Self::AccessRefused => "access.refused",
+            Self::StoreSweep => "store.sweep",
+            Self::StoreRestore => "store.restore",
+            Self::KeyRotate => "key.rotate",
+            Self::KeyConfirm => "key.confirm",
+            Self::KeyRotateSigning => "key.rotate-signing",
             Self::Setup => "setup",
             Self::Login => "login",
             Self::LoginFailed => "login.failed",
@@ -78,7 +96,7 @@ impl Action {
     /// What came of it, as written in the trail: an act that is recorded was done.
     pub const fn outcome(self) -> &'static str {
         match self {
-            Self::LoginFailed => "refused",
+            Self::LoginFailed | Self::AccessRefused => "refused",
             _ => "ok",
         }
     }
@@ -169,9 +187,32 @@ impl Event {
     }
 }
 
+/// What stands in the place of events that were deleted as too old: the trail goes on behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The place of the last deleted event.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: String,
+    /// When they were deleted.
+    pub at: Timestamp,
+    /// Who signed it.
+    pub signing_key: SigningKeyId,
+    /// Ed25519 over [`Checkpoint::signed_text`].
+    pub signature: [u8; 64],
+}
+
+impl Checkpoint {
+    /// What a checkpoint's signature covers: a text that nothing else of ours is signed in the form of.
+    pub fn signed_text(seq: u64, hash: &str, at: Timestamp) -> String {
+        format!("fallgate audit checkpoint 1\n{seq}\n{hash}\n{}\n", at.millis())
+    }
+}
+
 /// A walk along the trail, oldest event first.
 #[derive(Debug)]
 pub struct Chain {
+    begin: u64,
     next: u64,
     prev: String,
 }
@@ -192,11 +233,22 @@ pub enum BrokenLink {
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { next: 1, prev: FIRST_PREV.to_owned() }
+        Self { begin: 1, next: 1, prev: FIRST_PREV.to_owned() }
     }
 }
 
 impl Chain {
+    /// A walk that begins behind a checkpoint, whose signature somebody else has checked.
+    pub fn behind(checkpoint: &Checkpoint) -> Self {
+        Self::after(checkpoint.seq, checkpoint.hash.clone())
+    }
+
+    /// A walk that begins behind the event of that place and hash.
+    pub fn after(seq: u64, hash: String) -> Self {
+        let next = seq.saturating_add(1);
+        Self { begin: next, next, prev: hash }
+    }
+
     /// Takes the next event, if it is the one that was written there.
     pub fn follow(&mut self, event: &Event) -> Result<(), BrokenLink> {
         if event.seq != self.next {
@@ -215,6 +267,11 @@ impl Chain {
 
     /// How many events fitted.
     pub fn followed(&self) -> u64 {
+        self.next - self.begin
+    }
+
+    /// The place of the last event that fitted, or of the last before the walk.
+    pub fn last(&self) -> u64 {
         self.next - 1
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::id::{CredentialId, UserId};
@@ -10,7 +10,7 @@ use crate::scope::Scopes;
 use crate::token::TokenHash;
 
 /// What a credential is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialKind {
     /// User-owned, long-lived.
@@ -55,7 +55,7 @@ impl FromStr for CredentialKind {
 }
 
 /// Where a credential stands in its life: minted, then used until it is expired or revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Good.
@@ -177,6 +177,13 @@ impl FromStr for TokenName {
     }
 }
 
+impl Default for TokenName {
+    /// What a token is called when nothing is said.
+    fn default() -> Self {
+        Self("token".to_owned())
+    }
+}
+
 impl TokenName {
     /// The name as text.
     pub fn into_string(self) -> String {
@@ -190,7 +197,7 @@ impl Serialize for TokenName {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for TokenName {
+impl<'de> Deserialize<'de> for TokenName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }

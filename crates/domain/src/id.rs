@@ -92,6 +92,11 @@ id! {
     CredentialId
 }
 
+id! {
+    /// A signing key, for good; its public `kid` is another thing.
+    SigningKeyId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ pub mod id;
 pub mod lifetime;
 pub mod path;
 pub mod problem;
+pub mod root_key;
 pub mod route;
 pub mod scope;
 pub mod token;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
+use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Gate, Limits};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
-use crate::home::Home;
+use crate::failure::Failure;
+use crate::home::{Home, HomeFolder};
+use crate::{cmd, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -20,19 +23,34 @@ pub(crate) struct Assembled {
 
 /// What a command needs: acts and lists on the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
-pub(crate) async fn registrar(home: &Home) -> Result<Registrar, StoreError> {
+pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, StoreError> {
     let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), policy))
+}
+
+/// The same on a database that may be an older copy: for accepting it, and nothing else.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
+pub(crate) async fn restored(home: &Home) -> Result<Registrar, StoreError> {
+    let (store, vault) = fallgate_store::open_restored(&Location::Sqlite(home.database())).await?;
     Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
 }
 
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
-pub(crate) async fn gate(home: &Home, config: Config) -> Result<Assembled, StoreError> {
-    let (verifier, use_notes) = Verifier::start(registrar(home).await?).await?;
+pub(crate) async fn gate(
+    home: &Home,
+    folder: &HomeFolder,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<Assembled, Failure> {
+    let registrar = cmd::open(home, folder, config.policy.clone()).await?;
+    root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
+    let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
         verifier: verifier.clone(),
         hosts: config.own_hosts(),
         routes: config.routes,
         doors: fallgate_web::doors(verifier.clone()),
+        trusted_proxies: config.trusted_proxies.value,
         limits: Limits::default(),
     };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })

@@ -1,26 +1,30 @@
 //! The command line, as it is typed.
 
+mod access;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
-const HOME: &str = "Fallgate's own folder [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
+pub(crate) use self::access::{Login, Passwd, Where};
+
 const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
 
 /// An auth gateway that puts one login in front of everything you run.
 ///
-/// Commands work on this machine's home folder directly; no daemon needs to run. A running one sees every change on
-/// its next request.
+/// Commands work on this machine's home folder directly; no daemon needs to run, and a running one sees every change
+/// on its next request. With --server they work on a gate over HTTP, and print the same.
 #[derive(Debug, Parser)]
 #[command(name = "fallgate", version, arg_required_else_help = true, propagate_version = false)]
 pub(crate) struct Cli {
-    #[arg(long, global = true, display_order = 99, value_name = "DIR", help = HOME)]
-    pub(crate) home: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Where,
     #[command(subcommand)]
     pub(crate) noun: Noun,
 }
@@ -41,13 +45,61 @@ pub(crate) enum Noun {
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),
+    /// List and change the keys under which secrets are sealed and tokens are signed.
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(Key),
+    /// Back up, restore and tidy the database.
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(Store),
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
+    /// Look for what goes wrong most, and say what to do about each.
+    ///
+    /// It looks at the user and its limits, the home folder, the store, the clock, the config, the port, and what
+    /// stands behind the gate, and changes nothing but wrong file modes. Exit code 1 when something is broken.
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Sign in to a gate, so that commands with --server need no token.
+    ///
+    /// The sign-in is saved for this user of this machine, in fallgate/credentials.toml in `$XDG_CONFIG_HOME`
+    /// or ~/.config, and takes the place of the one before, which ends. It is listed as one of your devices.
+    /// Without --server it is the gate you are signed in to already, else the one on this machine, at 127.0.0.1:7400.
+    #[command(after_help = "Example: fallgate login --server https://gate.example --username alice")]
+    Login(Login),
+    /// End the saved sign-in to a gate, there and here.
+    Logout,
+    /// Say who you are at a gate, and with which credential. Exit code 1 when you are not signed in.
+    Status {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change your own passphrase at a gate.
+    ///
+    /// Your other sign-ins end; this one stays, and so do your tokens unless --revoke-tokens is given.
+    Passwd(Passwd),
     /// Say which version this is.
     Version {
         #[command(flatten)]
         format: Format,
+    },
+    /// Print a script that makes a shell complete these commands.
+    #[command(
+        after_help = "Example: fallgate completions bash > ~/.local/share/bash-completion/completions/fallgate"
+    )]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Write a manual page for each command into a folder.
+    #[command(after_help = "Example: fallgate man ~/.local/share/man/man1")]
+    Man {
+        /// The folder, made when there is none.
+        dir: PathBuf,
     },
 }
 
@@ -58,7 +110,7 @@ pub(crate) struct Serve {
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
@@ -80,6 +132,7 @@ pub(crate) enum User {
     ///
     /// The passphrase is asked for twice on a terminal. It is never taken from the command line, where others could
     /// see it.
+    #[command(after_help = "Example: fallgate user create alice --display-name 'Alice Liddell' --admin")]
     Create {
         /// How they sign in: a-z, 0-9, _ and -, at most 32 characters.
         username: Username,
@@ -158,10 +211,13 @@ pub(crate) enum Token {
     /// Make a token and print its secret, this once.
     ///
     /// The secret stands alone on stdout; all else is said on stderr.
+    #[command(
+        after_help = "Example: TOKEN=$(fallgate token create --username alice --name laptop --expires 30d)"
+    )]
     Create {
-        /// Whose it will be.
+        /// Whose it will be. Needed on a home folder; on a gate it is yours unless an admin says otherwise.
         #[arg(long, alias = "user", value_name = "USER")]
-        username: Username,
+        username: Option<Username>,
         /// What its owner will call it.
         #[arg(long)]
         name: Option<TokenName>,
@@ -175,7 +231,7 @@ pub(crate) enum Token {
         #[command(flatten)]
         format: Format,
     },
-    /// List tokens.
+    /// List tokens; on a gate your own, to an admin everybody's.
     List {
         /// This user's only.
         #[arg(long, alias = "username")]
@@ -189,11 +245,13 @@ pub(crate) enum Token {
     /// End tokens for good, and all that was minted from them.
     ///
     /// What uses them through a running gate is cut off at once.
+    #[command(after_help = "Example: fallgate token revoke 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b")]
     Revoke {
         /// Their ids, as `fallgate token list` shows them.
         #[arg(value_name = "ID", required_unless_present_any = ["all", "stdin"], conflicts_with_all = ["all", "stdin"])]
         ids: Vec<String>,
-        /// All tokens: those of --user, else everybody's.
+        /// All tokens: those of --user, else everybody's. On a gate that is for admins; a plain user names themselves,
+        /// and keeps the token in use.
         #[arg(long, conflicts_with = "stdin")]
         all: bool,
         /// Whose, of all.
@@ -216,6 +274,7 @@ pub(crate) enum Token {
         format: Format,
     },
     /// Give a token another end. What has ended stays so.
+    #[command(after_help = "Example: fallgate token expire 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b --at 30d")]
     Expire {
         /// Its id, as `fallgate token list` shows it.
         id: String,
@@ -226,6 +285,9 @@ pub(crate) enum Token {
         format: Format,
     },
     /// Say whose a secret is and whether it is good. Reads it from stdin, up to the end of its first line.
+    ///
+    /// On a gate it says so of your own; of others' to an admin.
+    #[command(after_help = "Example: printf %s \"$TOKEN\" | fallgate token inspect")]
     Inspect {
         #[command(flatten)]
         format: Format,
@@ -235,6 +297,7 @@ pub(crate) enum Token {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// List events, newest first.
+    #[command(after_help = "Example: fallgate audit list --user alice --action token.mint")]
     List {
         /// What this user did, or what was done to their account.
         #[arg(long)]
@@ -259,6 +322,57 @@ pub(crate) enum Audit {
     },
     /// Walk the whole trail, and name the first event that was changed or taken out.
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// List the keys: what they are called, since when they are there, what they are good for. Shows no secret.
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Seal everything under a new root key. The old one still opens until `--confirm`.
+    ///
+    /// A key that is kept in root.key is replaced there. The new one of a key that is kept in the environment is yours to
+    /// make: name its file with --new-key-file, and set the variable to it afterwards.
+    Rotate {
+        /// The new key: 64 hex digits, as `openssl rand -hex 32` makes them, or base64 [default: one is made].
+        #[arg(long, value_name = "FILE")]
+        new_key_file: Option<PathBuf>,
+        /// End the old root key of the last rotation, once the new one is in its place.
+        #[arg(long, conflicts_with = "new_key_file")]
+        confirm: bool,
+    },
+    /// Let a new key sign. What the old one has signed is good until it expires.
+    RotateSigning {
+        /// The old key was stolen: what it, and any before it, has signed is good no more.
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Copy the database into a new file, whether or not a gate runs.
+    ///
+    /// The copy is whole and as of one moment, and only you can read it. Nothing is overwritten.
+    Backup {
+        /// Where to. Must not be there yet.
+        file: PathBuf,
+    },
+    /// Go on with a database that was restored from a backup, and end every credential in it.
+    ///
+    /// What was revoked after the backup was made would stand again, so every token and every sign-in ends. Users, roles
+    /// and passphrases stay as they were then. No gate may run meanwhile.
+    Restore {
+        /// Say that you know what ends.
+        #[arg(long, required = true)]
+        accept: bool,
+    },
+    /// Take away credentials that ended more than 30 days ago.
+    ///
+    /// A running gate does so by itself.
+    Sweep,
 }
 
 #[derive(Debug, Subcommand)]

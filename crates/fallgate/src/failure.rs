@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 /// A command's failure. Shown as one line, whatever is in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Failure {
     /// Refused or failed: exit code 1.
     Failed(String),

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::lifecycle;
+use crate::{lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
@@ -202,7 +202,10 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate") || name == "lost+found"
+    name.starts_with("fallgate")
+        || name.starts_with(root_key::FILE)
+        || name == "revision"
+        || name == "lost+found"
 }
 
 fn unusable(path: &Path, how: &str, error: &io::Error) -> Failure {

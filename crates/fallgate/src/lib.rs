@@ -2,12 +2,17 @@
 
 mod assemble;
 mod cli;
+mod client;
 mod cmd;
 mod config;
+mod desk;
 mod failure;
 mod home;
 mod lifecycle;
+mod neighbours;
 mod output;
+mod place;
+mod root_key;
 
 use std::process::ExitCode;
 

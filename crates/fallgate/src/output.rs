@@ -50,6 +50,20 @@ pub(crate) fn more_data(text: &str) -> Result<bool, Failure> {
     }
 }
 
+/// Refuses to go on when nobody can read what will be printed: stdout is closed, which the runtime turns into
+/// `/dev/null`, or is that file itself.
+pub(crate) fn expect_reader(what: impl Display) -> Result<(), Failure> {
+    let device = |file: rustix::fs::Stat| file.st_rdev;
+    let stdout = rustix::fs::fstat(io::stdout()).map(device);
+    let nowhere = rustix::fs::stat("/dev/null").map(device);
+    match (stdout, nowhere) {
+        (Ok(stdout), Ok(nowhere)) if stdout == nowhere => Err(Failure::failed(format_args!(
+            "stdout goes nowhere, where {what} would be lost, so nothing was made: let stdout go to somebody who reads it"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Data that is shown this once: here a closed pipe is a failure, and what is to be done about it is said.
 pub(crate) fn data_once(text: &str, if_lost: impl Display) -> Result<(), Failure> {
     write_all(text)

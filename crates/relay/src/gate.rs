@@ -19,6 +19,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::ingress::connection::Connection;
 use crate::ingress::hosts::Hosts;
 use crate::ingress::own::Doors;
+use crate::ingress::proxies::TrustedProxies;
 use crate::ingress::route::RouteTable;
 use crate::wire::buffer::Stock;
 use crate::wire::dial::{Pool, probe_when_silent};
@@ -68,6 +69,8 @@ pub struct Gate {
     pub hosts: Hosts,
     /// Our own pages and API.
     pub doors: Doors,
+    /// Whose word on where a request comes from is taken.
+    pub trusted_proxies: TrustedProxies,
     /// How much a client may ask for.
     pub limits: Limits,
 }

@@ -14,5 +14,6 @@ pub mod fuzzing;
 pub use gate::{Gate, Limits, Listener};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
+pub use ingress::proxies::{InvalidProxies, TrustedProxies};
 pub use ingress::route::{Entrance, InvalidRoutes, Route, RouteTable};
 pub use wire::dial::Address;

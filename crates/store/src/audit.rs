@@ -69,7 +69,7 @@ fn collect(mut rows: Rows<'_>) -> Result<Vec<Event>, Fault> {
     Ok(events)
 }
 
-fn stored(seq: u64) -> i64 {
+pub(crate) fn stored(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
@@ -129,7 +129,7 @@ impl TryFrom<EventRecord> for Event {
     }
 }
 
-fn sequence(number: i64) -> Result<u64, Fault> {
+pub(crate) fn sequence(number: i64) -> Result<u64, Fault> {
     u64::try_from(number)
         .map_err(|_| Fault::Unreadable(format!("an audit event has the number {number}, below zero")))
 }

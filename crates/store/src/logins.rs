@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::changes::Moved;
 use crate::error::{Fault, StoreError};
 use crate::revision::Revision;
-use crate::vault::{CreatedUser, EndedCredentials, PassphraseHash, Vault};
+use crate::vault::{CreatedUser, EndedCredentials, NotedUse, PassphraseHash, Vault};
 use crate::{accounts, audit, changes, credentials, users};
 
 /// An account, and what a passphrase is checked against.
@@ -138,12 +138,7 @@ impl Vault {
                 }
             }
         };
-        self.backend.write(act).await
-    }
-
-    /// Writes an event that comes with no act, such as a sign-in that failed. The revision does not rise.
-    pub async fn record(&self, event: NewEvent) -> Result<(), StoreError> {
-        self.backend.write(move |act| audit::append(act, event).map(drop)).await
+        self.backend.add(act).await
     }
 }
 
@@ -187,7 +182,11 @@ fn sign_in(act: &Transaction<'_>, login: &NewLogin, event: NewEvent) -> Result<S
 
 fn insert(act: &Transaction<'_>, new: &NewCredential) -> Result<(), Fault> {
     credentials::insert(act, new)?;
-    let used = new.credential.last_use.clone().map(|last_use| (new.credential.id, last_use));
+    let used = new.credential.last_use.clone().map(|last_use| NotedUse {
+        credential: new.credential.id,
+        last: Some(last_use),
+        times: 1,
+    });
     credentials::note_uses(act, used.as_slice())
 }
 

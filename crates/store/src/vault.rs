@@ -14,13 +14,14 @@ use rusqlite::Transaction;
 use crate::error::StoreError;
 use crate::revision::{Changes, Revision, Row};
 use crate::sqlite::Sqlite;
-use crate::{accounts, changes, credentials, tokens, users};
+use crate::{accounts, changes, credentials, tokens, upkeep, users};
 
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
 /// Each act is one transaction with its audit event and is durable (it survives power loss) when its answer arrives.
 /// Once begun it is done whether or not the caller still waits. After [`StoreError::Unavailable`] it may have been done
-/// or not, but never in part.
+/// or not, but never in part. What takes something away is known, when its answer arrives, to the file beside the
+/// database too: see [`crate::open`].
 #[derive(Debug)]
 pub struct Vault {
     pub(crate) backend: Arc<Sqlite>,
@@ -159,6 +160,31 @@ pub enum Amended {
     Unknown,
 }
 
+/// Uses of a credential, to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedUse {
+    /// Which.
+    pub credential: CredentialId,
+    /// The last of them; `None`: the note before told of it, and only the count is to rise.
+    pub last: Option<LastUse>,
+    /// How many there were since the note before.
+    pub times: u64,
+}
+
+/// What came of [`Vault::accept_restored`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Accepted {
+    /// The revision from which the database goes on.
+    pub revision: Revision,
+    /// The one that it had.
+    pub found: Revision,
+    /// The highest that there was, if that could still be told.
+    pub reached: Option<Revision>,
+    /// What was good until then by its own dates.
+    pub ended: EndedCredentials,
+}
+
 impl Vault {
     pub(crate) fn new(backend: Arc<Sqlite>) -> Self {
         Self { backend }
@@ -196,7 +222,7 @@ impl Vault {
         passphrase: Option<PassphraseHash>,
         event: NewEvent,
     ) -> Result<CreatedUser, StoreError> {
-        self.backend.write(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
+        self.backend.add(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
     }
 
     /// Changes an account: all of the changes or none, each that changes anything recorded with its event. The last
@@ -241,7 +267,7 @@ impl Vault {
     ///
     /// [`StoreError::Conflict`] when its id or its hash is taken.
     pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
-        self.backend.write(move |act| credentials::mint(act, &new, event)).await
+        self.backend.add(move |act| credentials::mint(act, &new, event)).await
     }
 
     /// Ends a credential and with it all that hangs on it. One row says so (requirement R31): what hangs on it is
@@ -275,7 +301,7 @@ impl Vault {
         name: String,
         event: NewEvent,
     ) -> Result<Amended, StoreError> {
-        self.backend.write(move |act| tokens::rename(act, id, &name, event)).await
+        self.backend.add(move |act| tokens::rename(act, id, &name, event)).await
     }
 
     /// Gives a credential another end, none for never. What has ended as of `now` stays so.
@@ -296,11 +322,56 @@ impl Vault {
 
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
     /// is already there stays; a credential that is no more is passed over.
-    pub async fn note_uses(&self, uses: &[(CredentialId, LastUse)]) -> Result<(), StoreError> {
+    pub async fn note_uses(&self, uses: &[NotedUse]) -> Result<(), StoreError> {
         if uses.is_empty() {
             return Ok(());
         }
         let uses = uses.to_vec();
-        self.backend.write(move |act| credentials::note_uses(act, &uses)).await
+        self.backend.add(move |act| credentials::note_uses(act, &uses)).await
+    }
+
+    /// Takes away at most `most` credentials that ended before `before`, so that a call is short; 0 means that there
+    /// are none left. What still has something hanging on it goes in a later call. The event's detail is told the
+    /// count; none: nothing is recorded.
+    pub async fn purge(&self, before: Timestamp, most: u32, event: NewEvent) -> Result<u64, StoreError> {
+        self.backend.add(move |act| upkeep::purge(act, before, most, event)).await
+    }
+
+    /// Ends those of the tokens that were still not used since then (requirement R34), each with its event, and tells
+    /// which. One on which something hangs that stands is left alone.
+    pub async fn revoke_unused(
+        &self,
+        tokens: Vec<(CredentialId, NewEvent)>,
+        since: Timestamp,
+        revocation: Revocation,
+    ) -> Result<Vec<CredentialId>, StoreError> {
+        self.backend.write(move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
+    }
+
+    /// Writes events that belong to no act, all or none. The revision does not rise.
+    pub async fn record(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.backend.add(move |act| upkeep::record(act, events)).await
+    }
+
+    /// Sees to it that no older copy of the database than it is now is ever taken for this one. What takes something
+    /// away does this by itself, before it is acknowledged.
+    pub async fn keep_revision(&self) -> Result<(), StoreError> {
+        self.backend.write(|_| Ok(())).await
+    }
+
+    /// Takes an older copy for the truth from now on: ends every credential in it, and begins a new epoch at a revision
+    /// above all that was reached. Users stay as they are. The event's detail is told what was found and ended.
+    ///
+    /// Nobody may have a view of the store meanwhile: what changes is not told to [`Vault::changes_since`].
+    pub async fn accept_restored(
+        &self,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<Accepted, StoreError> {
+        let reached = self.backend.reached()?;
+        self.backend.write(move |act| upkeep::accept_restored(act, reached, &revocation, event)).await
     }
 }

@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, logins, tokens, users};
+use crate::api::{account, audit, gate, identity, keys, logins, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -64,8 +64,9 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::GET, "/api/tokens", tokens::list, "Lists one's own tokens; for an admin all.", &[])
         .door(Method::POST, "/api/tokens", tokens::mint, "Mints a token, and shows its secret.", &[404, 409])
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all, "Ends all one's other tokens.", &[404])
-        .door(Method::PATCH, "/api/tokens/{id}", tokens::rename, "Gives a token another name.", &[])
+        .door(Method::PATCH, "/api/tokens/{id}", tokens::change, "Changes a token's name or end.", &[409])
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
+        .door(Method::POST, "/api/tokens/inspect", tokens::inspect, "Finds a token by its secret.", &[404])
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
         .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
         .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
@@ -84,7 +85,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
             "Sets one's passphrase.",
             &[429],
         )
-        .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[]);
+        .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
+        .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[]);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows, doors.description)
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
     CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SignInError, Throttled,
-    TokenError, UserError,
+    TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -28,6 +28,7 @@ pub(crate) enum WebError {
     NotJson,
     Busy(HasherBusy),
     Throttled(Throttled),
+    Unwritten(Unwritten),
     Unavailable,
 }
 
@@ -64,6 +65,7 @@ impl WebError {
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
+            Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
         }
@@ -104,6 +106,7 @@ impl From<UserError> for WebError {
             UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
             UserError::Unknown(_) => Self::NotFound(sentence(&error)),
             UserError::Ownerless => Self::Forbidden(sentence(&error)),
+            UserError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             UserError::Store(error) => error.into(),
             UserError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             UserError::Hash(_) | UserError::Entropy(_) => {
@@ -134,9 +137,12 @@ impl From<TokenError> for WebError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown(_) | TokenError::UnknownUser(_) => Self::NotFound(sentence(&error)),
-            TokenError::NotYours | TokenError::BeyondPolicy { .. } => Self::Forbidden(sentence(&error)),
+            TokenError::NotYours | TokenError::Outlives(_) | TokenError::BeyondPolicy { .. } => {
+                Self::Forbidden(sentence(&error))
+            }
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
         }
     }

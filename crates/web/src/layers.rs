@@ -13,14 +13,15 @@ pub(crate) fn around(doors: Router<App>) -> Router<App> {
     doors
         // Innermost: it only tells the body extractors where to stop.
         .layer(DefaultBodyLimit::max(LONGEST))
-        // Outermost: whatever answers, refusals included, is not to be kept or guessed at by anybody.
+        // Outermost: whatever answers, refusals included, is not to be guessed at by anybody, nor to be kept unless the
+        // door itself says so.
         .layer(map_response(mark))
 }
 
 async fn mark(mut response: Response) -> Response {
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if unauthorized {
         // The router adds it to whatever answers a wrong method; a stranger is not told which there are.

@@ -1,21 +1,21 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
-//! answer. The command line's `--json` prints the same shapes.
+//! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
 use fallgate_authority::{MintedToken, NewSignIn, Principal};
-use fallgate_domain::audit::Event;
+use fallgate_domain::audit::{Checkpoint, Event};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::openapi::words;
 
 /// A token in a list.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Token)]
 pub struct TokenView {
     /// Its public name.
@@ -77,8 +77,26 @@ impl TokenView {
     }
 }
 
+/// A token that was found by its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = InspectedToken)]
+pub struct InspectedView {
+    /// The token.
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// How often it was used, to about the last minute.
+    pub uses: u64,
+}
+
+impl InspectedView {
+    /// A found credential as it stands at `now`.
+    pub fn of(listed: Listed, now: Timestamp) -> Self {
+        Self { uses: listed.uses, token: TokenView::of(listed, now) }
+    }
+}
+
 /// A freshly minted token, with its secret. The secret is in no other answer, ever.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = MintedToken)]
 pub struct MintedView {
     /// The token.
@@ -100,7 +118,7 @@ impl MintedView {
 }
 
 /// A person, as admins see them in lists.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UserName {
     /// How they sign in.
     #[schema(value_type = words::Username)]
@@ -111,7 +129,7 @@ pub struct UserName {
 }
 
 /// A person's account.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = User)]
 pub struct UserView {
     /// How they sign in.
@@ -144,7 +162,7 @@ impl From<User> for UserView {
 }
 
 /// `GET /api/users`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserList {
     /// Everybody, by username.
     pub users: Vec<UserView>,
@@ -157,7 +175,7 @@ impl From<Vec<User>> for UserList {
 }
 
 /// What setting a passphrase has ended.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Ended)]
 pub struct EndedView {
     /// How many sign-ins.
@@ -173,14 +191,14 @@ impl From<EndedCredentials> for EndedView {
 }
 
 /// How many tokens were revoked.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedCount {
     /// That many.
     pub revoked: u64,
 }
 
 /// `GET /api/audit`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
     /// Newest first.
     #[schema(value_type = Vec<words::Event>)]
@@ -188,19 +206,37 @@ pub struct EventPage {
     /// What to ask for with `before` to go on; none after the last page.
     #[schema(required = true)]
     pub next: Option<u64>,
+    /// What stands in the place of the events that were deleted as too old, if any were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointView>,
+}
+
+/// Where the trail begins after events were deleted as too old.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Checkpoint)]
+pub struct CheckpointView {
+    /// The place of the last deleted event.
+    pub seq: u64,
+    /// Its hash, which the next one names.
+    pub hash: String,
+    /// When they were deleted.
+    #[schema(value_type = words::Time)]
+    pub at: Timestamp,
 }
 
 impl EventPage {
-    /// A page that was asked for with at most `limit` events.
-    pub fn of(events: Vec<Event>, limit: u32) -> Self {
+    /// A page that was asked for with at most `limit` events, of a trail that begins behind this checkpoint.
+    pub fn of(events: Vec<Event>, limit: u32, checkpoint: Option<Checkpoint>) -> Self {
         let full = u32::try_from(events.len()).is_ok_and(|count| count == limit);
+        let begin = checkpoint.as_ref().map_or(1, |checkpoint| checkpoint.seq.saturating_add(1));
         let last = events.last().map(|event| event.seq);
-        Self { next: last.filter(|seq| full && *seq > 1), events }
+        let checkpoint = checkpoint.map(|Checkpoint { seq, hash, at, .. }| CheckpointView { seq, hash, at });
+        Self { next: last.filter(|seq| full && *seq > begin), events, checkpoint }
     }
 }
 
 /// `GET /api/tokens`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenList {
     /// Who asks.
     pub me: Me,
@@ -212,25 +248,25 @@ pub struct TokenList {
 }
 
 /// Who asks.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Me {
     /// Their username, if anybody owns the credential.
     #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// Their role.
     #[schema(value_type = words::CallersRole)]
-    pub role: &'static str,
+    pub role: String,
 }
 
 impl Me {
     /// The caller.
     pub fn of(principal: &Principal) -> Self {
-        Self { username: principal.username().cloned(), role: role_name(principal) }
+        Self { username: principal.username().cloned(), role: role_name(principal).to_owned() }
     }
 }
 
 /// `GET /api/whoami`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
     /// The owner's username, if anybody owns the credential.
     #[schema(value_type = Option<words::Username>, required = true)]
@@ -240,7 +276,7 @@ pub struct WhoAmI {
     pub display_name: Option<DisplayName>,
     /// Their role.
     #[schema(value_type = words::CallersRole)]
-    pub role: &'static str,
+    pub role: String,
     /// What was presented.
     pub credential: CredentialView,
 }
@@ -252,7 +288,7 @@ impl WhoAmI {
         Self {
             username: Some(user.username),
             display_name: Some(user.display_name),
-            role: user.role.name(),
+            role: user.role.name().to_owned(),
             credential: CredentialView {
                 id: credential.id,
                 kind: credential.kind,
@@ -320,7 +356,8 @@ impl LoginView {
 }
 
 /// What was presented.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Credential)]
 pub struct CredentialView {
     /// Its public name.
     #[schema(value_type = words::Id)]

@@ -2,52 +2,52 @@
 
 use std::time::Duration;
 
-use fallgate_domain::audit::{Chain, Event};
+use fallgate_domain::audit::Event;
 use fallgate_store::EventFilter;
-use fallgate_web::view::EventPage;
 
 use crate::cli::Audit;
+use crate::config::Environment;
+use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::home::HomeFolder;
+use crate::place::Place;
 use crate::{cmd, output};
 
 const HEADING: [&str; 7] = ["SEQ", "AT", "ACTION", "ACTOR", "TARGET", "IP", "DETAIL"];
 /// How many old events `tail` begins with.
 const TAIL: u32 = 10;
-/// How often `tail` looks for new ones.
+/// How often `tail` looks for new ones, on a home folder and at a gate.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How many events are read at once when all are.
-const PAGE: u32 = 1_000;
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(verb: Audit, home: &HomeFolder) -> Result<(), Failure> {
+pub(crate) fn run(verb: Audit, place: Place, environment: &Environment) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         Audit::List { user, action, limit, before, format } => {
             let filter = EventFilter { before, limit, user, action };
-            runtime.block_on(list(home, filter, format.json))
+            runtime.block_on(list(place, filter, format.json))
         }
-        Audit::Tail { json } => runtime.block_on(tail(home, json)),
-        Audit::Verify => runtime.block_on(verify(home)),
+        Audit::Tail { json } => runtime.block_on(tail(place, json)),
+        Audit::Verify => runtime.block_on(verify(place, environment)),
     }
 }
 
-async fn list(home: &HomeFolder, filter: EventFilter, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let events = registrar.store().find_events(&filter).await?;
+async fn list(place: Place, filter: EventFilter, json: bool) -> Result<(), Failure> {
+    let page = Desk::open(place, false).await?.events(filter).await?;
     if json {
-        return output::data(&output::json(&EventPage::of(events, filter.limit))?);
+        return output::data(&output::json(&page)?);
     }
-    if events.is_empty() {
+    if page.events.is_empty() {
         output::say("There are no such events.");
         return Ok(());
     }
-    output::data(&output::table(&HEADING, &events.iter().map(cells).collect::<Vec<_>>()))
+    output::data(&output::table(&HEADING, &page.events.iter().map(cells).collect::<Vec<_>>()))
 }
 
-async fn tail(home: &HomeFolder, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let store = registrar.store();
-    let mut events = store.events(None, TAIL).await?;
+async fn tail(place: Place, json: bool) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let pause = if matches!(desk, Desk::Home(_)) { LOOK_EVERY } else { ASK_EVERY };
+    let last = EventFilter { before: None, limit: TAIL, user: None, action: None };
+    let mut events = desk.events(last).await?.events;
     events.reverse();
     let mut seen = 0;
     loop {
@@ -58,29 +58,16 @@ async fn tail(home: &HomeFolder, json: bool) -> Result<(), Failure> {
                 return Ok(());
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
-        events = store.events_after(seen, PAGE).await?;
+        tokio::time::sleep(pause).await;
+        events = desk.events_after(seen).await?;
     }
 }
 
-async fn verify(home: &HomeFolder) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let mut chain = Chain::default();
-    loop {
-        let events = registrar.store().events_after(chain.followed(), PAGE).await?;
-        if events.is_empty() {
-            break;
-        }
-        for event in &events {
-            chain.follow(event).map_err(|broken| {
-                Failure::failed(format_args!(
-                    "{broken}: the trail is not what Fallgate wrote; compare it with a backup"
-                ))
-            })?;
-        }
-    }
-    let count = chain.followed();
-    output::data(&format!("{count} event{}, an unbroken chain\n", if count == 1 { "" } else { "s" }))
+async fn verify(place: Place, environment: &Environment) -> Result<(), Failure> {
+    let trail = Desk::open(place, false).await?.verify_trail(environment).await?;
+    let since = trail.since.map(|at| format!(" since the checkpoint of {}", output::to_the_second(at)));
+    let (count, since) = (trail.events, since.unwrap_or_default());
+    output::data(&format!("{count} event{}, an unbroken chain{since}\n", if count == 1 { "" } else { "s" }))
 }
 
 fn cells(event: &Event) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! `fallgate config …`
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use fallgate_relay::{Entrance, Route};
@@ -51,6 +52,9 @@ struct Explained<'a> {
     listen: Value<String>,
     public_url: Option<Value<String>>,
     hosts: Value<Vec<String>>,
+    trusted_proxies: Value<Vec<String>>,
+    /// By name, such as `tokens.max_lifetime`.
+    policy: BTreeMap<&'static str, Value<String>>,
     routes: Vec<RouteRow>,
 }
 
@@ -92,6 +96,10 @@ impl<'a> Explained<'a> {
             listen: value(&config.listen, ToString::to_string),
             public_url: config.public_url.as_ref().map(|setting| value(setting, PublicUrl::text)),
             hosts: value(&config.hosts, |hosts| hosts.iter().map(ToString::to_string).collect()),
+            trusted_proxies: value(&config.trusted_proxies, |trusted| {
+                trusted.networks().iter().map(ToString::to_string).collect()
+            }),
+            policy: config.rules.iter().map(|rule| (rule.name, value(&rule.setting, Clone::clone))).collect(),
             routes: config.routes.iter().map(row).collect(),
         }
     }
@@ -102,12 +110,18 @@ impl<'a> Explained<'a> {
             .public_url
             .as_ref()
             .map_or_else(unset, |setting| (setting.value.clone(), setting.source.clone()));
-        let hosts = if self.hosts.value.is_empty() { "none".to_owned() } else { self.hosts.value.join(", ") };
-        let settings = [
+        let list = |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(", ") };
+        let (hosts, proxies) = (list(&self.hosts.value), list(&self.trusted_proxies.value));
+        let mut settings = vec![
             vec!["listen".to_owned(), self.listen.value.clone(), self.listen.source.clone()],
             vec!["public_url".to_owned(), public_url, public_url_source],
             vec!["hosts".to_owned(), hosts, self.hosts.source.clone()],
+            vec!["trusted_proxies".to_owned(), proxies, self.trusted_proxies.source.clone()],
         ];
+        let rules = self.policy.iter();
+        settings.extend(
+            rules.map(|(name, rule)| vec![(*name).to_owned(), rule.value.clone(), rule.source.clone()]),
+        );
         let file = self.file.map_or_else(
             || "No config file; these are the defaults.".to_owned(),
             |file| format!("Config file {}", file.display()),

@@ -1,41 +1,78 @@
 //! What the command line can be asked for: one file per noun.
 
+mod access;
 mod audit;
 mod config;
 mod consent;
+mod doctor;
+mod key;
 mod passphrase;
+mod reference;
 mod serve;
+mod store;
 mod token;
 mod user;
-mod version;
+pub(crate) mod version;
 
-use fallgate_authority::Registrar;
+use fallgate_authority::{Policy, Registrar};
+use fallgate_store::StoreError;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::assemble;
 use crate::cli::{Cli, Noun};
 use crate::config::Environment;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
-use crate::{assemble, output};
+use crate::output;
+use crate::place::{self, Place};
 
 /// Does what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
-    let home = || environment.home_folder(cli.home.as_deref());
+    let flags = cli.place;
+    let place = || Place::choose(&flags, environment);
+    // For what is about this machine, whatever server the surroundings name.
+    let here = || place::this_machine(&flags);
+    let home = || here().and_then(|()| environment.home_folder(flags.home.as_deref()));
     match cli.noun {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
-        Noun::User(user) => user::run(user, &home()?),
-        Noun::Token(token) => token::run(token, &home()?),
-        Noun::Audit(audit) => audit::run(audit, &home()?),
-        Noun::Config(config) => config::run(&config, environment),
-        Noun::Version { format } => version::run(&format),
+        Noun::User(user) => user::run(user, place()?),
+        Noun::Token(token) => token::run(token, place()?),
+        Noun::Audit(audit) => audit::run(audit, place()?, environment),
+        Noun::Key(key) => key::run(key, &home()?, environment),
+        Noun::Store(store) => store::run(store, &home()?),
+        Noun::Config(config) => here().and_then(|()| config::run(&config, environment)),
+        Noun::Doctor { settings, format } => doctor::run(&settings, format.json, &home()?, environment),
+        Noun::Login(login) => access::login(login, &flags, environment),
+        Noun::Logout => access::logout(&flags, environment),
+        Noun::Status { format } => access::status(&format, &flags, environment),
+        Noun::Passwd(passwd) => access::passwd(&passwd, &flags, environment),
+        Noun::Version { format } => here().and_then(|()| version::run(&format)),
+        Noun::Completions { shell } => here().and_then(|()| reference::completions(shell)),
+        Noun::Man { dir } => here().and_then(|()| reference::man(&dir)),
     }
 }
 
-/// Opens the store of a home folder, made when there is none if `make` says so, and says what was put right on it.
-async fn registrar(folder: &HomeFolder, make: bool) -> Result<Registrar, Failure> {
-    let home = if make { Home::make(folder)? } else { Home::existing(folder)? };
+/// The home folder's acts, for what no policy is about.
+async fn registrar(folder: &HomeFolder) -> Result<Registrar, Failure> {
+    let home = Home::existing(folder)?;
     home.warnings().iter().for_each(output::warn);
-    Ok(assemble::registrar(&home).await?)
+    open(&home, folder, Policy::default()).await
+}
+
+/// Opens the store of a home folder that was checked.
+pub(crate) async fn open(home: &Home, folder: &HomeFolder, policy: Policy) -> Result<Registrar, Failure> {
+    assemble::registrar(home, policy).await.map_err(|error| unopened(error, folder))
+}
+
+/// Why the store was not opened, and, where that can be accepted, how.
+pub(crate) fn unopened(error: StoreError, folder: &HomeFolder) -> Failure {
+    match error {
+        StoreError::OlderCopy { .. } | StoreError::Unguarded { .. } => Failure::failed(format_args!(
+            "{error}; put the newer one back, or go on with this one and end every credential in it: `{}`",
+            folder.command("store restore --accept")
+        )),
+        error => error.into(),
+    }
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
-/// The longest passphrase is 1,024 bytes; what is longer is not read to its end.
-const READ_AT_MOST: u64 = 1_024 + 2;
+/// The longest passphrase is 1,024 bytes, and there are at most two; what is longer is not read to its end.
+const READ_AT_MOST: u64 = 2 * (1_024 + 2);
 
 /// Where a passphrase is read from. Never from the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +31,44 @@ impl PassphraseSource {
         }
     }
 
-    /// Reads it, or asks for it twice.
+    /// Reads one that is to be set, or asks for it twice.
     pub(crate) fn read(self, username: &Username) -> Result<Zeroizing<String>, Failure> {
         match self {
             Self::Stdin => first_line(io::stdin().lock(), "passphrase"),
+            Self::Terminal => twice(&format!("Passphrase for {username} (12 characters or more): ")),
+        }
+    }
+
+    /// Reads one that is set already, or asks for it once.
+    pub(crate) fn read_current(self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        match self {
+            Self::Stdin => first_line(io::stdin().lock(), "passphrase"),
+            Self::Terminal => hidden(prompt),
+        }
+    }
+
+    /// Reads the one that is set and the one that is to be, a line each, or asks for them.
+    pub(crate) fn read_change(self) -> Result<(Zeroizing<String>, Zeroizing<String>), Failure> {
+        match self {
+            Self::Stdin => {
+                let input = input(io::stdin().lock(), "passphrase")?;
+                let mut lines = input.splitn(3, |byte| *byte == b'\n');
+                let current = line(lines.next().unwrap_or_default(), "passphrase as it is", "first")?;
+                let new = line(lines.next().unwrap_or_default(), "new passphrase", "second")?;
+                Ok((current, new))
+            }
             Self::Terminal => {
-                let first = hidden(&format!("Passphrase for {username} (12 characters or more): "))?;
-                let second = hidden("The same again: ")?;
-                if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
+                let current = hidden("Passphrase as it is: ")?;
+                Ok((current, twice("New passphrase (12 characters or more): ")?))
             }
         }
     }
+}
+
+fn twice(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    let first = hidden(prompt)?;
+    let second = hidden("The same again: ")?;
+    if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
 }
 
 fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
@@ -52,15 +79,25 @@ fn hidden(prompt: &str) -> Result<Zeroizing<String>, Failure> {
 
 /// What stands before the first line's end, or before the end of all; `what` it is to be, in a word.
 pub(crate) fn first_line(from: impl Read, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let input = input(from, what)?;
+    line(input.split(|byte| *byte == b'\n').next().unwrap_or_default(), what, "first")
+}
+
+fn input(from: impl Read, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // Room for all from the start: bytes that move to a larger place leave a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * 1_024));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1_024));
     from.take(READ_AT_MOST)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::failed(format_args!("cannot read the {what} from stdin: {error}")))?;
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(bytes)
+}
+
+fn line(line: &[u8], what: &str, which: &str) -> Result<Zeroizing<String>, Failure> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(Failure::failed(format_args!("there is no {what} on stdin: write it as the first line")));
+        return Err(Failure::failed(format_args!(
+            "there is no {what} on stdin: write it as the {which} line"
+        )));
     }
     let text = std::str::from_utf8(line);
     let text = text.map_err(|_| Failure::failed(format_args!("the {what} on stdin is not UTF-8 text")))?;

@@ -5,9 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use fallgate_relay::{Entrance, Listener, Route};
+use fallgate_authority::{UseNotes, Verifier};
+use fallgate_domain::root_key::RootKey;
+use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
@@ -15,31 +20,40 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, output};
+use crate::{assemble, cmd, neighbours, output, root_key};
+
+/// How long the last minute's counts may take to be written when the gate stops.
+const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let config = Config::load(&serve.settings, environment)?;
+    let root_key = root_key::in_variable(environment)?;
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config))
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key))
 }
 
-async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -> Result<(), Failure> {
+async fn serve_until_stopped(
+    folder: &HomeFolder,
+    home: &Home,
+    config: Config,
+    root_key: Option<RootKey>,
+) -> Result<(), Failure> {
     let signals = StopSignals::catch()?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config).await?;
+    let parts = assemble::gate(home, folder, config, root_key).await?;
     let without_users = parts.verifier.store().users().await?.is_empty();
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
-    tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
+    let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let banner = Banner {
         address: listener.address()?,
         home: home.path(),
@@ -48,14 +62,61 @@ async fn serve_until_stopped(folder: &HomeFolder, home: &Home, config: Config) -
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
     };
     output::say(banner.text());
+    warn_of_neighbours(&parts.gate);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
         // It never ends by itself. Without it, what other processes revoke would be cut late.
         _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
     }
+    upkeep.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
+fn warn_of_neighbours(gate: &Gate) {
+    let user = lifecycle::user_id();
+    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            routes = names.join(" "),
+            user = lifecycle::user_name(user),
+            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
+        );
+    }
+}
+
+/// What runs beside the gate and has something to write down at its end.
+struct Upkeep {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Upkeep {
+    fn start(verifier: &Arc<Verifier>, use_notes: UseNotes) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let stopped = |mut stopping: watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let (noting, keeping) = (verifier.clone(), verifier.clone());
+        let (noting_stopped, keeping_stopped) = (stopped(stopping.clone()), stopped(stopping));
+        tasks.spawn(async move { use_notes.run(&noting, noting_stopped).await });
+        tasks.spawn(async move { keeping.keep_house(keeping_stopped).await });
+        Self { stop, tasks }
+    }
+
+    /// Lets them write down what they have; a store that hangs is not waited for.
+    async fn stop(mut self) {
+        // Nobody listens any more: then they have ended already.
+        let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(WRITE_DOWN_WITHIN, ended).await.is_err() {
+            tracing::warn!("the store takes too long; the last minute's counts are lost");
+        }
+    }
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.

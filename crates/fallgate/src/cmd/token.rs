@@ -2,16 +2,12 @@
 
 use std::io;
 
-use fallgate_authority::{
-    MintError, MintOrder, MintedToken, Registrar, RevokeOutcome, SecretError, TokenError,
-};
-use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
-use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::Username;
-use fallgate_store::{CredentialFilter, Listed};
 use fallgate_web::view::{MintedView, TokenView};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -19,35 +15,38 @@ use zeroize::Zeroizing;
 use crate::cli::Token;
 use crate::cmd::consent::Consent;
 use crate::cmd::passphrase::first_line;
+use crate::desk::{Desk, NewToken, Revocation};
 use crate::failure::Failure;
-use crate::home::HomeFolder;
-use crate::{cmd, lifecycle, output};
+use crate::place::Place;
+use crate::{cmd, output};
 
 const HEADING: [&str; 8] = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
 
-pub(crate) fn run(verb: Token, home: &HomeFolder) -> Result<(), Failure> {
+pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
         Token::Create { username, name, scopes, expires, format } => {
-            let scopes = wanted(scopes)?;
-            let order = MintOrder { owner: username, name, scopes, lifetime: expires };
-            runtime.block_on(create(home, order, format.json))
+            if username.is_none() && matches!(place, Place::Home(_)) {
+                return Err(Failure::usage("whose will the token be? On a home folder, give --username"));
+            }
+            let new = NewToken { owner: username, name, scopes: wanted(scopes)?, lifetime: expires };
+            runtime.block_on(create(place, new, format.json))
         }
-        Token::List { user, all, format } => runtime.block_on(list(home, user, all, format.json)),
+        Token::List { user, all, format } => runtime.block_on(list(place, user.as_ref(), all, format.json)),
         Token::Revoke { all: true, user, yes, .. } => {
             let consent = Consent::choose(yes, "revoke all tokens")?;
-            runtime.block_on(revoke_all(home, user, consent))
+            runtime.block_on(revoke_all(place, user.as_ref(), consent))
         }
-        Token::Revoke { stdin: true, .. } => runtime.block_on(revoke_held(home)),
+        Token::Revoke { stdin: true, .. } => runtime.block_on(revoke_held(place)),
         Token::Revoke { ids, .. } => {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
-            runtime.block_on(revoke(home, &ids))
+            runtime.block_on(revoke(place, &ids))
         }
         Token::Rename { id, name, format } => {
-            runtime.block_on(rename(home, parse_id(&id)?, name, format.json))
+            runtime.block_on(rename(place, parse_id(&id)?, name, format.json))
         }
-        Token::Expire { id, at, format } => runtime.block_on(expire(home, parse_id(&id)?, at, format.json)),
-        Token::Inspect { format } => runtime.block_on(inspect(home, format.json)),
+        Token::Expire { id, at, format } => runtime.block_on(expire(place, parse_id(&id)?, at, format.json)),
+        Token::Inspect { format } => runtime.block_on(inspect(place, format.json)),
     }
 }
 
@@ -59,45 +58,34 @@ fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     Scopes::collect(scopes).map(Some).map_err(Failure::usage)
 }
 
-async fn create(home: &HomeFolder, order: MintOrder, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let minted = registrar.mint(order, &lifecycle::actor()).await.map_err(refused)?;
-    let id = minted.credential.id;
-    let made = announcement(&minted);
-    let text = Zeroizing::new(if json {
-        output::json(&MintedView::of(minted))?
-    } else {
-        format!("{}\n", minted.secret.expose())
-    });
-    let end = home.command(format_args!("token revoke {id}"));
+async fn create(place: Place, new: NewToken, json: bool) -> Result<(), Failure> {
+    output::expect_reader("the token's secret")?;
+    let desk = Desk::open(place, false).await?;
+    let asked = new.owner.clone();
+    let minted = desk.mint(new).await?;
+    let token = &minted.token;
+    let text = Zeroizing::new(if json { output::json(&minted)? } else { format!("{}\n", minted.secret) });
+    let end = desk.command(format_args!("token revoke {}", token.id));
     output::data_once(&text, format_args!("the token was made but not shown; end it with `{end}`"))?;
-    output::say(made);
+    output::say(announcement(&minted));
+    if asked.is_some() && asked != token.username {
+        output::warn("only an admin can make tokens for others, so this one is your own");
+    }
     Ok(())
 }
 
 /// All there is to say about a new token but its secret.
-fn announcement(minted: &MintedToken) -> String {
-    let credential = &minted.credential;
-    let end = match credential.expires_at {
+fn announcement(MintedView { token, .. }: &MintedView) -> String {
+    let end = match token.expires_at {
         Some(end) => format!("It ends at {}.", output::to_the_second(end)),
         None => "It never ends by itself.".to_owned(),
     };
     format!(
         "Made the token {} for {}, with the scopes {}. {end} It is shown this once.",
-        credential.id, minted.owner, credential.scopes
+        token.id,
+        owner(token),
+        token.scopes
     )
-}
-
-fn refused(error: MintError) -> Failure {
-    match &error {
-        MintError::UnknownUser(name) => Failure::failed(format_args!(
-            "{error}: make them with `fallgate user create {name}`, or see `fallgate user list`"
-        )),
-        MintError::ScopeBeyond(_) => {
-            Failure::failed(format_args!("{error}: the owner's role does not allow it; leave it out"))
-        }
-        _ => error.into(),
-    }
 }
 
 #[derive(Serialize)]
@@ -105,53 +93,44 @@ struct Tokens {
     tokens: Vec<TokenView>,
 }
 
-async fn list(home: &HomeFolder, user: Option<Username>, all: bool, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let store = registrar.store();
-    let owner = match user {
-        None => None,
-        Some(name) => {
-            let user = store.user_named(&name).await?;
-            let unknown = || format!("there is no user {name}: `fallgate user list` shows who there is");
-            Some(user.ok_or_else(|| Failure::failed(unknown()))?.id)
-        }
-    };
-    let now = registrar.clock().now();
-    let kinds = vec![CredentialKind::Token, CredentialKind::Legacy];
-    let listed = store.credentials(&CredentialFilter { owner, kinds, with_ended: all, now }).await?;
+async fn list(place: Place, user: Option<&Username>, all: bool, json: bool) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let tokens = desk.tokens(user, all).await?;
     if json {
-        let tokens = listed.into_iter().map(|listed| TokenView::of(listed, now)).collect();
         return output::data(&output::json(&Tokens { tokens })?);
     }
-    if listed.is_empty() {
+    if tokens.is_empty() {
         let kind = if all { "tokens" } else { "active tokens" };
-        let first = home.command("token create --username NAME");
+        let first = desk.command("token create --username NAME");
         output::say(format_args!("There are no {kind}. Make one: {first}"));
         return Ok(());
     }
     let mut heading = HEADING.to_vec();
-    let mut rows: Vec<_> = listed.iter().map(row).collect();
+    let mut rows: Vec<_> = tokens.iter().map(row).collect();
     if all {
         heading.push("STATUS");
-        for (row, listed) in rows.iter_mut().zip(&listed) {
-            row.push(listed.credential.status(now).name().to_owned());
+        for (row, token) in rows.iter_mut().zip(&tokens) {
+            row.push(token.status.name().to_owned());
         }
     }
     output::data(&output::table(&heading, &rows))
 }
 
-fn row(listed: &Listed) -> Vec<String> {
-    let credential = &listed.credential;
+fn row(token: &TokenView) -> Vec<String> {
     vec![
-        credential.id.to_string(),
-        listed.owner_name.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string),
-        credential.name.clone(),
-        credential.kind.name().to_owned(),
-        credential.scopes.to_string(),
-        output::to_the_second(credential.created_at),
-        output::or_never(credential.expires_at),
-        output::or_never(credential.last_use.as_ref().map(|last_use| last_use.at)),
+        token.id.to_string(),
+        owner(token),
+        token.name.clone(),
+        token.kind.name().to_owned(),
+        token.scopes.to_string(),
+        output::to_the_second(token.created_at),
+        output::or_never(token.expires_at),
+        output::or_never(token.last_used_at),
     ]
+}
+
+fn owner(token: &TokenView) -> String {
+    token.username.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string)
 }
 
 /// All ids are read before anything is revoked.
@@ -168,18 +147,14 @@ fn parse_id(text: &str) -> Result<CredentialId, Failure> {
 }
 
 /// Each revocation is durable before the next begins; those that fail are named, and do not stop the rest.
-async fn revoke(home: &HomeFolder, ids: &[CredentialId]) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let actor = lifecycle::actor();
+async fn revoke(place: Place, ids: &[CredentialId]) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
     let mut failed = Vec::new();
     for id in ids {
-        match registrar.revoke(*id, None, &actor).await {
-            Ok(RevokeOutcome::Revoked) => output::say(format_args!("{id} revoked")),
-            Ok(RevokeOutcome::AlreadyRevoked) => output::say(format_args!("{id} was revoked before")),
-            Ok(RevokeOutcome::Unknown | RevokeOutcome::NotYours) => {
-                failed.push(format!("there is no token {id}"));
-            }
-            Err(error) => failed.push(format!("{id} may not be revoked: {error}")),
+        match desk.revoke(*id).await {
+            Ok(Revocation::Unknown) => failed.push(format!("there is no token {id}")),
+            Ok(revocation) => say_revoked(*id, revocation),
+            Err(failure) => failed.push(format!("{id} is not revoked: {failure}")),
         }
     }
     if failed.is_empty() {
@@ -189,102 +164,104 @@ async fn revoke(home: &HomeFolder, ids: &[CredentialId]) -> Result<(), Failure> 
     }
 }
 
-async fn revoke_all(home: &HomeFolder, user: Option<Username>, consent: Consent) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let whose = user.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string);
+fn say_revoked(id: CredentialId, revocation: Revocation) {
+    let how = if revocation == Revocation::Before { "was revoked before" } else { "revoked" };
+    output::say(format_args!("{id} {how}"));
+}
+
+async fn revoke_all(place: Place, user: Option<&Username>, consent: Consent) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let whose = user.map_or_else(|| "everybody".to_owned(), ToString::to_string);
     consent.ask(&format!("Revoke all tokens of {whose} for good?"))?;
-    let count = registrar.revoke_all(user.as_ref(), &lifecycle::actor()).await.map_err(unchanged)?;
+    let count = desk.revoke_all(user).await?;
     output::say(format_args!("Revoked {count} token{} of {whose}", if count == 1 { "" } else { "s" }));
     Ok(())
 }
 
-async fn revoke_held(home: &HomeFolder) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let id = held(&registrar).await?.credential.id;
-    revoke(home, &[id]).await
+async fn revoke_held(place: Place) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let secret = held()?;
+    match desk.revoke_held(&secret).await? {
+        Some((id, revocation)) => {
+            say_revoked(id, revocation);
+            Ok(())
+        }
+        None => Err(nobodys(&desk, "nothing that stands at", "it was ended before, or is another gate's")),
+    }
 }
 
-/// The credential whose secret is on stdin.
-async fn held(registrar: &Registrar) -> Result<Listed, Failure> {
+/// The secret on stdin, of either kind.
+fn held() -> Result<PlainToken, Failure> {
     let secret = first_line(io::stdin().lock(), "secret")?;
-    let malformed = || {
+    let parse = |kind| PlainToken::parse(kind, secret.as_bytes());
+    parse(TokenKind::Token).or_else(|_| parse(TokenKind::Login)).map_err(|_| {
         Failure::failed(
             "what is on stdin is no secret of Fallgate's: it is mistyped or cut off, or something else",
         )
-    };
-    match registrar.inspect(secret.as_bytes()).await {
-        Ok(Some(listed)) => Ok(listed),
-        Ok(None) => Err(Failure::failed("nothing in this home folder has this secret")),
-        Err(SecretError::Malformed(_)) => Err(malformed()),
-        Err(SecretError::Store(error)) => Err(error.into()),
+    })
+}
+
+/// A home folder shows all; of what a gate shows nothing of, one can only guess.
+fn nobodys(desk: &Desk, at_gate: &str, guess: &str) -> Failure {
+    match desk {
+        Desk::Home(_) => Failure::failed("nothing in this home folder has this secret"),
+        Desk::Server(desk) => Failure::failed(format_args!(
+            "{at_gate} {} has this secret: {guess}",
+            desk.server().origin.text()
+        )),
     }
 }
 
-async fn rename(home: &HomeFolder, id: CredentialId, name: TokenName, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let listed = registrar.rename_token(id, name, &lifecycle::actor()).await.map_err(unchanged)?;
-    output::say(format_args!("{id} is called {:?} now", listed.credential.name));
-    show(listed, registrar.clock().now(), json)
+async fn rename(place: Place, id: CredentialId, name: TokenName, json: bool) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let token = desk.rename_token(id, name).await?;
+    output::say(format_args!("{id} is called {:?} now", token.name));
+    if json { output::data(&output::json(&token)?) } else { Ok(()) }
 }
 
-async fn expire(home: &HomeFolder, id: CredentialId, at: Lifetime, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let listed = registrar.redate_token(id, at, &lifecycle::actor()).await.map_err(unchanged)?;
-    output::say(match listed.credential.expires_at {
+async fn expire(place: Place, id: CredentialId, at: Lifetime, json: bool) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let token = desk.redate_token(id, at).await?;
+    output::say(match token.expires_at {
         Some(end) => format!("{id} ends at {}", output::to_the_second(end)),
         None => format!("{id} never ends by itself"),
     });
-    show(listed, registrar.clock().now(), json)
+    if json { output::data(&output::json(&token)?) } else { Ok(()) }
 }
 
-async fn inspect(home: &HomeFolder, json: bool) -> Result<(), Failure> {
-    let registrar = cmd::registrar(home, false).await?;
-    let listed = held(&registrar).await?;
-    let now = registrar.clock().now();
+async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
+    let desk = Desk::open(place, false).await?;
+    let inspected = desk.inspect(&held()?).await?.ok_or_else(|| {
+        nobodys(&desk, "nothing that you may see at", "it may be another's, or of another gate")
+    })?;
     if json {
-        return show(listed, now, json);
+        return output::data(&output::json(&inspected)?);
     }
-    let owner = match listed.credential.owner {
-        Some(id) => registrar.store().user(id).await?,
-        None => None,
+    let token = inspected.token;
+    let owner = match &token.username {
+        Some(username) if is_disabled(&desk, username).await? => format!("{username}, who is disabled"),
+        None if !matches!(token.kind, CredentialKind::Legacy | CredentialKind::Internal) => {
+            "somebody who was deleted".to_owned()
+        }
+        _ => owner(&token),
     };
-    let owner = match (owner, listed.credential.owner) {
-        (Some(user), _) if user.disabled_at.is_some() => format!("{}, who is disabled", user.username),
-        (Some(user), _) => user.username.to_string(),
-        (None, Some(_)) => "somebody who was deleted".to_owned(),
-        (None, None) => "—".to_owned(),
-    };
-    let credential = &listed.credential;
     let lines = [
-        ("kind", credential.kind.name().to_owned()),
-        ("id", credential.id.to_string()),
+        ("kind", token.kind.name().to_owned()),
+        ("id", token.id.to_string()),
         ("owner", owner),
-        ("name", credential.name.clone()),
-        ("scopes", credential.scopes.to_string()),
-        ("expires", output::or_never(credential.expires_at)),
-        ("status", credential.status(now).name().to_owned()),
+        ("name", token.name),
+        ("scopes", token.scopes.to_string()),
+        ("expires", output::or_never(token.expires_at)),
+        ("status", token.status.name().to_owned()),
+        ("uses", inspected.uses.to_string()),
     ];
     let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))
 }
 
-fn show(listed: Listed, now: Timestamp, json: bool) -> Result<(), Failure> {
-    if json { output::data(&output::json(&TokenView::of(listed, now))?) } else { Ok(()) }
-}
-
-fn unchanged(error: TokenError) -> Failure {
-    match error {
-        TokenError::Unknown(_) | TokenError::Ended(_) => {
-            Failure::failed(format_args!("{error}; `fallgate token list --all` shows all there are"))
-        }
-        TokenError::UnknownUser(_) => {
-            Failure::failed(format_args!("{error}: `fallgate user list` shows who there is"))
-        }
-        TokenError::Lifetime(InvalidLifetime::Past) => {
-            Failure::failed(format_args!("{error}; to end it now, use `fallgate token revoke`"))
-        }
-        error => error.into(),
-    }
+/// Whether all that is somebody's is refused for now. Who asks a gate about themselves is not: they were let in.
+async fn is_disabled(desk: &Desk, username: &Username) -> Result<bool, Failure> {
+    Ok(desk.account_if_shown(username).await?.is_some_and(|user| user.disabled_at.is_some()))
 }
 
 #[cfg(test)]

@@ -2,38 +2,79 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 
 /// Every variable that means anything to us.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "FALLGATE_CONFIG",
     "FALLGATE_HOME",
     "FALLGATE_HOSTS",
     "FALLGATE_LISTEN",
     "FALLGATE_LOG",
     "FALLGATE_PUBLIC_URL",
+    "FALLGATE_SERVER",
+    "FALLGATE_TOKEN",
     "HOME",
     "RUST_LOG",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
 ];
 
+/// What all names of ours begin with.
+const OURS: &str = "FALLGATE_";
+/// The variable that may hold the root key.
+pub(crate) const ROOT_KEY: &str = "FALLGATE_ENCRYPTION_KEY";
+
 /// The variables that were set when the process began. An empty one counts as not set.
 #[derive(Debug, Default)]
-pub(crate) struct Environment(HashMap<&'static str, OsString>);
+pub(crate) struct Environment {
+    known: HashMap<&'static str, OsString>,
+    root_key: Option<RootKeyText>,
+    /// Names that begin as ours do and mean nothing to us.
+    strangers: Vec<String>,
+}
+
+/// What the root key's variable holds. An empty one counts: somebody meant it to hold a key.
+struct RootKeyText(Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for RootKeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKeyText(…)")
+    }
+}
 
 impl Environment {
     /// Those of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn of_process() -> Self {
-        Self::from_pairs(NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        let known = NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let root_key =
+            std::env::var_os(ROOT_KEY).map(|text| RootKeyText(Zeroizing::new(text.into_encoded_bytes())));
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let is_ours = |name: &String| NAMES.contains(&name.as_str()) || name == ROOT_KEY;
+        let strangers = names.filter(|name| name.starts_with(OURS) && !is_ours(name)).collect();
+        Self { root_key, strangers, ..Self::from_pairs(known) }
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
-        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        let known = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        Self { known, root_key: None, strangers: Vec::new() }
+    }
+
+    /// Names that look like ours and mean nothing: misspelt, most likely.
+    pub(crate) fn strangers(&self) -> &[String] {
+        &self.strangers
+    }
+
+    /// What the root key's variable holds, if it is set.
+    pub(crate) fn root_key(&self) -> Option<&[u8]> {
+        self.root_key.as_ref().map(|text| text.0.as_slice())
     }
 
     /// A variable's value, which must be text.
@@ -65,6 +106,17 @@ impl Environment {
         Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
     }
 
+    /// Where this user's sign-ins to gates are kept.
+    pub(crate) fn credentials_file(&self) -> Result<PathBuf, Failure> {
+        let folder = self.below("XDG_CONFIG_HOME", ".config");
+        let folder = folder.ok_or_else(|| {
+            Failure::failed(
+                "there is no place for saved sign-ins, since HOME is not set: set it, or use FALLGATE_TOKEN",
+            )
+        })?;
+        Ok(folder.join("credentials.toml"))
+    }
+
     /// Our folder below one of the XDG base folders, which count only when absolute (XDG base directory
     /// specification 0.8).
     fn below(&self, variable: &str, usual: &str) -> Option<PathBuf> {
@@ -74,7 +126,7 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str)
+        self.known.get(name).map(OsString::as_os_str)
     }
 }
 

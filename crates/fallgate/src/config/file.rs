@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -172,6 +172,28 @@ impl<'d> Section<'d> {
         match value.into_inner() {
             DeValue::Boolean(truth) => Ok(Some(Located { value: truth, line: document.line_of(span) })),
             other => Err(wrong_type(document, span, key, "true or false", &other)),
+        }
+    }
+
+    /// The whole number of that key, which must lie in this range.
+    pub(super) fn number(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<usize>,
+    ) -> Result<Option<Located<usize>>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let (document, span) = (self.document, value.span());
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        match value.into_inner() {
+            DeValue::Integer(integer) => {
+                let line = document.line_of(span);
+                let number = usize::from_str_radix(integer.as_str(), integer.radix()).ok();
+                match number.filter(|number| range.contains(number)) {
+                    Some(value) => Ok(Some(Located { value, line })),
+                    None => Err(document.complaint(line, format_args!("{key} must be {wanted}"))),
+                }
+            }
+            other => Err(wrong_type(document, span, key, &wanted, &other)),
         }
     }
 

@@ -3,6 +3,7 @@
 mod environment;
 mod file;
 mod origin;
+mod policy;
 mod route;
 
 use std::collections::BTreeMap;
@@ -10,14 +11,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use fallgate_authority::Policy;
 use fallgate_domain::host::Host;
 use fallgate_domain::route::RouteName;
-use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable};
+use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable, TrustedProxies};
+use ipnet::IpNet;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use origin::Origin;
+pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};
-use self::origin::Origin;
 use crate::cli::Settings;
 use crate::failure::Failure;
 
@@ -35,6 +39,12 @@ pub(crate) struct Config {
     pub(crate) public_url: Option<Setting<PublicUrl>>,
     /// More names of ours.
     pub(crate) hosts: Setting<Vec<Host<'static>>>,
+    /// Whose word on where a request comes from is taken.
+    pub(crate) trusted_proxies: Setting<TrustedProxies>,
+    /// How long things last, and how good a passphrase must be.
+    pub(crate) policy: Policy,
+    /// The same, each with what said so, in the order of the documentation.
+    pub(crate) rules: Vec<Rule>,
     /// What stands behind the gate.
     pub(crate) routes: RouteTable,
     /// The line on which each route begins.
@@ -87,9 +97,11 @@ impl Config {
         flags: &Settings,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let mut root = document.map(|document| document.root(&["server", "route"])).transpose()?;
+        let mut root = document
+            .map(|document| document.root(&["server", "logins", "passphrases", "tokens", "audit", "route"]))
+            .transpose()?;
         let server = match &mut root {
-            Some(root) => root.table("server", &["listen", "public_url", "hosts"])?,
+            Some(root) => root.table("server", &["listen", "public_url", "hosts", "trusted_proxies"])?,
             None => None,
         };
         let mut server = ServerSettings { section: server, environment };
@@ -102,6 +114,8 @@ impl Config {
         let public_url =
             server.setting("public_url", "FALLGATE_PUBLIC_URL", |text| Origin::parse(text).map(PublicUrl))?;
         let hosts = server.hosts()?;
+        let trusted_proxies = server.trusted_proxies()?;
+        let (policy, rules) = policy::read(root.as_mut())?;
         let mut routes = Vec::new();
         if let Some(root) = &mut root {
             for section in root.tables("route", &route::KEYS)? {
@@ -114,6 +128,9 @@ impl Config {
             listen,
             public_url,
             hosts,
+            trusted_proxies,
+            policy,
+            rules,
             routes: RouteTable::default(),
             route_lines: routes.iter().map(|(route, line)| (route.policy.name.clone(), *line)).collect(),
         };
@@ -223,6 +240,30 @@ impl ServerSettings<'_> {
         }
         Ok(setting)
     }
+}
+
+impl ServerSettings<'_> {
+    /// Addresses and networks. There is no variable for it: it belongs where it is read twice before it is changed.
+    fn trusted_proxies(&mut self) -> Result<Setting<TrustedProxies>, Failure> {
+        let mut setting = Setting { value: TrustedProxies::default(), source: Source::Default };
+        let Some(section) = &mut self.section else { return Ok(setting) };
+        let document = section.document;
+        let texts = section.texts("trusted_proxies")?;
+        let networks = texts.iter().map(|text| text.read(document, "trusted_proxies", network));
+        let networks = networks.collect::<Result<Vec<_>, _>>()?;
+        if let Some(first) = texts.first() {
+            let complain = |error| document.complaint(first.line, format_args!("trusted_proxies: {error}"));
+            setting.value = TrustedProxies::new(networks).map_err(complain)?;
+            setting.source = Source::Line(first.line);
+        }
+        Ok(setting)
+    }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "write an address or a network, such as 127.0.0.1 or 10.0.0.0/8".to_owned())
 }
 
 fn about_variable(variable: &str, text: &str, error: &str) -> Failure {

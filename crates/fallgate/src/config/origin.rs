@@ -1,19 +1,21 @@
 //! `http://host:port`: an address without a path.
 
+use std::net::IpAddr;
+
 use fallgate_domain::host::Host;
 
 /// What stands before a URL's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) https: bool,
-    pub(super) host: Host<'static>,
+pub(crate) struct Origin {
+    pub(crate) https: bool,
+    pub(crate) host: Host<'static>,
     /// The scheme's own port, when none is written.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Origin {
     /// Reads an origin; a single `/` after it does no harm. The error is a sentence about the text.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| "it must begin with http:// or https://, and then a host".to_owned())?;
@@ -46,8 +48,16 @@ impl Origin {
         Ok(Self { https, host: parsed, port })
     }
 
+    /// Whether what is sent there stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host.as_str();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_name = host == "localhost" || host.ends_with(".localhost");
+        is_name || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
     /// The origin as it is written, without the scheme's own port.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
         if self.port == usual {
             format!("{scheme}://{}", self.host)
@@ -89,6 +99,24 @@ mod tests {
             ("https://bücher.example", "https://xn--bcher-kva.example"),
         ] {
             assert_eq!(Origin::parse(written).unwrap().text(), form);
+        }
+    }
+
+    #[test]
+    fn only_loopback_stays_on_this_machine() {
+        for (written, stays) in [
+            ("http://127.0.0.1:3030", true),
+            ("http://127.8.9.1", true),
+            ("http://[::1]:80", true),
+            ("http://localhost", true),
+            ("http://gate.localhost:80", true),
+            ("http://gate", false),
+            ("http://localhost.example", false),
+            ("http://127.1", false),
+            ("http://10.0.0.1", false),
+            ("http://[::2]", false),
+        ] {
+            assert_eq!(Origin::parse(written).unwrap().is_loopback(), stays, "{written}");
         }
     }
 

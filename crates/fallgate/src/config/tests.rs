@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 
@@ -121,7 +122,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_right_one() {
     );
     assert_eq!(
         refused("[server]\nzzz = 1\n"),
-        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts"
+        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts, trusted_proxies"
     );
 }
 
@@ -136,9 +137,7 @@ fn keys_that_are_not_built_yet_are_unknown() {
     ] {
         assert!(refused(&route(&format!("path = \"/a\"\n{key}"))).contains("unknown key"), "{key}");
     }
-    for key in ["tls = {}", "trusted_proxies = []"] {
-        assert!(refused(&format!("[server]\n{key}")).contains("unknown key"), "{key}");
-    }
+    assert!(refused("[server]\ntls = {}").contains("unknown key"));
 }
 
 #[test]
@@ -245,4 +244,76 @@ fn the_usual_file_may_be_missing_but_a_link_that_leads_nowhere_is_a_mistake() {
     std::os::unix::fs::symlink("nowhere", folder.path().join("fallgate/fallgate.toml")).unwrap();
     let refused = Config::load(&no_flags(), &environment).unwrap_err().to_string();
     assert!(refused.starts_with("cannot read the config"), "{refused}");
+}
+
+#[test]
+fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
+    let config = read(
+        r#"
+        [logins]
+        idle = "12h"
+        [passphrases]
+        min_bytes = 16
+        [tokens]
+        max_lifetime = "365d"
+        unused_days = 0
+        [audit]
+        keep = "forever"
+        "#,
+    )
+    .unwrap();
+    let wanted = Policy {
+        login_idle: Duration::from_hours(12),
+        passphrase_bytes: 16,
+        token_life: Some(Duration::from_hours(365 * 24)),
+        token_unused: None,
+        audit_kept: None,
+        ..Policy::default()
+    };
+    assert_eq!(config.policy, wanted);
+    let told: Vec<_> = config
+        .rules
+        .iter()
+        .map(|rule| format!("{}={} ({})", rule.name, rule.setting.value, rule.setting.source))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "logins.idle=12h (line 3)",
+            "logins.life=30d (default)",
+            "passphrases.min_bytes=16 (line 5)",
+            "tokens.max_lifetime=365d (line 7)",
+            "tokens.unused_days=0 (line 8)",
+            "audit.keep=forever (line 10)",
+        ]
+    );
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_refused_with_its_line() {
+    for (text, words) in [
+        ("[logins]\nidle = \"never\"", ":2: idle = \"never\": write a duration"),
+        ("[logins]\nlife = \"0d\"", ":2: life = \"0d\": write a duration"),
+        ("[logins]\nlive = \"1d\"", "did you mean \"life\"?"),
+        ("[passphrases]\nmin_bytes = 7", ":2: min_bytes must be a whole number from 8 to 1024"),
+        ("[passphrases]\nmin_bytes = \"9\"", ":2: min_bytes must be a whole number from 8 to 1024"),
+        ("[tokens]\nmax_lifetime = \"forever\"", "or never"),
+        ("[tokens]\nunused_days = -1", ":2: unused_days must be a whole number"),
+        ("[audit]\nkeep = 400", ":2: keep must be a string in quotes"),
+    ] {
+        let refused = refused(text);
+        assert!(refused.contains(words), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn r1_proxies_are_trusted_by_network_and_never_everybody() {
+    let config = read("[server]\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\", \"::1\"]").unwrap();
+    let networks: Vec<_> = config.trusted_proxies.value.networks().iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["127.0.0.1/32", "10.0.0.0/8", "::1/128"]);
+    for everybody in ["0.0.0.0/0", "::/0", "10.0.0.0/0"] {
+        let refused = refused(&format!("[server]\ntrusted_proxies = [{everybody:?}]"));
+        assert!(refused.contains(":2: trusted_proxies") && refused.contains("everybody"), "{refused}");
+    }
+    assert!(refused("[server]\ntrusted_proxies = [\"proxy\"]").contains("write an address or a network"));
 }

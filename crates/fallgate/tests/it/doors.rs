@@ -1,5 +1,6 @@
 //! Every door with every kind of credential, against one table; and the order in which a request is refused.
 
+mod ends;
 mod tokens;
 mod users;
 
@@ -13,7 +14,7 @@ use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, 
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 24] = [
+const ORACLE: [(&str, &str, Access, u16); 26] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/openapi.json", Access::Public, 200),
@@ -26,6 +27,8 @@ const ORACLE: [(&str, &str, Access, u16); 24] = [
     ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
     ("PATCH", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 200),
     ("DELETE", "/api/tokens/{id}", Access::Scope(PlainScope::TokensWrite), 204),
+    // Whoever asks about a secret that is nobody's comes in, and hears that it is.
+    ("POST", "/api/tokens/inspect", Access::Scope(PlainScope::IdentityRead), 404),
     ("POST", "/api/tokens/revoke", Access::Public, 204),
     ("GET", "/api/logins", Access::Login, 200),
     ("DELETE", "/api/logins", Access::Login, 200),
@@ -39,6 +42,7 @@ const ORACLE: [(&str, &str, Access, u16); 24] = [
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 200),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/.well-known/jwks.json", Access::Public, 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
@@ -325,7 +329,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 "bob".to_owned()
             };
             let body = match (method, path) {
-                ("POST", "/api/tokens/revoke") => r#"{"token":"x"}"#.to_owned(),
+                ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
                 ("POST", "/api/login") => "{}".to_owned(),
                 ("POST", "/api/account/passphrase") => {
                     format!(r#"{{"current":"{PASSPHRASE}","new":"{PASSPHRASE}"}}"#)

@@ -9,21 +9,27 @@
     reason = "a test that meets the unexpected is to stop, and to say what it saw"
 )]
 
+mod access;
 mod audit;
 mod canaries;
 mod cli;
 mod config;
 mod described;
 mod differential;
+mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod forwarded;
 mod framing;
 mod identity;
+mod keys;
 mod oversize;
 mod proxying;
 mod races;
 mod readme;
+mod reference;
+mod remote;
 mod revoking;
 mod serve;
 mod signin;
@@ -31,4 +37,5 @@ mod spine;
 mod startup;
 mod support;
 mod tokens;
+mod upkeep;
 mod users;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::forward::{self, Passage};
 use super::own;
+use super::proxies::Asker;
 use super::refuse::Answer;
 use super::route::Destination;
 use crate::gate::Worker;
@@ -32,7 +33,10 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
-    pub(crate) peer: Option<IpAddr>,
+    /// Whoever is at the other end of the socket.
+    peer: Option<IpAddr>,
+    /// Where the request under way comes from.
+    pub(crate) asker: Asker,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -69,7 +73,8 @@ impl Connection {
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        Self { client, peer, worker, lease, head, scratch: Vec::new(), stopping }
+        let asker = Asker { ip: peer, https: false };
+        Self { client, peer, asker, worker, lease, head, scratch: Vec::new(), stopping }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -154,6 +159,12 @@ impl Connection {
         let Ok(host) = Host::parse_header(self.head.host().of(buffer)) else {
             return self.refuse_and_close(&Problem::new(400, "The Host cannot be read.").into()).await;
         };
+        self.asker = match gate.trusted_proxies.asker(self.peer, &self.head, buffer) {
+            Ok(asker) => asker,
+            Err(unreadable) => {
+                return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
+            }
+        };
         let (raw_path, query) = match split_target(self.head.target().of(buffer)) {
             Ok(parts) => parts,
             Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
@@ -184,14 +195,22 @@ impl Connection {
             );
             let presented = match presented {
                 Ok(presented) => presented,
-                Err(refusal) => return self.refuse_credential(&refusal).await,
+                Err(refusal) => {
+                    gate.verifier.count_refusal(&refusal, None, self.peer);
+                    return self.refuse_credential(&refusal).await;
+                }
             };
             let facts = RequestFacts {
-                ip: self.peer,
+                ip: self.asker.ip,
                 user_agent: self.head.field(FieldId::UserAgent).map(|value| value.of(buffer)),
             };
             let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
-            match verified.and_then(|principal| principal.permit_route(&route.policy)) {
+            let permitted = verified.and_then(|principal| {
+                let credential = Some(principal.credential());
+                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, self.peer);
+                principal.permit_route(&route.policy).inspect_err(refused)
+            });
+            match permitted {
                 Ok(permit) => Passage::Permitted(permit),
                 Err(refusal) => return self.refuse_credential(&refusal).await,
             }

@@ -4,5 +4,6 @@ pub(crate) mod connection;
 mod forward;
 pub(crate) mod hosts;
 pub(crate) mod own;
+pub(crate) mod proxies;
 mod refuse;
 pub(crate) mod route;

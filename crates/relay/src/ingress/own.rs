@@ -125,9 +125,8 @@ fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Bo
         let value = HeaderValue::from_bytes(field.value.of(buffer)).map_err(|_| unusable())?;
         request.headers_mut().append(name, value);
     }
-    request.extensions_mut().insert(PeerAddress(connection.peer));
-    // There is no TLS of our own yet, and nobody who could vouch for somebody else's.
-    request.extensions_mut().insert(CameByHttps(false));
+    request.extensions_mut().insert(PeerAddress(connection.asker.ip));
+    request.extensions_mut().insert(CameByHttps(connection.asker.https));
     request.extensions_mut().insert(connection.lease.handle());
     Ok(request)
 }

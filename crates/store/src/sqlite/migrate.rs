@@ -79,6 +79,8 @@ pub(crate) fn open(path: PathBuf) -> Result<(DatabaseFile, Connection), Fault> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is overwritten: an old root key must not find what it used to open.
+    connection.pragma_update(None, "secure_delete", "fast")?;
     migrate(&mut connection)?;
     leave_log_alone(&connection, false)?;
     file.check()?;

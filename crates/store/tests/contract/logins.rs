@@ -5,8 +5,8 @@ use fallgate_domain::credential::{CredentialKind, LastUse, NewCredential, Revoca
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::user::User;
 use fallgate_store::{
-    ChangedPassphrase, CreatedUser, FirstUser, NewLogin, PassphraseHash, Revision, Row, SignedIn, Store,
-    UserChange, Vault,
+    ChangedPassphrase, CreatedUser, FirstUser, NewLogin, NotedUse, PassphraseHash, Revision, Row, SignedIn,
+    Store, UserChange, Vault,
 };
 
 use crate::support::{
@@ -202,7 +202,7 @@ async fn an_event_without_an_act_is_recorded_and_raises_no_revision() {
     let backend = backend();
     let (store, vault, _) = with_alice(&backend).await;
     let before = vault.revision().await.unwrap();
-    vault.record(event(Action::LoginFailed, "alice")).await.unwrap();
+    vault.record(vec![event(Action::LoginFailed, "alice")]).await.unwrap();
     assert_eq!(vault.revision().await.unwrap(), before);
     let told = store.events(None, 1).await.unwrap().remove(0);
     assert_eq!((told.action.as_str(), told.outcome.as_str()), ("login.failed", "refused"));
@@ -226,6 +226,7 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
         rows.iter().filter_map(of).collect::<Vec<_>>()
     };
     assert_eq!(used_at().await, [Some(minutes_later(1)), None]);
-    vault.note_uses(&[(new.credential.id, used(5)), (token.credential.id, used(5))]).await.unwrap();
+    let noted = |credential| NotedUse { credential, last: Some(used(5)), times: 1 };
+    vault.note_uses(&[noted(new.credential.id), noted(token.credential.id)]).await.unwrap();
     assert_eq!(used_at().await, [Some(minutes_later(5)), None]);
 }

@@ -48,6 +48,7 @@ pub(crate) async fn list(
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(WebError::BadRequest(format!("The limit is from 1 to {LONGEST_PAGE}.")));
     }
-    let events = verifier.store().find_events(&EventFilter { before, limit, user, action }).await?;
-    Ok(Json(EventPage::of(events, limit)))
+    let store = verifier.store();
+    let events = store.find_events(&EventFilter { before, limit, user, action }).await?;
+    Ok(Json(EventPage::of(events, limit, store.audit_checkpoint().await?)))
 }

@@ -20,7 +20,7 @@ pub(crate) async fn whoami(
     Ok(Json(WhoAmI {
         username: principal.username().cloned(),
         display_name: principal.display_name(),
-        role: role_name(&principal),
+        role: role_name(&principal).to_owned(),
         credential: CredentialView {
             id: principal.credential(),
             kind: principal.kind(),

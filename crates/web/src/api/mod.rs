@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod gate;
 pub(crate) mod identity;
+pub(crate) mod keys;
 pub(crate) mod logins;
 pub(crate) mod tokens;
 pub(crate) mod users;

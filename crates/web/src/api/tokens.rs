@@ -1,4 +1,4 @@
-//! Tokens: list, mint, revoke.
+//! Tokens: list, mint, change, look up, revoke.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::actions::{ReadIdentity, WriteTokens};
 use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
@@ -23,7 +24,7 @@ use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
 use crate::openapi::words;
-use crate::view::{Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
+use crate::view::{InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
 pub(crate) async fn list(
@@ -61,42 +62,59 @@ pub(crate) struct Mint {
     /// What it may be used for; without them, the usual ones.
     #[schema(value_type = Option<Vec<words::Scope>>)]
     scopes: Option<Scopes>,
-    /// How long it lasts, in seconds: at most a hundred years; `null` for ever; left out, 90 days.
+    /// In so many seconds: at most a hundred years; `null` for never.
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 3_153_600_000_u64)]
-    expires_in: ExpiresIn,
+    expires_in: Member<Seconds>,
+    /// Then; `null` for never. One of the two, at most.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Time>)]
+    expires_at: Member<Timestamp>,
 }
 
-/// How long a token is asked to last.
+/// A member of a body.
 #[derive(Debug, Default)]
-enum ExpiresIn {
+enum Member<T> {
     /// Left out.
     #[default]
-    Default,
+    Absent,
     /// `null`.
-    Never,
-    Seconds(u64),
+    Null,
+    Is(T),
 }
 
-impl<'de> Deserialize<'de> for ExpiresIn {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Member<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(Self::Never) };
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Is))
+    }
+}
+
+/// A whole number of seconds.
+#[derive(Debug)]
+struct Seconds(u64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(deserializer)?;
         // To JSON `3600.0` is the same number.
         let whole = || {
             number.as_f64().filter(|seconds| seconds.fract() == 0.0).map(|seconds| format!("{seconds:.0}"))
         };
         let seconds = number.as_u64().or_else(|| whole()?.parse().ok());
-        seconds.map(Self::Seconds).ok_or_else(|| de::Error::custom("expires_in is a whole number of seconds"))
+        seconds.map(Self).ok_or_else(|| de::Error::custom("expires_in is a whole number of seconds"))
     }
 }
 
-impl ExpiresIn {
-    fn lifetime(self) -> Option<Lifetime> {
-        match self {
-            Self::Default => None,
-            Self::Never => Some(Lifetime::Never),
-            Self::Seconds(seconds) => Some(Lifetime::For(Duration::from_secs(seconds))),
+/// What two ways of saying it come to; `null` is never, in either.
+fn lifetime(seconds: Member<Seconds>, time: Member<Timestamp>) -> Result<Option<Lifetime>, WebError> {
+    match (seconds, time) {
+        (Member::Absent, Member::Absent) => Ok(None),
+        (Member::Null, Member::Absent) | (Member::Absent, Member::Null) => Ok(Some(Lifetime::Never)),
+        (Member::Is(Seconds(seconds)), Member::Absent) => {
+            Ok(Some(Lifetime::For(Duration::from_secs(seconds))))
         }
+        (Member::Absent, Member::Is(time)) => Ok(Some(Lifetime::Until(time))),
+        _ => Err(WebError::BadRequest("Give either expires_in or expires_at, not both.".to_owned())),
     }
 }
 
@@ -111,7 +129,7 @@ pub(crate) async fn mint(
         .username
         .or(own)
         .ok_or_else(|| WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned()))?;
-    let lifetime = mint.expires_in.lifetime();
+    let lifetime = lifetime(mint.expires_in, mint.expires_at)?;
     let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
     let minted = verifier.mint(&permit, order, peer.0).await?;
     Ok(Created(MintedView::of(minted)))
@@ -131,23 +149,53 @@ pub(crate) async fn revoke(
     }
 }
 
-/// The body of a rename.
+/// The body that changes a token: its name or its end, one at a time, since each is an act of its own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rename {
-    #[schema(value_type = words::Name)]
-    name: TokenName,
+#[schema(as = TokenChange)]
+pub(crate) struct Change {
+    #[schema(value_type = Option<words::Name>)]
+    name: Option<TokenName>,
+    /// In so many seconds: at most a hundred years; `null` for never.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3_153_600_000_u64)]
+    expires_in: Member<Seconds>,
+    /// Then; `null` for never. One of the two, at most.
+    #[serde(default)]
+    #[schema(value_type = Option<words::Time>)]
+    expires_at: Member<Timestamp>,
 }
 
-pub(crate) async fn rename(
+pub(crate) async fn change(
     permit: Permit<WriteTokens>,
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
-    JsonBody(Rename { name }): JsonBody<Rename>,
+    JsonBody(Change { name, expires_in, expires_at }): JsonBody<Change>,
 ) -> Result<Json<TokenView>, WebError> {
-    let listed = verifier.rename_token(&permit, identified(&id)?, name, peer.0).await?;
+    let id = identified(&id)?;
+    let listed = match (name, lifetime(expires_in, expires_at)?) {
+        (Some(name), None) => verifier.rename_token(&permit, id, name, peer.0).await?,
+        (None, Some(lifetime)) => verifier.redate_token(&permit, id, lifetime, peer.0).await?,
+        (None, None) => {
+            return Err(WebError::BadRequest("Give a name, expires_in or expires_at.".to_owned()));
+        }
+        (Some(_), Some(_)) => {
+            return Err(WebError::BadRequest("Change the name or the end, not both at once.".to_owned()));
+        }
+    };
     Ok(Json(TokenView::of(listed, verifier.clock().now())))
+}
+
+/// One's own token, looked up by its secret, ended or not; for an admin, anybody's.
+pub(crate) async fn inspect(
+    permit: Permit<ReadIdentity>,
+    State(verifier): State<Arc<Verifier>>,
+    JsonBody(Held { token }): JsonBody<Held>,
+) -> Result<Json<InspectedView>, WebError> {
+    let found = verifier.inspect(&permit, token.0.as_bytes()).await?;
+    let listed = found.ok_or_else(unknown)?;
+    Ok(Json(InspectedView::of(listed, verifier.clock().now())))
 }
 
 /// Whose tokens are to be revoked.
@@ -172,7 +220,7 @@ pub(crate) async fn revoke_all(
     Ok(Json(RevokedCount { revoked }))
 }
 
-/// The body of whoever holds a token and ends it.
+/// The body of whoever holds a token, to end it or to look at it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Held {
@@ -208,12 +256,11 @@ mod tests {
     #[test]
     fn a_whole_number_of_seconds_is_one_however_json_writes_it() {
         for (text, seconds) in [("3600", 3_600), ("3600.0", 3_600), ("1e3", 1_000)] {
-            let read: ExpiresIn = serde_json::from_str(text).unwrap();
-            assert!(matches!(read, ExpiresIn::Seconds(read) if read == seconds), "{text}");
+            let read: Seconds = serde_json::from_str(text).unwrap();
+            assert_eq!(read.0, seconds, "{text}");
         }
-        assert!(matches!(serde_json::from_str("null").unwrap(), ExpiresIn::Never));
-        for text in ["1.5", "-1", "\"60\"", "1e300", "true"] {
-            assert!(serde_json::from_str::<ExpiresIn>(text).is_err(), "{text}");
+        for text in ["1.5", "-1", "\"60\"", "1e300", "true", "null"] {
+            assert!(serde_json::from_str::<Seconds>(text).is_err(), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::{Newcomer, Permit, Principal, SignedIn};
-use http::Method;
+use http::{HeaderName, Method};
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -243,5 +243,12 @@ impl<T: Answer> Answer for (SetCookie, T) {
     fn describe(draft: &mut Draft) {
         T::describe(draft);
         draft.sends("Set-Cookie", "Sets the cookie of the sign-in, or takes it back.");
+    }
+}
+
+/// With header fields that every answer may have.
+impl<T: Answer, const N: usize> Answer for ([(HeaderName, &'static str); N], T) {
+    fn describe(draft: &mut Draft) {
+        T::describe(draft);
     }
 }

@@ -261,7 +261,7 @@ mod tests {
         }
         for body in [
             "Mint",
-            "Rename",
+            "TokenChange",
             "Held",
             "NewUser",
             "UserChange",

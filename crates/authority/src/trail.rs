@@ -1,0 +1,125 @@
+//! The audit trail as a whole: checking it, and letting go of what is too old.
+
+use fallgate_domain::audit::{BrokenLink, Chain, Checkpoint};
+use fallgate_domain::clock::Timestamp;
+
+use crate::keys::KeyError;
+use crate::registrar::Registrar;
+use crate::verifier::Verifier;
+
+/// How many events are read at once when all are, and how many are deleted in one transaction.
+const BATCH: u32 = 1_000;
+
+/// A trail in which every link fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeTrail {
+    /// How many events it has, behind the checkpoint if there is one.
+    pub events: u64,
+    /// When the events before them were deleted.
+    pub since: Option<Timestamp>,
+}
+
+/// Why a trail cannot be relied on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrailError {
+    /// An event is missing, changed, or another one's.
+    #[error(transparent)]
+    Broken(#[from] BrokenLink),
+    /// No key of ours has signed the checkpoint.
+    #[error("the checkpoint after event {0} was not signed by a key of this store")]
+    Forged(u64),
+    /// The signature cannot be checked.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl From<fallgate_store::StoreError> for TrailError {
+    fn from(error: fallgate_store::StoreError) -> Self {
+        Self::Key(error.into())
+    }
+}
+
+impl Registrar {
+    /// Walks the whole trail, from the newest checkpoint on if there is one. Whether the key that signed it is ours is
+    /// looked into if the root key is there: see [`Registrar::unlock`].
+    pub async fn verify_trail(&self) -> Result<WholeTrail, TrailError> {
+        'anew: loop {
+            let checkpoint = self.good_checkpoint().await?;
+            let mut chain = checkpoint.as_ref().map_or_else(Chain::default, Chain::behind);
+            // From the very first event that is there: what stands before a checkpoint does not belong.
+            let mut after = 0;
+            loop {
+                let events = self.store.events_after(after, BATCH).await?;
+                if events.is_empty() {
+                    // Whoever lets go of old events leaves the newest.
+                    if let (Some(checkpoint), 0) = (&checkpoint, chain.followed()) {
+                        return Err(BrokenLink::Missing(checkpoint.seq.saturating_add(1)).into());
+                    }
+                    let since = checkpoint.map(|checkpoint| checkpoint.at);
+                    return Ok(WholeTrail { events: chain.followed(), since });
+                }
+                for event in &events {
+                    if let Err(broken) = chain.follow(event) {
+                        // What was being read may have been deleted as too old meanwhile.
+                        if self.store.audit_checkpoint().await? == checkpoint {
+                            return Err(broken.into());
+                        }
+                        continue 'anew;
+                    }
+                }
+                after = chain.last();
+            }
+        }
+    }
+
+    /// Deletes the audit events that are older than the policy keeps them, and leaves a signed checkpoint in their
+    /// place. The newest event stays whatever its age: the next one is linked to it. Of a trail that is broken nothing
+    /// is deleted. How many were.
+    pub async fn trim_trail(&self) -> Result<u64, TrailError> {
+        let Some(kept) = self.policy.audit_kept else { return Ok(0) };
+        let now = self.clock.now();
+        let is_old = |at: Timestamp| now.since(at) > kept;
+        let mut deleted = 0;
+        loop {
+            let checkpoint = self.good_checkpoint().await?;
+            let mut chain = checkpoint.as_ref().map_or_else(Chain::default, Chain::behind);
+            let events = self.store.events_after(0, BATCH).await?;
+            let mut last = None;
+            // Each event that has another behind it.
+            for (event, _) in
+                events.iter().zip(events.iter().skip(1)).take_while(|(event, _)| is_old(event.at))
+            {
+                chain.follow(event)?;
+                last = Some(event);
+            }
+            let Some(last) = last else { return Ok(deleted) };
+            let text = Checkpoint::signed_text(last.seq, &last.hash, now);
+            let (signing_key, signature) = self.sign(text.as_bytes()).await?;
+            let checkpoint =
+                Checkpoint { seq: last.seq, hash: last.hash.clone(), at: now, signing_key, signature };
+            // Another process may have been faster.
+            deleted += self.vault.trim_audit(checkpoint).await?.unwrap_or(0);
+        }
+    }
+
+    async fn good_checkpoint(&self) -> Result<Option<Checkpoint>, TrailError> {
+        let Some(checkpoint) = self.store.audit_checkpoint().await? else { return Ok(None) };
+        let text = Checkpoint::signed_text(checkpoint.seq, &checkpoint.hash, checkpoint.at);
+        let signed = self.is_signed(checkpoint.signing_key, text.as_bytes(), &checkpoint.signature).await?;
+        if signed { Ok(Some(checkpoint)) } else { Err(TrailError::Forged(checkpoint.seq)) }
+    }
+}
+
+impl Verifier {
+    /// Deletes the audit events that are too old: see [`Registrar::trim_trail`]. To be called now and then.
+    pub(crate) async fn trim_trail(&self) {
+        match self.registrar.trim_trail().await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "audit events older than audit.keep were deleted"),
+            Err(error) => {
+                tracing::error!(%error, "no audit events are deleted; look at `fallgate audit verify`");
+            }
+        }
+    }
+}

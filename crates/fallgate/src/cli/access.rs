@@ -1,0 +1,52 @@
+//! Where commands work, and signing in to gates.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fallgate_domain::credential::TokenName;
+use fallgate_domain::user::Username;
+
+use super::Format;
+
+const PLACE: &str = "Where it works";
+const SERVER: &str = "On the gate at this address, over HTTP [default: $FALLGATE_SERVER, else on a home folder]. The credential is $FALLGATE_TOKEN, else what `fallgate login` has saved";
+const HOME: &str = "On this folder of this machine, directly [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
+
+/// For every command.
+#[derive(Debug, Args)]
+pub(crate) struct Where {
+    #[arg(long, global = true, help_heading = PLACE, display_order = 97, value_name = "URL", help = SERVER)]
+    pub(crate) server: Option<String>,
+    /// Let secrets go to another machine over plain http://, where everybody on the way can read them.
+    #[arg(long, global = true, help_heading = PLACE, display_order = 98)]
+    pub(crate) insecure_http: bool,
+    #[arg(long, global = true, help_heading = PLACE, display_order = 99, value_name = "DIR", help = HOME)]
+    pub(crate) home: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// As whom [default: asked for].
+    #[arg(long)]
+    pub(crate) username: Option<Username>,
+    /// What the list of your signed-in devices is to call it [default: this machine's name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device_name: Option<TokenName>,
+    /// Read the passphrase from stdin, up to the end of its first line.
+    #[arg(long, requires = "username")]
+    pub(crate) passphrase_stdin: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Passwd {
+    /// Read from stdin: the passphrase as it is on the first line, the new one on the second.
+    #[arg(long)]
+    pub(crate) passphrase_stdin: bool,
+    /// End your tokens too.
+    #[arg(long)]
+    pub(crate) revoke_tokens: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}

@@ -1,0 +1,165 @@
+//! The config, the port, and what stands behind the gate.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use fallgate_domain::route::Admit;
+use fallgate_relay::{Address, Route};
+
+use super::Check;
+use super::store::Stored;
+use crate::config::Config;
+use crate::home::HomeFolder;
+use crate::{lifecycle, neighbours};
+
+/// How long an upstream or a daemon is given to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a good config amounts to.
+pub(super) fn found(config: &Config) -> String {
+    match &config.file {
+        Some(file) => match config.routes.iter().count() {
+            1 => format!("{} is good, with one route", file.display()),
+            count => format!("{} is good, with {count} routes", file.display()),
+        },
+        None => "none; all settings have their defaults".to_owned(),
+    }
+}
+
+pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, checks: &mut Vec<Check>) {
+    checks.push(port(config.listen.value));
+    checks.extend(address(config));
+    if config.routes.iter().next().is_none() {
+        checks.push(Check::warn(
+            "routes",
+            "none, so nothing stands behind the gate",
+            "add a [[route]] to the config; docs/quick-start.md has one to copy",
+        ));
+    }
+    for route in config.routes.iter() {
+        let name = &route.policy.name;
+        checks.push(match reach(&route.upstream) {
+            Ok(()) => Check::ok("route", format!("{name}: {} answers", route.upstream_origin)),
+            Err(error) => Check::warn(
+                "route",
+                format!("{name}: nobody answers at {}: {error}", route.upstream_origin),
+                "start it, or correct `upstream` in the config",
+            ),
+        });
+        checks.extend(admission(route, folder, stored));
+        checks.extend(public(route));
+        checks.extend(same_user(route));
+    }
+}
+
+/// Free, taken by a Fallgate, or taken by something else.
+fn port(listen: SocketAddr) -> Check {
+    match TcpListener::bind(listen) {
+        Ok(_) => return Check::ok("port", format!("{listen} is free; `fallgate serve` would take it")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+        Err(error) => {
+            let fix = "choose another address with --listen or server.listen";
+            return Check::fail("port", format!("cannot listen on {listen}: {error}"), fix);
+        }
+    }
+    let asked = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listen.port()),
+        _ => listen,
+    };
+    let mut answer = Vec::new();
+    if let Ok(mut stream) = TcpStream::connect_timeout(&asked, PATIENCE) {
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let request = format!("GET /health HTTP/1.1\r\nHost: {asked}\r\nConnection: close\r\n\r\n");
+        if stream.write_all(request.as_bytes()).is_ok() {
+            let _ = stream.take(4_096).read_to_end(&mut answer);
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    if answer.ends_with(r#"{"status":"ok"}"#) {
+        Check::ok("port", format!("a gate listens on {listen}, and is well"))
+    } else if answer.contains("Fallgate") {
+        Check::fail(
+            "port",
+            format!("a gate listens on {listen}, but cannot read its store"),
+            "see what it logs; if its database was replaced or restored, restart it",
+        )
+    } else {
+        Check::fail(
+            "port",
+            format!("another program listens on {listen}"),
+            "stop it, or choose another address with --listen or server.listen",
+        )
+    }
+}
+
+/// Passphrases and tokens in the clear on a network.
+fn address(config: &Config) -> Option<Check> {
+    let listen = config.listen.value;
+    let https = config.public_url.as_ref().is_some_and(|url| url.value.text().starts_with("https://"));
+    (!listen.ip().is_loopback() && !https).then(|| {
+        Check::warn(
+            "port",
+            format!("{listen} can be reached from other machines, and there is no https in front of it"),
+            "put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1",
+        )
+    })
+}
+
+fn reach(upstream: &Address) -> std::io::Result<()> {
+    match upstream {
+        Address::Unix(path) => UnixStream::connect(path).map(drop),
+        Address::Tcp { host, port } => {
+            let mut last = std::io::Error::from(ErrorKind::NotFound);
+            for address in (host.as_str(), *port).to_socket_addrs()? {
+                match TcpStream::connect_timeout(&address, PATIENCE) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+    }
+}
+
+/// Names in `allow` that nobody has.
+fn admission(route: &Route, folder: &HomeFolder, stored: &Stored) -> Vec<Check> {
+    let Some(users) = &stored.users else { return Vec::new() };
+    let nobody = |entry: &Admit| match entry {
+        Admit::User(name) if !users.iter().any(|user| user.username == *name) => Some(Check::warn(
+            "route",
+            format!("{} allows user:{name}, and there is no such user", route.policy.name),
+            folder.command(format_args!("user create {name}")),
+        )),
+        _ => None,
+    };
+    route.policy.admission.allow.iter().filter_map(nobody).collect()
+}
+
+fn public(route: &Route) -> Option<Check> {
+    route.public.iter().any(|path| path.as_str() == "/").then(|| {
+        Check::warn(
+            "route",
+            format!("{}: public = [\"/\"] opens all of it to anybody", route.policy.name),
+            "name only the paths that need no credential",
+        )
+    })
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder.
+fn same_user(route: &Route) -> Option<Check> {
+    let user = lifecycle::user_id();
+    (neighbours::user_of(route) == Some(user)).then(|| {
+        Check::warn(
+            "route",
+            format!(
+                "{}: its upstream runs as {}, as Fallgate does, and so can read the home folder",
+                route.policy.name,
+                lifecycle::user_name(user)
+            ),
+            "run Fallgate as an OS user of its own",
+        )
+    })
+}

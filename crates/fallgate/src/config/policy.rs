@@ -1,0 +1,131 @@
+//! `[logins]`, `[passphrases]`, `[tokens]` and `[audit]`: how long things last.
+
+use std::time::Duration;
+
+use fallgate_authority::Policy;
+use fallgate_domain::lifetime::Lifetime;
+
+use super::file::Section;
+use super::{Setting, Source};
+use crate::failure::Failure;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One setting of the policy, as people read it.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Such as `tokens.max_lifetime`.
+    pub(crate) name: &'static str,
+    /// What counts, and what said so.
+    pub(crate) setting: Setting<String>,
+}
+
+/// Reads what is set; the rest is as [`Policy::default`] has it.
+pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Rule>), Failure> {
+    let mut policy = Policy::default();
+    let mut rules = Vec::new();
+    let mut rule = |name, value, line: Option<usize>| {
+        let source = line.map_or(Source::Default, Source::Line);
+        rules.push(Rule { name, setting: Setting { value, source } });
+    };
+
+    let mut section = table(&mut root, "logins", &["idle", "life"])?;
+    let line = duration(section.as_mut(), "idle", &mut policy.login_idle)?;
+    rule("logins.idle", in_words(policy.login_idle), line);
+    let line = duration(section.as_mut(), "life", &mut policy.login_life)?;
+    rule("logins.life", in_words(policy.login_life), line);
+
+    let mut section = table(&mut root, "passphrases", &["min_bytes"])?;
+    let mut line = None;
+    if let Some(section) = &mut section
+        && let Some(number) = section.number("min_bytes", Policy::FEWEST_BYTES..=Policy::MOST_BYTES)?
+    {
+        policy.passphrase_bytes = number.value;
+        line = Some(number.line);
+    }
+    rule("passphrases.min_bytes", policy.passphrase_bytes.to_string(), line);
+
+    let mut section = table(&mut root, "tokens", &["max_lifetime", "unused_days"])?;
+    let line = optional(section.as_mut(), "max_lifetime", "never", &mut policy.token_life)?;
+    rule("tokens.max_lifetime", or(policy.token_life, "never"), line);
+    let mut line = None;
+    if let Some(section) = &mut section
+        && let Some(number) = section.number("unused_days", 0..=36_500)?
+    {
+        let days = u32::try_from(number.value).unwrap_or(u32::MAX);
+        policy.token_unused = (days > 0).then(|| DAY * days);
+        line = Some(number.line);
+    }
+    let days = policy.token_unused.map_or(0, |unused| unused.as_secs() / DAY.as_secs());
+    rule("tokens.unused_days", days.to_string(), line);
+
+    let mut section = table(&mut root, "audit", &["keep"])?;
+    let line = optional(section.as_mut(), "keep", "forever", &mut policy.audit_kept)?;
+    rule("audit.keep", or(policy.audit_kept, "forever"), line);
+    Ok((policy, rules))
+}
+
+fn table<'d>(
+    root: &mut Option<&mut Section<'d>>,
+    key: &str,
+    keys: &[&str],
+) -> Result<Option<Section<'d>>, Failure> {
+    match root {
+        Some(root) => root.table(key, keys),
+        None => Ok(None),
+    }
+}
+
+/// A duration that must be one; tells the line, if there is one.
+fn duration(
+    section: Option<&mut Section<'_>>,
+    key: &str,
+    into: &mut Duration,
+) -> Result<Option<usize>, Failure> {
+    let Some(section) = section else { return Ok(None) };
+    let document = section.document;
+    let Some(text) = section.text(key)? else { return Ok(None) };
+    *into = text.read(document, key, |text| written(text).ok_or(NOT_A_DURATION))?;
+    Ok(Some(text.line))
+}
+
+/// A duration, or the word for having none.
+fn optional(
+    section: Option<&mut Section<'_>>,
+    key: &str,
+    none: &str,
+    into: &mut Option<Duration>,
+) -> Result<Option<usize>, Failure> {
+    let Some(section) = section else { return Ok(None) };
+    let document = section.document;
+    let Some(text) = section.text(key)? else { return Ok(None) };
+    *into = text.read(document, key, |text| {
+        if text == none {
+            Ok(None)
+        } else {
+            written(text).map(Some).ok_or(format!("{NOT_A_DURATION}, or {none}"))
+        }
+    })?;
+    Ok(Some(text.line))
+}
+
+const NOT_A_DURATION: &str = "write a duration such as 90d, 12h or 30m";
+
+fn written(text: &str) -> Option<Duration> {
+    match text.parse() {
+        Ok(Lifetime::For(duration)) if !duration.is_zero() => Some(duration),
+        _ => None,
+    }
+}
+
+fn or(duration: Option<Duration>, none: &str) -> String {
+    duration.map_or_else(|| none.to_owned(), in_words)
+}
+
+/// As the config writes it, in the largest unit that it is a multiple of.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length));
+    unit.map_or_else(|| format!("{seconds}s"), |(length, unit)| format!("{}{unit}", seconds / length))
+}

@@ -1,0 +1,214 @@
+//! The desk on a home folder: acts go through the registrar, in this process.
+
+use fallgate_authority::{
+    MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder, UserPatch, WholeTrail,
+};
+use fallgate_domain::audit::Event;
+use fallgate_domain::credential::{CredentialKind, TokenName};
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::token::PlainToken;
+use fallgate_domain::user::{DisplayName, Username};
+use fallgate_store::{CredentialFilter, EventFilter, Listed};
+use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
+use zeroize::Zeroizing;
+
+use super::{NewToken, NewUser, Revocation, words};
+use crate::config::Environment;
+use crate::failure::Failure;
+use crate::home::{Home, HomeFolder};
+use crate::place::Here;
+use crate::{cmd, lifecycle, output, root_key};
+
+/// How many events are read at once when all are.
+const PAGE: u32 = 1_000;
+
+pub(crate) struct HomeDesk {
+    folder: HomeFolder,
+    home: Home,
+    registrar: Registrar,
+    /// Why the config cannot be read. What is stricter by it is not done, all else is.
+    misconfigured: Option<Failure>,
+}
+
+impl HomeDesk {
+    /// Opens the store of a home folder, and says what was put right on it.
+    pub(super) async fn open(here: Here, home: Home) -> Result<Self, Failure> {
+        home.warnings().iter().for_each(output::warn);
+        let Here { folder, policy } = here;
+        let (policy, misconfigured) = match policy {
+            Ok(policy) => (policy, None),
+            Err(failure) => (Policy::default(), Some(failure)),
+        };
+        let registrar = cmd::open(&home, &folder, policy).await?;
+        Ok(Self { folder, home, registrar, misconfigured })
+    }
+
+    /// For what the policy in the config has a say in.
+    fn configured(&self) -> Result<&Registrar, Failure> {
+        match &self.misconfigured {
+            None => Ok(&self.registrar),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    pub(super) fn folder(&self) -> &HomeFolder {
+        &self.folder
+    }
+
+    pub(super) async fn users(&self) -> Result<UserList, Failure> {
+        Ok(self.registrar.store().users().await?.into())
+    }
+
+    pub(super) async fn find_user(&self, username: &Username) -> Result<Option<UserView>, Failure> {
+        Ok(self.registrar.store().user_named(username).await?.map(UserView::from))
+    }
+
+    pub(super) async fn create_user(
+        &self,
+        new: NewUser,
+        passphrase: Zeroizing<String>,
+    ) -> Result<UserView, Failure> {
+        let NewUser { username, display_name, role } = new;
+        let about = about(&username, display_name.as_ref());
+        let passphrase = self.configured()?.check_passphrase(passphrase, about).await?;
+        let order = UserOrder { username, display_name, role, passphrase };
+        let made = self.registrar.create_user(order, &lifecycle::actor()).await;
+        made.map(UserView::from).map_err(words::user)
+    }
+
+    pub(super) async fn change_user(
+        &self,
+        username: &Username,
+        patch: UserPatch,
+    ) -> Result<UserView, Failure> {
+        let changed = self.registrar.change_user(username, patch, &lifecycle::actor()).await;
+        changed.map(UserView::from).map_err(words::user)
+    }
+
+    pub(super) async fn delete_user(&self, username: &Username) -> Result<Option<EndedView>, Failure> {
+        let ended = self.registrar.delete_user(username, &lifecycle::actor()).await;
+        ended.map(|ended| Some(ended.into())).map_err(words::user)
+    }
+
+    pub(super) async fn reset_passphrase(
+        &self,
+        user: &UserView,
+        passphrase: Zeroizing<String>,
+        revoke_tokens: bool,
+    ) -> Result<EndedView, Failure> {
+        let about = about(&user.username, Some(&user.display_name));
+        let passphrase = self.configured()?.check_passphrase(passphrase, about).await?;
+        let actor = lifecycle::actor();
+        let ended = self.registrar.reset_passphrase(&user.username, passphrase, revoke_tokens, &actor).await;
+        ended.map(EndedView::from).map_err(words::user)
+    }
+
+    pub(super) async fn mint(&self, new: NewToken) -> Result<MintedView, Failure> {
+        let NewToken { owner, name, scopes, lifetime } = new;
+        let owner = owner.ok_or_else(|| {
+            Failure::usage("whose the token will be must be said on a home folder: give --username")
+        })?;
+        let order = MintOrder { owner, name, scopes, lifetime };
+        let minted = self.configured()?.mint(order, &lifecycle::actor()).await;
+        minted.map(MintedView::of).map_err(words::mint)
+    }
+
+    pub(super) async fn tokens(
+        &self,
+        user: Option<&Username>,
+        with_ended: bool,
+    ) -> Result<Vec<TokenView>, Failure> {
+        let store = self.registrar.store();
+        let owner = match user {
+            None => None,
+            Some(name) => {
+                let user = store.user_named(name).await?;
+                Some(user.ok_or_else(|| words::unknown_user(name))?.id)
+            }
+        };
+        let now = self.registrar.clock().now();
+        let kinds = vec![CredentialKind::Token, CredentialKind::Legacy];
+        let listed = store.credentials(&CredentialFilter { owner, kinds, with_ended, now }).await?;
+        Ok(listed.into_iter().map(|listed| TokenView::of(listed, now)).collect())
+    }
+
+    pub(super) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
+        Ok(match self.registrar.revoke(id, None, &lifecycle::actor()).await? {
+            RevokeOutcome::Revoked => Revocation::Now,
+            RevokeOutcome::AlreadyRevoked => Revocation::Before,
+            RevokeOutcome::Unknown | RevokeOutcome::NotYours => Revocation::Unknown,
+        })
+    }
+
+    pub(super) async fn revoke_all(&self, user: Option<&Username>) -> Result<u64, Failure> {
+        self.registrar.revoke_all(user, &lifecycle::actor()).await.map_err(words::token)
+    }
+
+    pub(super) async fn revoke_held(
+        &self,
+        secret: &PlainToken,
+    ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
+        let Some(held) = self.inspect(secret).await? else { return Ok(None) };
+        let id = held.token.id;
+        Ok(Some((id, self.revoke(id).await?)))
+    }
+
+    pub(super) async fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
+        let renamed = self.registrar.rename_token(id, name, &lifecycle::actor()).await;
+        renamed.map(|listed| self.shown(listed)).map_err(words::token)
+    }
+
+    pub(super) async fn redate_token(
+        &self,
+        id: CredentialId,
+        lifetime: Lifetime,
+    ) -> Result<TokenView, Failure> {
+        let dated = self.configured()?.redate_token(id, lifetime, &lifecycle::actor()).await;
+        dated.map(|listed| self.shown(listed)).map_err(words::token)
+    }
+
+    pub(super) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
+        match self.registrar.inspect(secret.expose().as_bytes()).await {
+            Ok(found) => Ok(found.map(|listed| InspectedView::of(listed, self.registrar.clock().now()))),
+            Err(SecretError::Malformed(_)) => Ok(None),
+            Err(SecretError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
+        let limit = filter.limit;
+        let store = self.registrar.store();
+        Ok(EventPage::of(store.find_events(&filter).await?, limit, store.audit_checkpoint().await?))
+    }
+
+    pub(super) async fn events_after(&self, seq: u64) -> Result<Vec<Event>, Failure> {
+        Ok(self.registrar.store().events_after(seq, PAGE).await?)
+    }
+
+    pub(super) async fn verify_trail(&self, environment: &Environment) -> Result<WholeTrail, Failure> {
+        let is_pruned = self.registrar.store().audit_checkpoint().await?.is_some();
+        if is_pruned
+            && let Err(failure) = root_key::unlock_kept(&self.registrar, &self.home, environment).await
+        {
+            output::warn(format_args!(
+                "without the root key, the signing key in the store is taken for Fallgate's own: {failure}"
+            ));
+        }
+        self.registrar.verify_trail().await.map_err(|error| match error {
+            TrailError::Broken(_) | TrailError::Forged(_) => words::broken_trail(error),
+            error => error.into(),
+        })
+    }
+
+    fn shown(&self, listed: Listed) -> TokenView {
+        TokenView::of(listed, self.registrar.clock().now())
+    }
+}
+
+/// What an attacker would try first.
+fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
+    let mut about = vec![username.to_string(), "fallgate".to_owned()];
+    about.extend(display_name.map(DisplayName::to_string));
+    about
+}

@@ -1,0 +1,226 @@
+//! What commands have done for them, in one form wherever it is done: on the home folder or by a gate over HTTP.
+//!
+//! Every operation answers with the API's own views, and commands print nothing else. That is why both ways print the
+//! same.
+
+mod home;
+mod server;
+mod words;
+
+use fallgate_authority::{UserPatch, WholeTrail};
+use fallgate_domain::audit::Event;
+use fallgate_domain::credential::TokenName;
+use fallgate_domain::id::CredentialId;
+use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::scope::Scopes;
+use fallgate_domain::token::PlainToken;
+use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_store::EventFilter;
+use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
+use zeroize::Zeroizing;
+
+use self::home::HomeDesk;
+use self::server::ServerDesk;
+use crate::client::Client;
+use crate::config::Environment;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::place::{Here, Place, Server};
+
+/// Where acts are done and lists are read. Failures are in words already, the same from both.
+pub(crate) enum Desk {
+    Home(Box<HomeDesk>),
+    Server(Box<ServerDesk>),
+}
+
+/// An account to be made.
+pub(crate) struct NewUser {
+    pub(crate) username: Username,
+    pub(crate) display_name: Option<DisplayName>,
+    pub(crate) role: Role,
+}
+
+/// A token to be minted.
+pub(crate) struct NewToken {
+    /// Whose; on a gate, the caller's own if nothing is said.
+    pub(crate) owner: Option<Username>,
+    pub(crate) name: Option<TokenName>,
+    pub(crate) scopes: Option<Scopes>,
+    pub(crate) lifetime: Option<Lifetime>,
+}
+
+/// What came of revoking one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revocation {
+    Now,
+    /// Only the home folder tells.
+    Before,
+    Unknown,
+}
+
+macro_rules! at_either {
+    ($self:ident, $desk:ident => $work:expr) => {
+        match $self {
+            Self::Home($desk) => $work.await,
+            Self::Server($desk) => $work,
+        }
+    };
+}
+
+impl Desk {
+    /// The desk in that place. A home folder that is not there is made if `make` says so.
+    pub(crate) async fn open(place: Place, make: bool) -> Result<Self, Failure> {
+        match place {
+            Place::Home(here) => Self::home(here, make).await,
+            Place::Server(server) => Self::server(server),
+        }
+    }
+
+    async fn home(here: Here, make: bool) -> Result<Self, Failure> {
+        let home = if make { Home::make(&here.folder)? } else { Home::existing(&here.folder)? };
+        Ok(Self::Home(Box::new(HomeDesk::open(here, home).await?)))
+    }
+
+    fn server(server: Server) -> Result<Self, Failure> {
+        Ok(Self::Server(Box::new(ServerDesk::new(Client::new(server)?))))
+    }
+
+    /// A command that works in the same place, to be pasted into a shell.
+    pub(crate) fn command(&self, words: impl std::fmt::Display) -> String {
+        match self {
+            Self::Home(desk) => desk.folder().command(words),
+            Self::Server(desk) => desk.server().command(words),
+        }
+    }
+
+    /// Everybody, by username.
+    pub(crate) async fn users(&self) -> Result<UserList, Failure> {
+        at_either!(self, desk => desk.users())
+    }
+
+    /// The user of that name, if there is one.
+    pub(crate) async fn find_user(&self, username: &Username) -> Result<Option<UserView>, Failure> {
+        at_either!(self, desk => desk.find_user(username))
+    }
+
+    /// The same, for whoever may not be shown it.
+    pub(crate) async fn account_if_shown(&self, username: &Username) -> Result<Option<UserView>, Failure> {
+        match self {
+            Self::Home(desk) => desk.find_user(username).await,
+            Self::Server(desk) => desk.account_if_shown(username),
+        }
+    }
+
+    /// The user of that name. Asked before anything else is: nobody should answer for nothing.
+    pub(crate) async fn user(&self, username: &Username) -> Result<UserView, Failure> {
+        let found = self.find_user(username).await?;
+        found.ok_or_else(|| words::unknown_user(username))
+    }
+
+    /// Makes sure that the name is free, as far as can be told now.
+    pub(crate) async fn expect_no_user(&self, username: &Username) -> Result<(), Failure> {
+        match self.find_user(username).await? {
+            Some(_) => Err(words::username_taken(username)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn create_user(
+        &self,
+        new: NewUser,
+        passphrase: Zeroizing<String>,
+    ) -> Result<UserView, Failure> {
+        match self {
+            Self::Home(desk) => desk.create_user(new, passphrase).await,
+            Self::Server(desk) => desk.create_user(&new, &passphrase),
+        }
+    }
+
+    pub(crate) async fn change_user(
+        &self,
+        username: &Username,
+        patch: UserPatch,
+    ) -> Result<UserView, Failure> {
+        at_either!(self, desk => desk.change_user(username, patch))
+    }
+
+    /// Deletes an account, and tells how many credentials that ended; only the home folder can.
+    pub(crate) async fn delete_user(&self, username: &Username) -> Result<Option<EndedView>, Failure> {
+        at_either!(self, desk => desk.delete_user(username))
+    }
+
+    pub(crate) async fn reset_passphrase(
+        &self,
+        user: &UserView,
+        passphrase: Zeroizing<String>,
+        revoke_tokens: bool,
+    ) -> Result<EndedView, Failure> {
+        match self {
+            Self::Home(desk) => desk.reset_passphrase(user, passphrase, revoke_tokens).await,
+            Self::Server(desk) => desk.reset_passphrase(user, &passphrase, revoke_tokens),
+        }
+    }
+
+    pub(crate) async fn mint(&self, new: NewToken) -> Result<MintedView, Failure> {
+        at_either!(self, desk => desk.mint(new))
+    }
+
+    /// A user's tokens, or all that one may see; ended ones too if asked for.
+    pub(crate) async fn tokens(
+        &self,
+        user: Option<&Username>,
+        with_ended: bool,
+    ) -> Result<Vec<TokenView>, Failure> {
+        at_either!(self, desk => desk.tokens(user, with_ended))
+    }
+
+    pub(crate) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
+        at_either!(self, desk => desk.revoke(id))
+    }
+
+    /// Ends all tokens of a user, or of everybody, and tells how many.
+    pub(crate) async fn revoke_all(&self, user: Option<&Username>) -> Result<u64, Failure> {
+        at_either!(self, desk => desk.revoke_all(user))
+    }
+
+    /// Ends the credential whose secret this is, and tells its id; nothing when nothing that could be ended has it.
+    pub(crate) async fn revoke_held(
+        &self,
+        secret: &PlainToken,
+    ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
+        at_either!(self, desk => desk.revoke_held(secret))
+    }
+
+    pub(crate) async fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
+        at_either!(self, desk => desk.rename_token(id, name))
+    }
+
+    pub(crate) async fn redate_token(
+        &self,
+        id: CredentialId,
+        lifetime: Lifetime,
+    ) -> Result<TokenView, Failure> {
+        at_either!(self, desk => desk.redate_token(id, lifetime))
+    }
+
+    /// The credential whose secret this is, ended or not.
+    pub(crate) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
+        at_either!(self, desk => desk.inspect(secret))
+    }
+
+    /// A page of the audit trail, newest first.
+    pub(crate) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
+        at_either!(self, desk => desk.events(filter))
+    }
+
+    /// Walks the whole trail. On a home folder the signature of a checkpoint is looked into too; a gate's word is taken
+    /// for it.
+    pub(crate) async fn verify_trail(&self, environment: &Environment) -> Result<WholeTrail, Failure> {
+        at_either!(self, desk => desk.verify_trail(environment))
+    }
+
+    /// The next events behind that one, oldest first; none when there are none yet.
+    pub(crate) async fn events_after(&self, seq: u64) -> Result<Vec<Event>, Failure> {
+        at_either!(self, desk => desk.events_after(seq))
+    }
+}

@@ -1,0 +1,58 @@
+//! Why something was refused, and what to do about it: the same words for the home folder's errors and for a gate's.
+
+use fallgate_authority::{MintError, TokenError, UserError};
+use fallgate_domain::lifetime::InvalidLifetime;
+use fallgate_domain::user::Username;
+
+use crate::failure::Failure;
+
+pub(super) fn unknown_user(username: &Username) -> Failure {
+    user(UserError::Unknown(username.clone()))
+}
+
+pub(super) fn username_taken(username: &Username) -> Failure {
+    user(UserError::UsernameTaken(username.clone()))
+}
+
+pub(super) fn user(error: UserError) -> Failure {
+    match error {
+        UserError::UsernameTaken(_) => {
+            Failure::failed(format_args!("{error}: choose another name, or see `fallgate user list`"))
+        }
+        UserError::Unknown(_) => {
+            Failure::failed(format_args!("{error}: `fallgate user list` shows who there is"))
+        }
+        UserError::LastAdmin(_) => Failure::failed(format_args!(
+            "{error}, so nobody could manage this gate any more: make another admin first with `fallgate user set-role NAME admin`"
+        )),
+        error => error.into(),
+    }
+}
+
+pub(super) fn mint(error: MintError) -> Failure {
+    match &error {
+        MintError::UnknownUser(name) => Failure::failed(format_args!(
+            "{error}: make them with `fallgate user create {name}`, or see `fallgate user list`"
+        )),
+        _ => error.into(),
+    }
+}
+
+pub(super) fn broken_trail(broken: impl std::fmt::Display) -> Failure {
+    Failure::failed(format_args!("{broken}: the trail is not what Fallgate wrote; compare it with a backup"))
+}
+
+pub(super) fn token(error: TokenError) -> Failure {
+    match error {
+        TokenError::Unknown(_) | TokenError::Ended(_) => {
+            Failure::failed(format_args!("{error}; `fallgate token list --all` shows all there are"))
+        }
+        TokenError::UnknownUser(_) => {
+            Failure::failed(format_args!("{error}: `fallgate user list` shows who there is"))
+        }
+        TokenError::Lifetime(InvalidLifetime::Past) => {
+            Failure::failed(format_args!("{error}; to end it now, use `fallgate token revoke`"))
+        }
+        error => error.into(),
+    }
+}

@@ -1,0 +1,120 @@
+//! Where a command does its work: on this machine's home folder, or on a gate over HTTP.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use fallgate_authority::Policy;
+use zeroize::Zeroizing;
+
+use crate::cli::{Settings, Where};
+use crate::config::{Config, Environment, Origin};
+use crate::failure::Failure;
+use crate::home::HomeFolder;
+
+const SERVER: &str = "FALLGATE_SERVER";
+const TOKEN: &str = "FALLGATE_TOKEN";
+
+/// Where a command works.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// On a home folder of this machine: file access is the authority.
+    Home(Here),
+    /// On a gate, with a credential.
+    Server(Server),
+}
+
+/// A home folder of this machine, and the rules that acts on it keep to.
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(crate) folder: HomeFolder,
+    /// As the config has it, if that can be read.
+    pub(crate) policy: Result<Policy, Failure>,
+}
+
+/// A gate that is asked over HTTP.
+pub(crate) struct Server {
+    /// Its address.
+    pub(crate) origin: Origin,
+    /// Whether a command finds it without being told.
+    pub(crate) is_usual: bool,
+    /// Whether secrets may go to another machine over plain HTTP.
+    pub(crate) insecure: bool,
+    /// What `FALLGATE_TOKEN` says.
+    pub(crate) token: Option<Zeroizing<String>>,
+    /// Where sign-ins are saved; nowhere for who has no place of their own.
+    file: Result<PathBuf, Failure>,
+}
+
+impl Place {
+    /// What the command line says, which beats the environment. Without a server it is the home folder.
+    pub(crate) fn choose(flags: &Where, environment: &Environment) -> Result<Self, Failure> {
+        match Server::named(flags, environment)? {
+            Some(origin) => Ok(Self::Server(origin)),
+            None => Ok(Self::Home(Here {
+                folder: environment.home_folder(flags.home.as_deref())?,
+                policy: Config::load(&Settings::default(), environment).map(|config| config.policy),
+            })),
+        }
+    }
+}
+
+impl Server {
+    /// The server that was asked for, if any.
+    pub(crate) fn named(flags: &Where, environment: &Environment) -> Result<Option<Self>, Failure> {
+        let (source, text, is_usual) = match (&flags.server, &flags.home, environment.text(SERVER)?) {
+            (Some(_), Some(_), _) => {
+                return Err(Failure::usage("--home and --server name two places: give one of them"));
+            }
+            (Some(text), None, _) => ("--server", text.as_str(), false),
+            (None, None, Some(text)) => (SERVER, text, true),
+            (None, _, _) => return Ok(None),
+        };
+        let origin = Origin::parse(text)
+            .map_err(|why| Failure::usage(format_args!("{source} is no address: {why}")))?;
+        // What both say is found without being told, too.
+        let is_usual = is_usual || environment.text(SERVER)?.is_some_and(|usual| usual == text);
+        Self::at(origin, is_usual, flags, environment).map(Some)
+    }
+
+    /// The server of that address.
+    pub(crate) fn at(
+        origin: Origin,
+        is_usual: bool,
+        flags: &Where,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let token = environment.text(TOKEN)?.map(|token| Zeroizing::new(token.trim().to_owned()));
+        let file = environment.credentials_file();
+        Ok(Self { origin, is_usual, insecure: flags.insecure_http, token, file })
+    }
+
+    /// Where sign-ins are saved.
+    pub(crate) fn file(&self) -> Result<&Path, Failure> {
+        self.file.as_deref().map_err(Failure::clone)
+    }
+
+    /// A command that works on this server, to be pasted into a shell.
+    pub(crate) fn command(&self, words: impl Display) -> String {
+        if self.is_usual {
+            format!("fallgate {words}")
+        } else {
+            format!("fallgate {words} --server {}", self.origin.text())
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Server").field(&self.origin.text()).finish()
+    }
+}
+
+/// For commands that are about this machine alone: a server cannot be meant.
+pub(crate) fn this_machine(flags: &Where) -> Result<(), Failure> {
+    match &flags.server {
+        Some(_) => Err(Failure::usage(
+            "this works on this machine only: leave --server out, or run it on the gate's own machine",
+        )),
+        None => Ok(()),
+    }
+}

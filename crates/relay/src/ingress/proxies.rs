@@ -1,0 +1,157 @@
+//! Who asks, and how, when somebody else's proxy stands between: believed only of the proxies that the operator named
+//! (requirement R1).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::wire::http1::{FieldId, RequestHead, list_items};
+
+/// The proxies whose word is taken. Empty by default: then a client's `X-Forwarded-*` never counts for anything.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// Where a request comes from, as far as it can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The client's address; `None` if it has none, or if its proxy does not say.
+    pub(crate) ip: Option<IpAddr>,
+    /// Whether the client used TLS.
+    pub(crate) https: bool,
+}
+
+/// Why a network cannot be trusted as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProxies {
+    /// It is everybody.
+    #[error("{0} is everybody: name the proxy's own address")]
+    Everybody(IpNet),
+}
+
+/// A trusted proxy's word that cannot be understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("A proxy in front of Fallgate sent an {0} that cannot be read.")]
+pub(crate) struct UnreadableWord(&'static str);
+
+impl TrustedProxies {
+    /// These networks; none may be all there is.
+    pub fn new(networks: Vec<IpNet>) -> Result<Self, InvalidProxies> {
+        match networks.iter().find(|network| network.prefix_len() == 0) {
+            Some(everybody) => Err(InvalidProxies::Everybody(*everybody)),
+            None => Ok(Self(networks)),
+        }
+    }
+
+    /// The networks, in the order in which they were named.
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
+    /// Finds out who asks. `buffer` is what the head's parts lie in.
+    pub(crate) fn asker(
+        &self,
+        peer: Option<IpAddr>,
+        head: &RequestHead,
+        buffer: &[u8],
+    ) -> Result<Asker, UnreadableWord> {
+        let direct = Asker { ip: peer, https: false };
+        if self.0.is_empty() || !peer.is_some_and(|peer| self.trusts(peer)) {
+            return Ok(direct);
+        }
+        let values = |name: &'static [u8]| {
+            head.fields()
+                .iter()
+                .filter(move |field| {
+                    field.id == FieldId::Namespace && field.name.of(buffer).eq_ignore_ascii_case(name)
+                })
+                .map(|field| field.value.of(buffer))
+        };
+        let mut ip = peer;
+        let told: Vec<&[u8]> = values(b"x-forwarded-for").flat_map(list_items).collect();
+        // From the nearest to the farthest: what stands left of an address that is not trusted is only its word.
+        for item in told.into_iter().rev() {
+            let address = parse_address(item).ok_or(UnreadableWord("X-Forwarded-For"))?;
+            ip = Some(address);
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        let mut protos = values(b"x-forwarded-proto");
+        let https = match (protos.next(), protos.next()) {
+            (None, _) => false,
+            (Some(proto), None) => match list_items(proto).last() {
+                Some(b"https" | b"wss") => true,
+                Some(b"http" | b"ws") => false,
+                _ => return Err(UnreadableWord("X-Forwarded-Proto")),
+            },
+            (Some(_), Some(_)) => return Err(UnreadableWord("X-Forwarded-Proto")),
+        };
+        Ok(Asker { ip, https })
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+fn parse_address(item: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(item).ok()?.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http1::{HeadLimits, Progress};
+
+    fn asker(trusted: &[&str], peer: &str, fields: &str) -> Result<Asker, UnreadableWord> {
+        let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        let trusted = TrustedProxies::new(networks).unwrap();
+        let bytes = format!("GET / HTTP/1.1\r\nHost: box.example\r\n{fields}\r\n");
+        let mut head = RequestHead::default();
+        let limits = HeadLimits { max_bytes: 64 * 1024, max_fields: 100 };
+        assert!(matches!(head.parse(bytes.as_bytes(), &limits), Ok(Progress::Complete)));
+        trusted.asker(Some(peer.parse().unwrap()), &head, bytes.as_bytes())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with a result")]
+    fn found(ip: &str, https: bool) -> Result<Asker, UnreadableWord> {
+        Ok(Asker { ip: Some(ip.parse().unwrap()), https })
+    }
+
+    const TOLD: &str = "X-Forwarded-For: 203.0.113.9, 198.51.100.7, 10.0.0.2\r\nX-Forwarded-Proto: https\r\n";
+
+    #[test]
+    fn r1_only_a_trusted_proxys_word_counts() {
+        assert_eq!(asker(&[], "10.0.0.1", TOLD), found("10.0.0.1", false));
+        assert_eq!(asker(&["10.9.0.0/16"], "10.0.0.1", TOLD), found("10.0.0.1", false));
+        assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", TOLD), found("198.51.100.7", true));
+        assert_eq!(asker(&["10.0.0.0/8"], "::ffff:10.0.0.1", TOLD), found("198.51.100.7", true));
+        assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", ""), found("10.0.0.1", false));
+        let spelt = "x-forwarded-proto: http\r\nX-FORWARDED-FOR: 2001:db8::1\r\n";
+        assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", spelt), found("2001:db8::1", false));
+        let two_fields = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 198.51.100.7\r\n";
+        assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", two_fields), found("198.51.100.7", false));
+    }
+
+    #[test]
+    fn r8_a_word_that_cannot_be_read_is_not_guessed_at() {
+        for fields in [
+            "X-Forwarded-For: unknown\r\n",
+            "X-Forwarded-For: 198.51.100.7:80\r\n",
+            "X-Forwarded-Proto: gopher\r\n",
+            "X-Forwarded-Proto: HTTPS\r\n",
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n",
+            "X-Forwarded-Proto: \r\n",
+        ] {
+            assert!(asker(&["10.0.0.1/32"], "10.0.0.1", fields).is_err(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn r1_everybody_cannot_be_trusted() {
+        for everybody in ["0.0.0.0/0", "::/0"] {
+            assert!(TrustedProxies::new(vec![everybody.parse().unwrap()]).is_err());
+        }
+    }
+}
