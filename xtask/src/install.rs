@@ -1,4 +1,4 @@
-//! `cargo xtask install`: what the tests need beyond the Rust toolchain, as Debian packages.
+//! `cargo xtask install`: what the tests need beyond the Rust toolchain: Debian packages, and Python tools.
 
 use std::{
     io::IsTerminal as _,
@@ -9,14 +9,18 @@ use std::{
 use anyhow::{Context, bail};
 use lexopt::{Arg, Parser};
 
-use crate::workspace::{Workspace, program, run};
+use crate::{
+    python,
+    workspace::{Workspace, program, run},
+};
 
 const HELP: &str = "\
 cargo xtask install [--bench]
 
-Installs what the tests need beyond the Rust toolchain, as Debian packages, when it is missing:
-nginx-light, python3, pip, curl and g++; with --bench also wrk. `cargo xtask test` and `bench` do this by themselves.
-With all of it there, nothing is asked of the network.";
+Installs what the tests need beyond the Rust toolchain when it is missing. As Debian packages: nginx-light,
+python3, pip, curl and g++; with --bench also wrk. From PyPI, into a virtual environment in the build
+folder: schemathesis. `cargo xtask test` and `bench` do this by themselves. With all of it there, nothing
+is asked of the network.";
 
 /// A program that we start or that a build script does, and the Debian package that brings it.
 pub(crate) struct Needed {
@@ -35,11 +39,8 @@ const PYTHON: Needed = Needed {
     package: "python3",
     why: "its web server is an upstream of the tests, and the README's",
 };
-const PIP: Needed = Needed {
-    program: "pip3",
-    package: "python3-pip",
-    why: "gets the WebSocket library that the quick start's example needs",
-};
+const PIP: Needed =
+    Needed { program: "pip3", package: "python3-pip", why: "gets the Python libraries that tests need" };
 const CURL: Needed = Needed { program: "curl", package: "curl", why: "the README's client" };
 const CXX: Needed = Needed { program: "c++", package: "g++", why: "compiles libFuzzer for the fuzz targets" };
 const WRK: Needed = Needed { program: "wrk", package: "wrk", why: "makes the load in the benches" };
@@ -49,7 +50,7 @@ pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
 pub(crate) const FOR_PROXY_BENCH: &[Needed] = &[NGINX, WRK];
 const FOR_ALL: &[Needed] = &[NGINX, PYTHON, PIP, CURL, CXX, WRK];
 
-pub(crate) fn main(mut arguments: Parser) -> anyhow::Result<()> {
+pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Result<()> {
     let mut bench = false;
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -61,7 +62,8 @@ pub(crate) fn main(mut arguments: Parser) -> anyhow::Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    packages(if bench { FOR_ALL } else { FOR_TESTS })
+    packages(if bench { FOR_ALL } else { FOR_TESTS })?;
+    python::environment(workspace)
 }
 
 /// Installs those of these that are missing, and says so. Does nothing, offline too, when all are there.

@@ -4,6 +4,7 @@
 mod bench;
 mod fuzz;
 mod install;
+mod python;
 mod requirements;
 mod shape;
 mod steps;
@@ -23,7 +24,7 @@ cargo xtask test [-- NEXTEST ARGS]     all that a commit must pass
 cargo xtask bench [NAME]…              the numbers, side by side with what they are measured against
 cargo xtask fuzz [TARGET]…             the fuzz targets
 cargo xtask requirements [--check]     which requirement is proved by which test
-cargo xtask install [--bench]          the Debian packages that the tests (and benches) need
+cargo xtask install [--bench]          what the tests (and benches) need
 
 `cargo xtask COMMAND --help` says more.";
 
@@ -49,7 +50,7 @@ fn dispatch(mut arguments: Parser) -> anyhow::Result<()> {
         "bench" => bench::main(&workspace, arguments),
         "fuzz" => fuzz::main(&workspace, arguments),
         "requirements" => requirements::main(&workspace, arguments),
-        "install" => install::main(arguments),
+        "install" => install::main(&workspace, arguments),
         "help" => {
             println!("{HELP}");
             Ok(())

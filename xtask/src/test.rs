@@ -4,12 +4,12 @@ use std::{ffi::OsString, time::Duration};
 
 use lexopt::{Arg, Parser};
 
-use crate::{fuzz, install, requirements, shape, steps::Steps, workspace::Workspace, workspace::run};
+use crate::{fuzz, install, python, requirements, shape, steps::Steps, workspace::Workspace, workspace::run};
 
 const HELP: &str = "\
 cargo xtask test [-- NEXTEST ARGS]
 
-Installs what is missing (Debian packages, cargo-nextest), then: the shape of the tree, formatting,
+Installs what is missing (Debian packages, Python tools, cargo-nextest), then: the shape of the tree, formatting,
 lints, all tests, doc tests, the concurrency model, five seconds of each fuzz target, requirements,
 and that the tests left the working tree as it was. Stops at the first failure and names the step.
 
@@ -50,6 +50,7 @@ fn everything(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     let before = shape::working_tree(workspace)?;
     steps.step("install", || {
         install::packages(install::FOR_TESTS)?;
+        python::environment(workspace)?;
         install::toolchain(workspace)
     })?;
     steps.step("shape", || shape::check(workspace))?;
@@ -69,6 +70,7 @@ fn everything(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
 fn only(workspace: &Workspace, steps: &mut Steps, chosen: &[OsString]) -> anyhow::Result<()> {
     steps.step("install", || {
         install::packages(install::FOR_TESTS)?;
+        python::environment(workspace)?;
         install::toolchain(workspace)
     })?;
     let mut command = workspace.cargo(["nextest", "run"]);

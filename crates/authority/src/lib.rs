@@ -68,6 +68,9 @@ mod uses;
 mod verifier;
 mod view;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod model;

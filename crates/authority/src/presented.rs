@@ -1,5 +1,6 @@
 //! The credential that a request carries. It is taken out here, once, and verified elsewhere.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine;
@@ -11,11 +12,18 @@ use crate::refusal::{Denial, Refusal};
 use crate::secret;
 
 /// What a request presents, as a hash: the secret itself goes no further than this module.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Presented {
     pub(crate) hash: TokenHash,
     /// Came along in `Authorization: Basic`; must be the owner's, if there is an owner and it is not empty.
     pub(crate) username: Option<String>,
+}
+
+/// Nothing of it: people type secrets where a username belongs.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presented(…)")
+    }
 }
 
 /// What else is known of a request. Told and noted; nothing here is ever decided on (requirements R7, R14).

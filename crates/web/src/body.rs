@@ -64,12 +64,63 @@ where
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(WebError::BadRequest("The body must be a JSON object.".to_owned()));
         }
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| WebError::BadRequest(format!("The body is not as it must be: {error}.")))
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            WebError::BadRequest(format!("The body is not as it must be: {}.", fault(&error)))
+        })
     }
+}
+
+/// What is wrong, without the value that is: it may be a secret in the wrong place. A field's name stays.
+fn fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let without_value = |what: &str| {
+        let (value, expected) = text.strip_prefix(what)?.rsplit_once(", expected ")?;
+        let kind = value.split(['"', '`']).next().unwrap_or_default().trim_end();
+        Some(format!("{what}{kind}, expected {expected}"))
+    };
+    ["invalid type: ", "invalid value: ", "unknown variant"]
+        .into_iter()
+        .find_map(without_value)
+        .unwrap_or_else(|| text.clone())
 }
 
 fn text(request: &Request, name: header::HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use fallgate_domain::user::Role;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "it is read for what is wrong with it")]
+    struct Wanted {
+        role: Option<Role>,
+        count: Option<u32>,
+        flag: Option<bool>,
+    }
+
+    #[test]
+    fn r61_a_refusal_names_the_fault_and_the_field_but_never_the_value() {
+        for (body, says) in [
+            (r#"{"count":"hush"}"#, "invalid type: string, expected u32 at line 1 column 15"),
+            (r#"{"count":"hush, expected \"hush"}"#, "invalid type: string, expected u32"),
+            (r#"{"count":-4711}"#, "invalid value: integer, expected u32"),
+            (r#"{"count":47.11}"#, "invalid type: floating point, expected u32"),
+            (r#"{"flag":["hush"]}"#, "invalid type: sequence, expected a boolean"),
+            (r#"{"role":"hush"}"#, "unknown variant, expected `admin` or `user`"),
+            (r#"{"role":"hush`, expected `hush"}"#, "unknown variant, expected `admin` or `user`"),
+            (r#"{"rule":"hush"}"#, "unknown field `rule`, expected one of `role`, `count`, `flag`"),
+            (r#"{"count":hush}"#, "expected value"),
+        ] {
+            let error = serde_json::from_str::<Wanted>(body).unwrap_err();
+            let told = fault(&error);
+            assert!(told.starts_with(says), "{body}: {told}");
+            assert!(!told.contains("hush") && !told.contains("47"), "{body}: {told}");
+        }
+    }
 }

@@ -19,6 +19,7 @@ use http::request::Parts;
 use crate::api::{account, audit, gate, identity, keys, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
+use crate::openapi::{self, Described, Description, Draft};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,52 +51,79 @@ pub fn rows() -> &'static [Row] {
     &ROWS
 }
 
-pub(crate) fn all() -> (Router<App>, Vec<Row>) {
+/// The table. After the handler: what it does in a sentence, and the refusals that only its own work can bring about.
+/// All else that the API's description says is read off the handler's type.
+pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
     let doors = Doors::default()
-        .door(Method::GET, "/health", gate::health)
-        .door(Method::GET, "/api/version", gate::version)
-        .door(Method::GET, "/api/whoami", identity::whoami)
-        .door(Method::POST, "/api/login", logins::login)
-        .door(Method::POST, "/api/logout", logins::logout)
-        .door(Method::POST, "/api/setup", setup::setup)
-        .door(Method::GET, "/api/tokens", tokens::list)
-        .door(Method::POST, "/api/tokens", tokens::mint)
-        .door(Method::DELETE, "/api/tokens", tokens::revoke_all)
-        .door(Method::PATCH, "/api/tokens/{id}", tokens::change)
-        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke)
-        .door(Method::POST, "/api/tokens/inspect", tokens::inspect)
-        .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held)
-        .door(Method::GET, "/api/logins", logins::list)
-        .door(Method::DELETE, "/api/logins", logins::end_others)
-        .door(Method::DELETE, "/api/logins/{id}", logins::end)
-        .door(Method::GET, "/api/users", users::list)
-        .door(Method::POST, "/api/users", users::create)
-        .door(Method::GET, "/api/users/{u}", users::show)
-        .door(Method::PATCH, "/api/users/{u}", users::change)
-        .door(Method::DELETE, "/api/users/{u}", users::delete)
-        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase)
-        .door(Method::PATCH, "/api/account", account::change)
-        .door(Method::POST, "/api/account/passphrase", account::change_passphrase)
-        .door(Method::GET, "/api/audit", audit::list)
-        .door(Method::GET, "/.well-known/jwks.json", keys::jwks);
+        .door(Method::GET, "/health", gate::health, "Tells whether the store can be read.", &[])
+        .door(Method::GET, "/api/version", gate::version, "Tells the gate's version.", &[])
+        .door(Method::GET, "/api/openapi.json", openapi::document, "This description.", &[])
+        .door(Method::GET, "/api/whoami", identity::whoami, "Tells who one is, and by which credential.", &[])
+        .door(Method::POST, "/api/login", logins::login, "Signs in; the answer sets the cookie.", &[401, 429])
+        .door(Method::POST, "/api/logout", logins::logout, "Ends the sign-in in use.", &[])
+        .door(Method::POST, "/api/setup", setup::setup, "Makes the first admin, once.", &[401, 409])
+        .door(Method::GET, "/api/tokens", tokens::list, "Lists one's own tokens; for an admin all.", &[])
+        .door(Method::POST, "/api/tokens", tokens::mint, "Mints a token, and shows its secret.", &[404, 409])
+        .door(Method::DELETE, "/api/tokens", tokens::revoke_all, "Ends all one's other tokens.", &[404])
+        .door(Method::PATCH, "/api/tokens/{id}", tokens::change, "Changes a token's name or end.", &[409])
+        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
+        .door(Method::POST, "/api/tokens/inspect", tokens::inspect, "Finds a token by its secret.", &[404])
+        .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
+        .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
+        .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
+        .door(Method::DELETE, "/api/logins/{id}", logins::end, "Ends one of one's own sign-ins.", &[])
+        .door(Method::GET, "/api/users", users::list, "Lists everybody.", &[])
+        .door(Method::POST, "/api/users", users::create, "Makes an account.", &[409])
+        .door(Method::GET, "/api/users/{u}", users::show, "Shows an account.", &[])
+        .door(Method::PATCH, "/api/users/{u}", users::change, "Changes an account.", &[409])
+        .door(Method::DELETE, "/api/users/{u}", users::delete, "Deletes an account.", &[409])
+        .door(Method::POST, "/api/users/{u}/passphrase", users::reset_passphrase, "Sets a passphrase.", &[])
+        .door(Method::PATCH, "/api/account", account::change, "Changes one's own account.", &[])
+        .door(
+            Method::POST,
+            "/api/account/passphrase",
+            account::change_passphrase,
+            "Sets one's passphrase.",
+            &[429],
+        )
+        .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
+        .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[]);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
-    (router, doors.rows)
+    (router, doors.rows, doors.description)
+}
+
+/// The API's description (OpenAPI 3.1), as JSON.
+pub(crate) fn description() -> String {
+    all().2.finish()
 }
 
 #[derive(Default)]
 struct Doors {
     router: Router<App>,
     rows: Vec<Row>,
+    description: Description,
 }
 
 impl Doors {
-    fn door<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    fn door<H, T>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        handler: H,
+        says: &'static str,
+        also_refuses: &[u16],
+    ) -> Self
     where
-        H: Handler<T, App>,
+        H: Handler<T, App> + Described<T>,
         T: Guarded + 'static,
     {
         // A method that axum cannot filter by would be a mistake in the table above; every test would see it.
         if let Ok(filter) = MethodFilter::try_from(method.clone()) {
+            let mut draft = Draft::new(path, std::any::type_name::<H>(), says);
+            draft.admits(&method, T::ACCESS);
+            H::describe(&mut draft);
+            draft.refuses(also_refuses);
+            self.description.add(&method, path, draft);
             self.router = self.router.route(path, on(filter, handler));
             self.rows.push(Row { method, path, access: T::ACCESS });
         }

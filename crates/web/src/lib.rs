@@ -1,5 +1,6 @@
 //! Fallgate's own doors: thin. A handler reads as a sentence: permit, one call, a view.
 
+mod answer;
 mod api;
 mod app;
 mod body;
@@ -8,6 +9,7 @@ pub mod doors;
 mod error;
 mod layers;
 mod old_link;
+mod openapi;
 pub mod view;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::app::App;
 
 /// Our own pages and API, for the relay to put behind its listener.
 pub fn doors(verifier: Arc<Verifier>) -> Doors {
-    let (router, _rows) = doors::all();
+    let (router, ..) = doors::all();
     let app = App { verifier };
     let router: Router = layers::around(router, &app).with_state(app);
     Arc::new(move |request| {

@@ -10,31 +10,44 @@ use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::openapi::words;
 
 /// A token in a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Token)]
 pub struct TokenView {
     /// Its public name.
+    #[schema(value_type = words::Id)]
     pub id: CredentialId,
     /// What it is.
+    #[schema(value_type = words::Kind)]
     pub kind: CredentialKind,
     /// Whose it is.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// What its owner calls it.
     pub name: String,
     /// The first characters of its secret.
     pub hint: String,
     /// What it may be used for.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Scopes,
     /// When it was minted.
+    #[schema(value_type = words::Time)]
     pub created_at: Timestamp,
     /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to about a minute.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub last_used_at: Option<Timestamp>,
     /// From where it was last used.
+    #[schema(required = true)]
     pub last_used_ip: Option<String>,
     /// Where it stands in its life.
+    #[schema(value_type = words::Standing)]
     pub status: Status,
 }
 
@@ -65,7 +78,8 @@ impl TokenView {
 }
 
 /// A token that was found by its secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = InspectedToken)]
 pub struct InspectedView {
     /// The token.
     #[serde(flatten)]
@@ -82,7 +96,8 @@ impl InspectedView {
 }
 
 /// A freshly minted token, with its secret. The secret is in no other answer, ever.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = MintedToken)]
 pub struct MintedView {
     /// The token.
     #[serde(flatten)]
@@ -103,26 +118,34 @@ impl MintedView {
 }
 
 /// A person, as admins see them in lists.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UserName {
     /// How they sign in.
+    #[schema(value_type = words::Username)]
     pub username: Username,
     /// How they are shown.
+    #[schema(value_type = words::Name)]
     pub display_name: DisplayName,
 }
 
 /// A person's account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserView {
     /// How they sign in.
+    #[schema(value_type = words::Username)]
     pub username: Username,
     /// How they are shown.
+    #[schema(value_type = words::Name)]
     pub display_name: DisplayName,
     /// What they may do at most.
+    #[schema(value_type = words::PersonsRole)]
     pub role: Role,
     /// When the account was made.
+    #[schema(value_type = words::Time)]
     pub created_at: Timestamp,
     /// Since when it is disabled.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub disabled_at: Option<Timestamp>,
 }
 
@@ -139,7 +162,7 @@ impl From<User> for UserView {
 }
 
 /// `GET /api/users`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct UserList {
     /// Everybody, by username.
     pub users: Vec<UserView>,
@@ -152,7 +175,8 @@ impl From<Vec<User>> for UserList {
 }
 
 /// What setting a passphrase has ended.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Ended)]
 pub struct EndedView {
     /// How many sign-ins.
     pub revoked_logins: u64,
@@ -167,18 +191,20 @@ impl From<EndedCredentials> for EndedView {
 }
 
 /// How many tokens were revoked.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RevokedCount {
     /// That many.
     pub revoked: u64,
 }
 
 /// `GET /api/audit`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
     /// Newest first.
+    #[schema(value_type = Vec<words::Event>)]
     pub events: Vec<Event>,
     /// What to ask for with `before` to go on; none after the last page.
+    #[schema(required = true)]
     pub next: Option<u64>,
     /// What stands in the place of the events that were deleted as too old, if any were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,13 +212,15 @@ pub struct EventPage {
 }
 
 /// Where the trail begins after events were deleted as too old.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Checkpoint)]
 pub struct CheckpointView {
     /// The place of the last deleted event.
     pub seq: u64,
     /// Its hash, which the next one names.
     pub hash: String,
     /// When they were deleted.
+    #[schema(value_type = words::Time)]
     pub at: Timestamp,
 }
 
@@ -208,7 +236,7 @@ impl EventPage {
 }
 
 /// `GET /api/tokens`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenList {
     /// Who asks.
     pub me: Me,
@@ -220,11 +248,13 @@ pub struct TokenList {
 }
 
 /// Who asks.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Me {
     /// Their username, if anybody owns the credential.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// Their role.
+    #[schema(value_type = words::CallersRole)]
     pub role: String,
 }
 
@@ -236,13 +266,16 @@ impl Me {
 }
 
 /// `GET /api/whoami`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
     /// The owner's username, if anybody owns the credential.
+    #[schema(value_type = Option<words::Username>, required = true)]
     pub username: Option<Username>,
     /// How they are shown.
+    #[schema(value_type = Option<words::Name>, required = true)]
     pub display_name: Option<DisplayName>,
     /// Their role.
+    #[schema(value_type = words::CallersRole)]
     pub role: String,
     /// What was presented.
     pub credential: CredentialView,
@@ -268,28 +301,35 @@ impl WhoAmI {
 }
 
 /// `GET /api/logins`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LoginList {
     /// One's own sign-ins that stand, oldest first.
     pub logins: Vec<LoginView>,
 }
 
 /// A sign-in: a device that somebody signed in on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Login)]
 pub struct LoginView {
     /// Its public name.
+    #[schema(value_type = words::Id)]
     pub id: CredentialId,
     /// What it was called when it was made.
     pub name: String,
     /// When it was made.
+    #[schema(value_type = words::Time)]
     pub created_at: Timestamp,
     /// When it ends by itself, however much it is used.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to about a minute.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub last_used_at: Option<Timestamp>,
     /// From where it was last used.
+    #[schema(required = true)]
     pub last_used_ip: Option<String>,
     /// What the client called itself then.
+    #[schema(required = true)]
     pub user_agent: Option<String>,
     /// Whether it is the one that asks.
     pub current: bool,
@@ -316,17 +356,22 @@ impl LoginView {
 }
 
 /// What was presented.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Credential)]
 pub struct CredentialView {
     /// Its public name.
+    #[schema(value_type = words::Id)]
     pub id: CredentialId,
     /// What it is.
+    #[schema(value_type = words::Kind)]
     pub kind: CredentialKind,
     /// What its owner calls it.
     pub name: String,
     /// What it may be used for now.
+    #[schema(value_type = Vec<words::Scope>)]
     pub scopes: Scopes,
     /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
 }
 

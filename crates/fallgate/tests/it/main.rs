@@ -11,11 +11,14 @@
 
 mod access;
 mod audit;
+mod canaries;
 mod cli;
 mod config;
+mod described;
 mod differential;
 mod doctor;
 mod doors;
+mod dump;
 mod durability;
 mod forwarded;
 mod framing;
@@ -25,6 +28,7 @@ mod internal_token;
 mod keys;
 mod moving_in;
 mod old_links;
+mod oversize;
 mod proxying;
 mod races;
 mod readme;

@@ -7,16 +7,20 @@ use axum::extract::{Extension, State};
 use fallgate_authority::{PeerAddress, SignedIn, Verifier};
 use fallgate_domain::user::DisplayName;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::api::users::about;
 use crate::body::{JsonBody, SecretText};
 use crate::error::WebError;
+use crate::openapi::words;
 use crate::view::{EndedView, UserView};
 
 /// The body that changes one's own account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AccountChange)]
 pub(crate) struct Change {
+    #[schema(value_type = words::Name)]
     display_name: DisplayName,
 }
 
@@ -30,10 +34,12 @@ pub(crate) async fn change(
 }
 
 /// The body that gives one's own account another passphrase.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangePassphrase {
+    #[schema(value_type = words::Secret)]
     current: SecretText,
+    #[schema(value_type = words::NewPassphrase)]
     new: SecretText,
     #[serde(default)]
     revoke_tokens: bool,

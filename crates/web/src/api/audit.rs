@@ -9,6 +9,7 @@ use fallgate_authority::actions::ReadAudit;
 use fallgate_authority::{Permit, Verifier};
 use fallgate_store::EventFilter;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::error::WebError;
 use crate::view::EventPage;
@@ -19,12 +20,20 @@ const PAGE: u32 = 100;
 const LONGEST_PAGE: u32 = 1_000;
 
 /// Which events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
+    /// Only events before this one.
+    #[param(value_type = u64, format = "uint64", maximum = 18_446_744_073_709_551_615_u64, required = false)]
     before: Option<u64>,
+    /// How many at most; 100, if nothing is said.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
+    /// Only what this user did, or what was done to them.
+    #[param(value_type = String, required = false)]
     user: Option<String>,
+    /// Only this action, such as `token.mint`.
+    #[param(value_type = String, required = false)]
     action: Option<String>,
 }
 

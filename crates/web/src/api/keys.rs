@@ -7,6 +7,7 @@ use axum::extract::State;
 use fallgate_authority::{PublishedKey, Verifier};
 use http::header::{self, HeaderName};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::doors::Public;
 use crate::error::WebError;
@@ -15,13 +16,13 @@ use crate::error::WebError;
 const CACHED: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "public, max-age=300")];
 
 /// A JSON Web Key Set (RFC 7517).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Jwks {
     keys: Vec<Jwk>,
 }
 
 /// An Ed25519 public key as a JSON Web Key (RFC 8037).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Jwk {
     kty: &'static str,
     crv: &'static str,

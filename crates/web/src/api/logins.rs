@@ -8,21 +8,27 @@ use fallgate_authority::{
     CameByHttps, Newcomer, PeerAddress, RevokeOutcome, SignInOrder, SignedIn, Verifier,
 };
 use fallgate_domain::credential::TokenName;
-use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
+use crate::answer::NoContent;
 use crate::body::{JsonBody, SecretText};
 use crate::cookie::{self, SetCookie};
 use crate::error::WebError;
+use crate::openapi::words;
 use crate::view::{LoginList, LoginView, RevokedCount, WhoAmI};
 
 /// The body that signs in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SignIn)]
 pub(crate) struct Login {
     /// Any text: what is no username is nobody's, like one that nobody has.
+    #[schema(value_type = String)]
     username: SecretText,
+    #[schema(value_type = words::Secret)]
     passphrase: SecretText,
+    #[schema(value_type = Option<words::Name>)]
     device_name: Option<TokenName>,
 }
 
@@ -41,9 +47,9 @@ pub(crate) async fn logout(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Extension(came): Extension<CameByHttps>,
-) -> Result<(StatusCode, SetCookie), WebError> {
+) -> Result<(SetCookie, NoContent), WebError> {
     verifier.sign_out(&caller, peer.0).await?;
-    Ok((StatusCode::NO_CONTENT, cookie::clear(came.0)))
+    Ok((cookie::clear(came.0), NoContent))
 }
 
 pub(crate) async fn list(
@@ -61,11 +67,11 @@ pub(crate) async fn end(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     let unknown = || WebError::NotFound("You have no such sign-in.".to_owned());
     let id = id.parse().map_err(|_| unknown())?;
     match verifier.end_login(&caller, id, peer.0).await? {
-        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(StatusCode::NO_CONTENT),
+        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(NoContent),
         RevokeOutcome::Unknown | RevokeOutcome::NotYours => Err(unknown()),
     }
 }

@@ -15,12 +15,15 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Username;
 use fallgate_store::CredentialFilter;
-use http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Number;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::answer::{Created, NoContent};
 use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
+use crate::openapi::words;
 use crate::view::{InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
@@ -48,15 +51,24 @@ pub(crate) async fn list(
 }
 
 /// The body of a mint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mint {
+    #[schema(value_type = words::Name)]
     name: TokenName,
+    /// Whose it will be, when an admin says so; anybody else mints for themselves.
+    #[schema(value_type = Option<words::Username>)]
     username: Option<Username>,
+    /// What it may be used for; without them, the usual ones.
+    #[schema(value_type = Option<Vec<words::Scope>>)]
     scopes: Option<Scopes>,
+    /// In so many seconds: at most a hundred years; `null` for never.
     #[serde(default)]
-    expires_in: Member<u64>,
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3_153_600_000_u64)]
+    expires_in: Member<Seconds>,
+    /// Then; `null` for never. One of the two, at most.
     #[serde(default)]
+    #[schema(value_type = Option<words::Time>)]
     expires_at: Member<Timestamp>,
 }
 
@@ -77,12 +89,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Member<T> {
     }
 }
 
+/// A whole number of seconds.
+#[derive(Debug)]
+struct Seconds(u64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = Number::deserialize(deserializer)?;
+        // To JSON `3600.0` is the same number.
+        let whole = || {
+            number.as_f64().filter(|seconds| seconds.fract() == 0.0).map(|seconds| format!("{seconds:.0}"))
+        };
+        let seconds = number.as_u64().or_else(|| whole()?.parse().ok());
+        seconds.map(Self).ok_or_else(|| de::Error::custom("expires_in is a whole number of seconds"))
+    }
+}
+
 /// What two ways of saying it come to; `null` is never, in either.
-fn lifetime(seconds: Member<u64>, time: Member<Timestamp>) -> Result<Option<Lifetime>, WebError> {
+fn lifetime(seconds: Member<Seconds>, time: Member<Timestamp>) -> Result<Option<Lifetime>, WebError> {
     match (seconds, time) {
         (Member::Absent, Member::Absent) => Ok(None),
         (Member::Null, Member::Absent) | (Member::Absent, Member::Null) => Ok(Some(Lifetime::Never)),
-        (Member::Is(seconds), Member::Absent) => Ok(Some(Lifetime::For(Duration::from_secs(seconds)))),
+        (Member::Is(Seconds(seconds)), Member::Absent) => {
+            Ok(Some(Lifetime::For(Duration::from_secs(seconds))))
+        }
         (Member::Absent, Member::Is(time)) => Ok(Some(Lifetime::Until(time))),
         _ => Err(WebError::BadRequest("Give either expires_in or expires_at, not both.".to_owned())),
     }
@@ -93,7 +123,7 @@ pub(crate) async fn mint(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(mint): JsonBody<Mint>,
-) -> Result<(StatusCode, Json<MintedView>), WebError> {
+) -> Result<Created<MintedView>, WebError> {
     let own = permit.principal().username().cloned();
     let owner = mint
         .username
@@ -102,7 +132,7 @@ pub(crate) async fn mint(
     let lifetime = lifetime(mint.expires_in, mint.expires_at)?;
     let order = MintOrder { owner, name: Some(mint.name), scopes: mint.scopes, lifetime };
     let minted = verifier.mint(&permit, order, peer.0).await?;
-    Ok((StatusCode::CREATED, Json(MintedView::of(minted))))
+    Ok(Created(MintedView::of(minted)))
 }
 
 pub(crate) async fn revoke(
@@ -110,23 +140,29 @@ pub(crate) async fn revoke(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     let id = identified(&id)?;
     match verifier.revoke(&permit, id, peer.0).await? {
-        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(StatusCode::NO_CONTENT),
+        RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(NoContent),
         RevokeOutcome::Unknown => Err(unknown()),
         RevokeOutcome::NotYours => Err(WebError::Forbidden("This token is another's.".to_owned())),
     }
 }
 
 /// The body that changes a token: its name or its end, one at a time, since each is an act of its own.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TokenChange)]
 pub(crate) struct Change {
+    #[schema(value_type = Option<words::Name>)]
     name: Option<TokenName>,
+    /// In so many seconds: at most a hundred years; `null` for never.
     #[serde(default)]
-    expires_in: Member<u64>,
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 3_153_600_000_u64)]
+    expires_in: Member<Seconds>,
+    /// Then; `null` for never. One of the two, at most.
     #[serde(default)]
+    #[schema(value_type = Option<words::Time>)]
     expires_at: Member<Timestamp>,
 }
 
@@ -163,9 +199,11 @@ pub(crate) async fn inspect(
 }
 
 /// Whose tokens are to be revoked.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Whose {
+    /// For admins: all tokens of this user, also the one in use.
+    #[param(value_type = words::Username, required = false, inline)]
     username: Option<Username>,
 }
 
@@ -183,9 +221,10 @@ pub(crate) async fn revoke_all(
 }
 
 /// The body of whoever holds a token, to end it or to look at it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Held {
+    #[schema(value_type = words::Secret)]
     token: SecretText,
 }
 
@@ -196,11 +235,11 @@ pub(crate) async fn revoke_held(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(Held { token }): JsonBody<Held>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     let counted = verifier.count_held(peer.0);
     verifier.revoke_held(token.0.as_bytes(), peer.0).await?;
     counted?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// What is no id is nobody's.
@@ -210,4 +249,20 @@ fn identified(text: &str) -> Result<CredentialId, WebError> {
 
 fn unknown() -> WebError {
     WebError::NotFound("There is no such token.".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_of_seconds_is_one_however_json_writes_it() {
+        for (text, seconds) in [("3600", 3_600), ("3600.0", 3_600), ("1e3", 1_000)] {
+            let read: Seconds = serde_json::from_str(text).unwrap();
+            assert_eq!(read.0, seconds, "{text}");
+        }
+        for text in ["1.5", "-1", "\"60\"", "1e300", "true", "null"] {
+            assert!(serde_json::from_str::<Seconds>(text).is_err(), "{text}");
+        }
+    }
 }

@@ -7,11 +7,13 @@ use axum::extract::{Extension, Path, State};
 use fallgate_authority::actions::ManageUsers;
 use fallgate_authority::{PeerAddress, Permit, UserOrder, UserPatch, Verifier};
 use fallgate_domain::user::{DisplayName, Role, User, Username};
-use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
+use crate::answer::{Created, NoContent};
 use crate::body::{JsonBody, SecretText};
 use crate::error::WebError;
+use crate::openapi::words;
 use crate::view::{EndedView, UserList, UserView};
 
 pub(crate) async fn list(
@@ -22,12 +24,17 @@ pub(crate) async fn list(
 }
 
 /// The body that makes an account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewUser)]
 pub(crate) struct Create {
+    #[schema(value_type = words::Username)]
     username: Username,
+    #[schema(value_type = Option<words::Name>)]
     display_name: Option<DisplayName>,
+    #[schema(value_type = Option<words::PersonsRole>)]
     role: Option<Role>,
+    #[schema(value_type = words::NewPassphrase)]
     passphrase: SecretText,
 }
 
@@ -36,13 +43,13 @@ pub(crate) async fn create(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(create): JsonBody<Create>,
-) -> Result<(StatusCode, Json<UserView>), WebError> {
+) -> Result<Created<UserView>, WebError> {
     let Create { username, display_name, role, passphrase } = create;
     let about = about(&username, display_name.as_ref());
     let passphrase = verifier.check_passphrase(passphrase.0, about).await?;
     let order = UserOrder { username, display_name, role: role.unwrap_or(Role::User), passphrase };
     let user = verifier.create_user(&permit, order, peer.0).await?;
-    Ok((StatusCode::CREATED, Json(user.into())))
+    Ok(Created(user.into()))
 }
 
 pub(crate) async fn show(
@@ -54,10 +61,13 @@ pub(crate) async fn show(
 }
 
 /// The body that changes an account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UserChange)]
 pub(crate) struct Change {
+    #[schema(value_type = Option<words::Name>)]
     display_name: Option<DisplayName>,
+    #[schema(value_type = Option<words::PersonsRole>)]
     role: Option<Role>,
     disabled: Option<bool>,
 }
@@ -78,15 +88,17 @@ pub(crate) async fn delete(
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(username): Path<String>,
-) -> Result<StatusCode, WebError> {
+) -> Result<NoContent, WebError> {
     verifier.delete_user(&permit, &named(&username)?, peer.0).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// The body that gives an account another passphrase.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PassphraseReset)]
 pub(crate) struct Reset {
+    #[schema(value_type = words::NewPassphrase)]
     passphrase: SecretText,
     #[serde(default)]
     revoke_tokens: bool,

@@ -219,7 +219,7 @@ fn r8_a_body_that_is_not_as_it_must_be_is_refused_in_words_that_name_the_fault()
         (r#"{"name":"x","expires_in":0}"#, "future"),
         (r#"{"name":"x","expires_in":-1}"#, ""),
         (r#"{"name":"x","expires_in":1.5}"#, ""),
-        (r#"{"name":"x","expires_in":1e3}"#, ""),
+        (r#"{"name":"x","expires_in":1e-3}"#, ""),
         (r#"{"name":"x","expires_in":"60"}"#, ""),
         (r#"{"name":"x","expires_in":18446744073709551615}"#, "hundred years"),
         (r#"{"name":"x","expires_in":18446744073709551616}"#, ""),

@@ -90,7 +90,7 @@ fn what_cannot_be_is_refused_in_words_that_name_the_rule() {
         (good("display_name", json!("a\u{7}")), 400, "no control characters"),
         (good("display_name", json!("a\u{202e}b")), 400, "marks for the direction of text"),
         (good("display_name", json!("😀".repeat(81))), 400, "1 to 80 characters"),
-        (good("role", json!("owner")), 400, "owner"),
+        (good("role", json!("owner")), 400, "`admin` or `user`"),
         (good("passphrase", json!("short")), 400, "12 to 1024 bytes"),
         (good("passphrase", json!("x".repeat(1_025))), 400, "12 to 1024 bytes"),
         (good("passphrase", json!("bobbobbobbob")), 400, "too easy to guess"),
@@ -109,7 +109,7 @@ fn what_cannot_be_is_refused_in_words_that_name_the_rule() {
     }
     for (body, words) in [
         (json!({"username": "eve"}), "unknown field `username`"),
-        (json!({"role": "Admin"}), "Admin"),
+        (json!({"role": "Admin"}), "`admin` or `user`"),
         (json!({"disabled": "yes"}), "boolean"),
         (json!({"display_name": " "}), "1 to 80 characters"),
     ] {
