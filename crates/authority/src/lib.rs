@@ -54,7 +54,6 @@ mod principal;
 mod refusal;
 mod registrar;
 mod same_origin;
-mod secret;
 mod signin;
 mod sync;
 mod throttle;

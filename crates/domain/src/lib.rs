@@ -18,5 +18,6 @@ pub mod problem;
 pub mod root_key;
 pub mod route;
 pub mod scope;
+pub mod secret;
 pub mod token;
 pub mod user;
