@@ -18,6 +18,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::actions::ManageUsers;
+use crate::halt::Unwritten;
 use crate::hasher::{HasherBusy, Lane};
 use crate::passphrase::{HashFailed, Passphrase, WeakPassphrase};
 use crate::permit::Permit;
@@ -58,7 +59,7 @@ pub enum UserError {
     #[error("there is no user {0}")]
     Unknown(Username),
     /// Nobody would be left who may do everything.
-    #[error("{0} is the last enabled admin")]
+    #[error("the user {0} is the last enabled admin")]
     LastAdmin(Username),
     /// A credential that nobody owns cannot act on accounts.
     #[error("a credential that nobody owns cannot manage users")]
@@ -69,6 +70,9 @@ pub enum UserError {
     /// The passphrase could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashFailed),
+    /// Who was to be shut out is shut out by this process only.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -268,7 +272,15 @@ impl Verifier {
     ) -> Result<User, UserError> {
         let actor = acting(permit, ip)?;
         permit.principal().lease.forget();
-        let user = self.registrar.change_user(username, patch, &actor).await?;
+        let disabled = patch.disabled;
+        let changed = self.registrar.change_user(username, patch, &actor).await;
+        let user = match disabled {
+            Some(true) => changed.map_err(|error| self.shut_out(username, error))?,
+            _ => changed?,
+        };
+        if disabled == Some(false) {
+            self.unhalt_user(username);
+        }
         self.freshen().await?;
         Ok(user)
     }
@@ -282,9 +294,18 @@ impl Verifier {
     ) -> Result<EndedCredentials, UserError> {
         let actor = acting(permit, ip)?;
         permit.principal().lease.forget();
-        let ended = self.registrar.delete_user(username, &actor).await?;
+        let deleted = self.registrar.delete_user(username, &actor).await;
+        let ended = deleted.map_err(|error| self.shut_out(username, error))?;
         self.freshen().await?;
         Ok(ended)
+    }
+
+    /// Shuts an account out of this process at least, if the store could not be told.
+    fn shut_out(&self, username: &Username, error: UserError) -> UserError {
+        match error {
+            UserError::Store(error) => self.halt_user(username, &error).into(),
+            error => error,
+        }
     }
 
     /// Gives an account another passphrase. What that ends is cut before this returns.

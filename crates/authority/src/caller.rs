@@ -10,9 +10,8 @@ use fallgate_domain::user::Username;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
-use crate::cookie;
 use crate::lease::LeaseHandle;
-use crate::permit::{CameByHttps, PeerAddress};
+use crate::permit::{CameByHttps, peer};
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -69,12 +68,23 @@ impl SignedIn {
 /// Finds out who calls. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
 /// nothing could be cut, so nothing is let in.
 async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
-    let (presented, carrier) = presented(parts)?;
+    match identified(parts, verifier).await {
+        Err(Refusal::NoCredential | Refusal::BadCredential(_))
+            if verifier.needs_setup().await.is_ok_and(|needed| needed) =>
+        {
+            Err(Refusal::SetupNeeded)
+        }
+        identified => identified,
+    }
+}
+
+async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    let ip = peer(parts);
+    let (presented, carrier) =
+        presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
     let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-    let facts = RequestFacts {
-        ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
-        user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
-    };
+    let facts =
+        RequestFacts { ip, user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes) };
     Ok((verifier.verify(&presented, &facts, lease).await?, carrier))
 }
 
@@ -87,7 +97,7 @@ fn presented(parts: &Parts) -> Result<(Presented, Carrier), Refusal> {
         }
         return Ok((Presented::from_authorization(Some(value.as_bytes()))?, Carrier::Authorization));
     }
-    let cookie = cookie::presented(&parts.headers, came_by_https(parts))?;
+    let cookie = Presented::from_cookies(&parts.headers, came_by_https(parts))?;
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
 }
 
@@ -120,8 +130,10 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let (principal, carrier) = identify(parts, &Arc::<Verifier>::from_ref(state)).await?;
+        let verifier = Arc::<Verifier>::from_ref(state);
+        let (principal, carrier) = identify(parts, &verifier).await?;
         if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
+            verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
             return Err(Refusal::CrossSite);
         }
         Ok(principal)
@@ -164,7 +176,7 @@ where
             principal.lease.forget();
         }
         Ok(Self {
-            ip: parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0),
+            ip: peer(parts),
             user_agent: parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec()),
             https: came_by_https(parts),
             held: held.map(|(principal, _)| principal),

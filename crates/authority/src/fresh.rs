@@ -54,7 +54,12 @@ impl Verifier {
             ticks.tick().await;
             // A database file that was replaced shows no new revision: only a look at the file itself tells.
             if tick % LOOK_AT_FILE_EVERY == 0 {
-                self.lost.store(self.store().ping().await.is_err(), Ordering::Release);
+                let pinged = self.store().ping().await;
+                let was_lost = self.lost.swap(pinged.is_err(), Ordering::AcqRel);
+                // For good: what is open rests on something that nobody can look at again.
+                if !was_lost && matches!(pinged, Err(StoreError::Replaced { .. })) {
+                    self.halt_all();
+                }
             }
             match self.freshen().await {
                 Ok(()) if failing => {

@@ -253,6 +253,11 @@ impl LeaseState {
         }
     }
 
+    /// What rests on it now.
+    pub(crate) fn credential(&self) -> Option<Arc<Entry>> {
+        self.rests.lock().credential.clone()
+    }
+
     fn poll_poked(&self, context: &Context<'_>) -> Poll<()> {
         {
             let mut waker = self.waker.lock();

@@ -9,7 +9,7 @@ use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Role;
-use fallgate_store::{CredentialRow, UserRow};
+use fallgate_store::{CredentialRow, Revision, UserRow};
 
 use crate::lease::Lease;
 use crate::view::{Account, Entry, Parent};
@@ -42,8 +42,13 @@ impl Subject {
             revoked: false,
             used_at: None,
         };
-        let entry =
-            Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None, Duration::from_hours(1)));
+        let entry = Arc::new(Entry::new(
+            &row,
+            Arc::new(Account::of(&user)),
+            Parent::None,
+            Revision(0),
+            Duration::from_hours(1),
+        ));
         Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
     }
 

@@ -1,5 +1,6 @@
 //! Whom a client's address stands for, where tries are counted.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Whoever one can expect to have all of these addresses: one IPv4 address, or 64 bits of IPv6. Clients without an
@@ -13,5 +14,20 @@ impl Network {
             IpAddr::V4(ip) => IpAddr::V4(ip),
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
         }))
+    }
+
+    /// Its address, if it has just one.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        self.0.filter(IpAddr::is_ipv4)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(IpAddr::V4(ip)) => ip.fmt(f),
+            Some(IpAddr::V6(ip)) => write!(f, "{ip}/64"),
+            None => f.write_str("no address"),
+        }
     }
 }

@@ -14,9 +14,10 @@ use fallgate_store::{Minted, StoreError};
 use http::HeaderMap;
 use zeroize::Zeroize;
 
+use crate::presented::Presented;
 use crate::registrar::Actor;
 use crate::verifier::Verifier;
-use crate::{cookie, device, uses};
+use crate::{device, uses};
 
 /// Whoever opened such an address.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,7 @@ pub enum LinkError {
 /// Whether a browser brings a cookie of our name, good or not, or a header that says who it is.
 pub fn brings_credential(headers: &HeaderMap, https: bool) -> bool {
     headers.contains_key(http::header::AUTHORIZATION)
-        || !matches!(cookie::presented(headers, https), Ok(None))
+        || !matches!(Presented::from_cookies(headers, https), Ok(None))
 }
 
 impl Verifier {

@@ -91,6 +91,15 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        Principal::from_request_parts(parts, state).await?.permit()
+        let principal = Principal::from_request_parts(parts, state).await?;
+        let credential = Some(principal.credential());
+        let refused = |refusal: &Refusal| {
+            Arc::<Verifier>::from_ref(state).count_refusal(refusal, credential, peer(parts));
+        };
+        principal.permit().inspect_err(refused)
     }
+}
+
+pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0)
 }

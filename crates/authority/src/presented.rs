@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fallgate_domain::secret;
-use fallgate_domain::token::{PlainToken, TokenHash};
+use fallgate_domain::token::TokenHash;
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
@@ -50,11 +50,6 @@ impl Presented {
         }
     }
 
-    /// What the cookie carries.
-    pub(crate) fn from_cookie(token: &PlainToken) -> Self {
-        Self { hash: token.hash(), username: None }
-    }
-
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
         let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
@@ -64,7 +59,7 @@ impl Presented {
 
 #[cfg(test)]
 mod tests {
-    use fallgate_domain::token::TokenKind;
+    use fallgate_domain::token::{PlainToken, TokenKind};
 
     use super::*;
 

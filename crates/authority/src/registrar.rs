@@ -22,6 +22,7 @@ use crate::keys::Keyring;
 use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::principal::Principal;
+use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 
 /// Makes acts durable.
@@ -44,6 +45,8 @@ pub enum Actor {
         /// The OS user.
         os_user: String,
     },
+    /// The daemon itself.
+    Internal,
     /// A verified caller.
     User {
         /// For good.
@@ -79,6 +82,7 @@ impl Actor {
     pub fn name(&self) -> String {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
+            Self::Internal => "internal".to_owned(),
             Self::User { username, .. } => username.to_string(),
             Self::Holder { credential, .. } => format!("holder:{credential}"),
         }
@@ -88,6 +92,7 @@ impl Actor {
     pub(crate) fn mark(&self) -> String {
         match self {
             Self::Cli { os_user } => format!("cli:{os_user}"),
+            Self::Internal => "internal".to_owned(),
             Self::User { id, .. } => format!("user:{id}"),
             Self::Holder { credential, .. } => format!("holder:{credential}"),
         }
@@ -101,7 +106,7 @@ impl Actor {
         detail: BTreeMap<String, Value>,
     ) -> NewEvent {
         let (credential, ip) = match self {
-            Self::Cli { .. } => (None, None),
+            Self::Cli { .. } | Self::Internal => (None, None),
             Self::User { credential, ip, .. } | Self::Holder { credential, ip } => {
                 (Some(*credential), ip.map(|ip| ip.to_string()))
             }
@@ -165,13 +170,13 @@ impl Registrar {
 
 impl Verifier {
     /// Ends a credential on a caller's behalf: their own, one they minted, or, for an admin, any. Open connections
-    /// are cut before this returns.
+    /// are cut before this returns, also when it fails with [`TokenError::Unwritten`].
     pub async fn revoke(
         &self,
         permit: &Permit<WriteTokens>,
         id: CredentialId,
         ip: Option<IpAddr>,
-    ) -> Result<RevokeOutcome, StoreError> {
+    ) -> Result<RevokeOutcome, TokenError> {
         // The request's body may have taken its time: what counts is what the caller may do now.
         self.freshen().await?;
         let Some(actor) = Actor::of(permit.principal(), ip) else { return Ok(RevokeOutcome::NotYours) };
@@ -183,7 +188,8 @@ impl Verifier {
         // From here on the caller is to hear what came of it, also when it is their own credential that ends: the
         // request that does it is not among what is cut.
         permit.principal().lease.forget();
-        let outcome = self.registrar.revoke(id, None, &actor).await?;
+        let revoked = self.registrar.revoke(id, None, &actor).await;
+        let outcome = revoked.map_err(|error| self.halt_credential(id, &error))?;
         // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
         // next request's trouble, and refuses it.
         if let Err(error) = self.freshen().await {

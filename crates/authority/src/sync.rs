@@ -2,9 +2,9 @@
 //! order in which a registration and a revocation can meet.
 
 #[cfg(feature = "model")]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 #[cfg(not(feature = "model"))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 /// A mutex whose guard is had without a `Result`: a panic while it is held must not lock everybody out.
 #[derive(Debug, Default)]

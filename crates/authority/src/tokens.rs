@@ -16,6 +16,7 @@ use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
 
 use crate::actions::{ReadIdentity, WriteTokens};
+use crate::halt::Unwritten;
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
 use crate::throttle::{Throttle, Throttled};
@@ -53,6 +54,9 @@ pub enum TokenError {
     /// The asked-for end makes no sense.
     #[error(transparent)]
     Lifetime(#[from] InvalidLifetime),
+    /// What was to end has ended in this process only.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -143,7 +147,7 @@ impl Registrar {
             Some(username) => Some(self.owner_of_tokens(username).await?),
             None => None,
         };
-        self.revoke_all_but(owner.as_ref(), None, actor).await
+        Ok(self.revoke_all_but(owner.as_ref(), None, actor).await?)
     }
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
@@ -165,13 +169,13 @@ impl Registrar {
         owner: Option<&User>,
         except: Option<CredentialId>,
         actor: &Actor,
-    ) -> Result<u64, TokenError> {
+    ) -> Result<u64, StoreError> {
         let now = self.clock.now();
         let target = owner.map_or_else(|| "*".to_owned(), |owner| owner.username.to_string());
         let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
         let revocation =
             Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };
-        Ok(self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await?)
+        self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await
     }
 
     /// A credential that may be managed as a token.
@@ -277,25 +281,31 @@ impl Verifier {
         let owner = self.registrar.owner_of_tokens(whose).await?;
         // The caller is to hear what came of it, also when what they use hangs on what they end.
         principal.lease.forget();
-        let count = self.registrar.revoke_all_but(Some(&owner), except, &actor).await?;
+        let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
+        let count = revoked.map_err(|error| self.halt_tokens(owner.id, except, &error))?;
         self.freshen().await?;
         Ok(count)
     }
 
-    /// Counts a try to end a token by its secret from there, before anything of it is read.
+    /// Counts a try to end a token by its secret from there, whatever it is. Too many are told so, but a real secret
+    /// is taken all the same: false ones from the same network must not keep anybody from ending their token.
     pub fn count_held(&self, ip: Option<IpAddr>) -> Result<(), Throttled> {
         self.held.0.count(ip, self.clock().now())
     }
 
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
-    /// told.
-    pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), StoreError> {
+    /// told. One that has ended already costs no look into the database, however often it comes.
+    pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
         let Ok(hash) = secret::hash(secret) else { return Ok(()) };
         self.freshen().await?;
-        let Some(id) = self.view.entry(&hash).map(|entry| entry.id) else { return Ok(()) };
+        let Some(entry) = self.view.entry(&hash).filter(|entry| !entry.has_ended()) else {
+            return Ok(());
+        };
+        let id = entry.id;
         let actor = Actor::Holder { credential: id, ip };
-        match self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await? {
-            RevokeOutcome::Revoked => self.freshen().await,
+        let revoked = self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await;
+        match revoked.map_err(|error| self.halt_credential(id, &error))? {
+            RevokeOutcome::Revoked => Ok(self.freshen().await?),
             RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use fallgate_domain::clock::{Clock, Timestamp};
-use fallgate_store::{Store, StoreError};
+use fallgate_domain::id::CredentialId;
+use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::lease::{Lease, LeaseHandle};
@@ -12,7 +13,9 @@ use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
+use crate::refusals::RefusalCounts;
 use crate::registrar::Registrar;
+use crate::setup::Setup;
 use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
@@ -33,6 +36,8 @@ pub struct Verifier {
     pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
     pub(crate) logins: Arc<LoginThrottle>,
+    pub(crate) refusals: RefusalCounts,
+    pub(crate) setup: Setup,
 }
 
 impl Verifier {
@@ -40,18 +45,21 @@ impl Verifier {
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
         let view = View::new(registrar.policy.login_idle);
+        view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
+        // Before the first of all changes: whatever is said of all tokens later holds for these.
         let mut take = |row| {
-            view.take(&row, &mut orphans);
+            view.take(&row, Revision(0), &mut orphans);
         };
         let revision = registrar.vault.load(&mut take).await?;
-        view.adopt(orphans);
+        view.adopt(orphans, Revision(0));
         view.set_revision(revision);
         let (uses, notes) = UseQueue::new();
-        let held = HeldThrottle::new();
+        let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let logins = Arc::default();
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, logins }), notes))
+        let (logins, setup) = (Arc::default(), Setup::default());
+        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup };
+        Ok((Arc::new(verifier), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.
@@ -83,10 +91,17 @@ impl Verifier {
         let now = self.clock().now();
         for _ in 0..MOST_READS {
             if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
-                let principal = decision?;
-                principal.entry.touch(now);
-                self.uses.note(&principal.entry, facts, now);
-                return Ok(principal);
+                return match decision {
+                    Ok(principal) => {
+                        principal.entry.touch(now);
+                        self.uses.note(&principal.entry, facts, now);
+                        Ok(principal)
+                    }
+                    Err((refusal, known)) => {
+                        self.count_refusal(&refusal, known, facts.ip);
+                        Err(refusal)
+                    }
+                };
             }
             // A change is being taken in: wait until it is.
             drop(self.applying.lock().await);
@@ -94,28 +109,21 @@ impl Verifier {
         tracing::error!("the view of the store never comes to rest; refusing");
         Err(Refusal::Unavailable)
     }
-
-    /// Writes the uses down that have been noted; see [`UseNotes::run`].
-    pub(crate) async fn write_uses(
-        &self,
-        uses: &[(fallgate_domain::id::CredentialId, fallgate_domain::credential::LastUse)],
-    ) -> Result<(), StoreError> {
-        self.registrar.vault.note_uses(uses).await
-    }
 }
 
+/// A refusal also tells whose credential it was, if that is known.
 fn decide(
     view: &View,
     presented: &Presented,
     lease: &LeaseHandle,
     now: Timestamp,
-) -> Result<Principal, Refusal> {
+) -> Result<Principal, (Refusal, Option<CredentialId>)> {
     let refuse = |denial| Refusal::BadCredential(denial);
     // A hash that nobody has registers nothing: guessing fills no memory.
-    let entry = view.entry(&presented.hash).ok_or(refuse(Denial::Unknown))?;
+    let entry = view.entry(&presented.hash).ok_or((refuse(Denial::Unknown), None))?;
     // Register, then read. The other half of the contract is in `View::apply`: commit, then cut.
     if !lease.rest_on(&entry) {
-        return Err(Refusal::Unavailable);
+        return Err((Refusal::Unavailable, None));
     }
     let owner = entry.account.user.as_ref().map(|user| user.username.as_str());
     let outcome = match (entry.judge(now), owner, presented.username.as_deref()) {
@@ -130,7 +138,7 @@ fn decide(
                 tracing::debug!(credential = %entry.id, %denial, "refused");
             }
             lease.forget();
-            Err(refusal)
+            Err((refusal, Some(entry.id)))
         }
     }
 }

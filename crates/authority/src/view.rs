@@ -4,7 +4,7 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering as StdOrdering, fence};
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
 use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
@@ -18,7 +18,7 @@ use slab::Slab;
 
 use crate::lease::LeaseState;
 use crate::refusal::Denial;
-use crate::sync::{AtomicBool, AtomicI64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// No expiry, as an entry keeps it.
 const NEVER: i64 = i64::MAX;
@@ -35,9 +35,15 @@ pub(crate) struct Entry {
     pub(crate) scopes: Scopes,
     parent: Parent,
     ended: AtomicBool,
+    /// Refused by this process, though the store could not be told.
+    halted: AtomicBool,
     expires_at: AtomicI64,
+    /// The revision at which its row was last read. What was said of all tokens at a later one holds for it too.
+    read_at: AtomicU64,
     /// When its use was last put down for writing, in milliseconds.
     pub(crate) noted_at: AtomicI64,
+    /// How often it was used since then.
+    pub(crate) uses: AtomicU32,
     idle: Option<Box<Idle>>,
 }
 
@@ -66,6 +72,10 @@ pub(crate) struct Account {
     disabled: AtomicBool,
     gone: AtomicBool,
     admin: AtomicBool,
+    /// Refused by this process, though the store could not be told.
+    halted: AtomicBool,
+    /// The revision at which all its tokens were last found revoked: those that were read before have ended.
+    tokens_ended_at: AtomicU64,
     display_name: Mutex<Option<DisplayName>>,
     pub(crate) leases: Mutex<Slab<Arc<LeaseState>>>,
 }
@@ -79,7 +89,13 @@ pub(crate) struct AccountUser {
 
 impl Entry {
     /// `idle`: how long a sign-in may lie unused.
-    pub(crate) fn new(row: &CredentialRow, account: Arc<Account>, parent: Parent, idle: Duration) -> Self {
+    pub(crate) fn new(
+        row: &CredentialRow,
+        account: Arc<Account>,
+        parent: Parent,
+        read_at: Revision,
+        idle: Duration,
+    ) -> Self {
         let after = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
         let used_at = row.used_at.map(Timestamp::millis);
         let idle = used_at.map(|at| Box::new(Idle { after, used_at: AtomicI64::new(at) }));
@@ -92,14 +108,41 @@ impl Entry {
             scopes: row.scopes.clone(),
             parent,
             ended: AtomicBool::new(row.revoked),
+            halted: AtomicBool::new(false),
             expires_at: AtomicI64::new(expires_at),
+            read_at: AtomicU64::new(read_at.0),
             noted_at: AtomicI64::new(used_at.unwrap_or(0)),
+            uses: AtomicU32::new(0),
             idle,
         }
     }
 
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
+    }
+
+    /// Refuses it from now on in this process, whatever the store says.
+    pub(crate) fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody ended it, by itself or with all tokens of its owner.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+            || self.halted.load(Ordering::Acquire)
+            || (self.is_token()
+                && self.account.tokens_ended_at.load(Ordering::Acquire)
+                    > self.read_at.load(Ordering::Acquire))
+    }
+
+    /// Whether this process let it in since then.
+    pub(crate) fn used_since(&self, since: Timestamp) -> bool {
+        self.noted_at.load(Ordering::Relaxed) >= since.millis()
+    }
+
+    /// Whether it is among what "all tokens" means.
+    pub(crate) fn is_token(&self) -> bool {
+        matches!(self.kind, CredentialKind::Token | CredentialKind::Legacy)
     }
 
     /// Is being used: neither it nor what it hangs on lies idle.
@@ -112,6 +155,13 @@ impl Entry {
         if let Parent::Entry(parent) = &self.parent {
             parent.touch(now);
         }
+    }
+
+    /// Whether it was used since its use was last put down for writing, so long ago that it should be again.
+    pub(crate) fn is_unnoted(&self, now: Timestamp, after: Duration) -> bool {
+        let used_at = self.idle.as_ref().map_or(0, |idle| idle.used_at.load(Ordering::Relaxed));
+        let noted_at = self.noted_at.load(Ordering::Relaxed);
+        used_at > noted_at && now.since(Timestamp::from_millis(noted_at)) >= after
     }
 
     /// Whoever goes on using it says so at least this often.
@@ -148,7 +198,7 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
-        if self.ended.load(Ordering::Acquire) {
+        if self.has_ended() {
             return Err(Denial::Revoked);
         }
         if self.has_expired(now) {
@@ -160,7 +210,7 @@ impl Entry {
                 Parent::None => break,
                 Parent::Gone => return Err(Denial::ParentEnded),
                 Parent::Entry(entry) => {
-                    if entry.ended.load(Ordering::Acquire) || entry.has_expired(now) {
+                    if entry.has_ended() || entry.has_expired(now) {
                         return Err(Denial::ParentEnded);
                     }
                     parent = &entry.parent;
@@ -176,7 +226,8 @@ impl Entry {
         now.millis() >= self.expires_at.load(Ordering::Acquire) || self.idle.as_deref().is_some_and(lies_idle)
     }
 
-    fn update(&self, row: &CredentialRow) {
+    fn update(&self, row: &CredentialRow, read_at: Revision) {
+        self.read_at.store(read_at.0, Ordering::Release);
         self.expires_at.store(row.expires_at.map_or(NEVER, Timestamp::millis), Ordering::Release);
         self.ended.store(row.revoked, Ordering::Release);
         if let Some((idle, used_at)) = self.idle.as_ref().zip(row.used_at) {
@@ -202,6 +253,8 @@ impl Account {
             disabled: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             admin: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
+            tokens_ended_at: AtomicU64::new(0),
             display_name: Mutex::new(None),
             leases: Mutex::new(Slab::new()),
         }
@@ -225,12 +278,20 @@ impl Account {
         }
     }
 
+    /// Refuses all its credentials from now on in this process, whatever the store says; or does so no more.
+    pub(crate) fn halt(&self, yes: bool) {
+        self.halted.store(yes, Ordering::Release);
+    }
+
     fn judge(&self) -> Result<Option<Role>, Denial> {
         if self.gone.load(Ordering::Acquire) {
             return Err(Denial::OwnerGone);
         }
         if self.disabled.load(Ordering::Acquire) {
             return Err(Denial::OwnerDisabled);
+        }
+        if self.halted.load(Ordering::Acquire) {
+            return Err(Denial::Halted);
         }
         Ok(self.role())
     }
@@ -310,10 +371,10 @@ pub(crate) struct View {
     accounts: papaya::HashMap<UserId, Arc<Account>>,
     ownerless: Arc<Account>,
     login_idle: Duration,
-    revision: AtomicU64,
+    revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
     /// no decision mixes two revisions, and readers take no lock.
-    generation: AtomicU64,
+    generation: StdAtomicU64,
 }
 
 impl View {
@@ -325,9 +386,15 @@ impl View {
             accounts: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless()),
             login_idle,
-            revision: AtomicU64::new(0),
-            generation: AtomicU64::new(0),
+            revision: StdAtomicU64::new(0),
+            generation: StdAtomicU64::new(0),
         }
+    }
+
+    /// Makes room for so many credentials, so that the tables do not grow step by step while they come.
+    pub(crate) fn reserve(&self, credentials: usize) {
+        self.by_hash.pin().reserve(credentials);
+        self.by_id.pin().reserve(credentials);
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -336,6 +403,21 @@ impl View {
 
     pub(crate) fn set_revision(&self, revision: Revision) {
         self.revision.store(revision.0, StdOrdering::Release);
+    }
+
+    /// What ends by lying idle and has something open that rests on it.
+    pub(crate) fn held(&self) -> Vec<Arc<Entry>> {
+        let mut held = Vec::new();
+        for account in self.accounts.pin().values() {
+            let leases = account.leases.lock();
+            let entries = leases.iter().filter_map(|(_, lease)| lease.credential());
+            held.extend(entries.filter(|entry| entry.idle.is_some()));
+        }
+        held
+    }
+
+    pub(crate) fn has_users(&self) -> bool {
+        !self.accounts.is_empty()
     }
 
     pub(crate) fn entry(&self, hash: &TokenHash) -> Option<Arc<Entry>> {
@@ -361,9 +443,13 @@ impl View {
             changes.gone.iter().filter_map(|gone| self.drop_gone(gone)).collect();
         let mut children = Orphans::default();
         for row in &changes.rows {
-            touched.extend(self.take(row, &mut children));
+            touched.extend(self.take(row, changes.revision, &mut children));
         }
-        self.adopt(children);
+        self.adopt(children, changes.revision);
+        // After the rows, which are those that still stand: a lease may look between the two.
+        for owner in &changes.revoked_all {
+            touched.extend(self.end_tokens(*owner, changes.revision));
+        }
         self.set_revision(changes.revision);
         self.generation.fetch_add(1, StdOrdering::AcqRel);
         touched.sort_by_key(|account| Arc::as_ptr(account).addr());
@@ -377,27 +463,27 @@ impl View {
 
     /// Takes in one row; tells whose leases should look again. A child whose parent has not come yet waits among the
     /// orphans until [`View::adopt`].
-    pub(crate) fn take(&self, row: &Row, orphans: &mut Orphans) -> Option<Arc<Account>> {
+    pub(crate) fn take(&self, row: &Row, read_at: Revision, orphans: &mut Orphans) -> Option<Arc<Account>> {
         match row {
             Row::User(row) => Some(self.take_user(row)),
-            Row::Credential(row) => self.take_credential(row, orphans),
+            Row::Credential(row) => self.take_credential(row, read_at, orphans),
         }
     }
 
     /// Takes in the children whose parents came after them. Those whose parents never came hang on nothing.
-    pub(crate) fn adopt(&self, mut orphans: Orphans) {
+    pub(crate) fn adopt(&self, mut orphans: Orphans, read_at: Revision) {
         loop {
             let waiting = std::mem::take(&mut orphans.0);
             let before = waiting.len();
             for row in waiting {
-                self.take_credential(&row, &mut orphans);
+                self.take_credential(&row, read_at, &mut orphans);
             }
             if orphans.0.len() == before {
                 break;
             }
         }
         for row in orphans.0 {
-            self.insert(&row, Parent::Gone);
+            self.insert(&row, Parent::Gone, read_at);
         }
     }
 
@@ -408,10 +494,15 @@ impl View {
         account.clone()
     }
 
-    fn take_credential(&self, row: &CredentialRow, orphans: &mut Orphans) -> Option<Arc<Account>> {
+    fn take_credential(
+        &self,
+        row: &CredentialRow,
+        read_at: Revision,
+        orphans: &mut Orphans,
+    ) -> Option<Arc<Account>> {
         let by_id = self.by_id.pin();
         if let Some(ById(entry)) = by_id.get(&row.id) {
-            entry.update(row);
+            entry.update(row, read_at);
             return Some(entry.account.clone());
         }
         let parent = match row.parent {
@@ -424,12 +515,12 @@ impl View {
                 Parent::Entry(parent.clone())
             }
         };
-        self.insert(row, parent);
+        self.insert(row, parent, read_at);
         // Nothing can rest on what nobody has seen before.
         None
     }
 
-    fn insert(&self, row: &CredentialRow, parent: Parent) {
+    fn insert(&self, row: &CredentialRow, parent: Parent, read_at: Revision) {
         let account = match row.owner {
             None => self.ownerless.clone(),
             Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
@@ -438,11 +529,44 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let entry = Arc::new(Entry::new(row, account, parent, self.login_idle));
+        let entry = Arc::new(Entry::new(row, account, parent, read_at, self.login_idle));
         self.by_id.pin().insert(ById(entry.clone()));
         if row.hash.is_some() {
             self.by_hash.pin().insert(ByHash(entry));
         }
+    }
+
+    /// Ends all tokens of an owner, or of everybody, that were read before.
+    fn end_tokens(&self, owner: Option<UserId>, at: Revision) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.pin();
+        let whose: Vec<_> = match owner {
+            Some(owner) => accounts.get(&owner).cloned().into_iter().collect(),
+            None => self.accounts(),
+        };
+        for account in &whose {
+            account.tokens_ended_at.store(at.0, Ordering::Release);
+        }
+        whose
+    }
+
+    /// The credential of that id.
+    pub(crate) fn entry_of(&self, id: CredentialId) -> Option<Arc<Entry>> {
+        self.by_id.pin().get(&id).map(|found| found.0.clone())
+    }
+
+    /// The account of that user.
+    pub(crate) fn account(&self, id: UserId) -> Option<Arc<Account>> {
+        self.accounts.pin().get(&id).cloned()
+    }
+
+    /// Every account, and the one that stands for credentials nobody owns.
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.pin().values().cloned().chain([self.ownerless.clone()]).collect()
+    }
+
+    /// Walks through every credential.
+    pub(crate) fn each(&self, mut give: impl FnMut(&Arc<Entry>)) {
+        self.by_id.pin().iter().for_each(|ById(entry)| give(entry));
     }
 
     fn drop_gone(&self, gone: &Gone) -> Option<Arc<Account>> {
@@ -488,7 +612,7 @@ mod tests {
     fn view_of(rows: Vec<CredentialRow>) -> View {
         let view = View::new(Duration::from_hours(1));
         let rows = rows.into_iter().map(Row::Credential).collect();
-        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new() });
+        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
         view
     }
 
@@ -515,7 +639,7 @@ mod tests {
     fn a_credential_that_is_gone_falls_with_its_children() {
         let view = view_of(vec![row(1, None), row(2, Some(1))]);
         let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];
-        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone });
+        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone, revoked_all: Vec::new() });
         assert_eq!(judge(&view, 1), Err(Denial::Unknown));
         assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
     }
@@ -537,6 +661,21 @@ mod tests {
         assert_eq!(entry(4).judge(hours(1)), Err(Denial::Expired));
         assert_eq!(entry(4).deadline(), None, "by itself it would go on");
         assert_eq!(entry(3).judge(hours(2)), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn r31_the_end_of_all_tokens_is_taken_in_at_once_and_spares_what_came_with_it_or_later() {
+        let view = view_of(vec![row(1, None), row(2, Some(1)), row(3, None)]);
+        // As the row of the one that was spared is, and that of one minted in between.
+        let rows = vec![Row::Credential(row(3, None)), Row::Credential(row(4, None))];
+        view.apply(&Changes { revision: Revision(5), rows, gone: Vec::new(), revoked_all: vec![None] });
+        assert_eq!(judge(&view, 1), Err(Denial::Revoked));
+        assert_eq!(judge(&view, 2), Err(Denial::Revoked));
+        assert_eq!((judge(&view, 3), judge(&view, 4)), (Ok(None), Ok(None)));
+        let rows = vec![Row::Credential(row(5, None)), Row::Credential(row(6, Some(1)))];
+        view.apply(&Changes { revision: Revision(6), rows, gone: Vec::new(), revoked_all: Vec::new() });
+        assert_eq!(judge(&view, 5), Ok(None));
+        assert_eq!(judge(&view, 6), Err(Denial::ParentEnded));
     }
 
     #[test]

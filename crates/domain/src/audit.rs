@@ -54,6 +54,12 @@ pub enum Action {
     LoginRevoke,
     /// Somebody ended all their sign-ins but the one in use.
     LoginRevokeAll,
+    /// Credentials were refused: one event for each reason, network and minute.
+    AccessRefused,
+    /// Credentials that ended long ago were taken away.
+    StoreSweep,
+    /// A restored backup was accepted, and every credential in it revoked.
+    StoreRestore,
     /// The machine's internal token was made, or one in the file was taken in.
     InternalTokenMake,
     /// The machine's internal token was replaced because somebody asked for it.
@@ -78,6 +84,9 @@ impl Action {
             Self::TokenExpire => "token.expire",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRevokeAll => "token.revoke-all",
+            Self::AccessRefused => "access.refused",
+            Self::StoreSweep => "store.sweep",
+            Self::StoreRestore => "store.restore",
             Self::KeyRotate => "key.rotate",
             Self::KeyConfirm => "key.confirm",
             Self::KeyRotateSigning => "key.rotate-signing",
@@ -96,7 +105,7 @@ impl Action {
     /// What came of it, as written in the trail: an act that is recorded was done.
     pub const fn outcome(self) -> &'static str {
         match self {
-            Self::LoginFailed => "refused",
+            Self::LoginFailed | Self::AccessRefused => "refused",
             _ => "ok",
         }
     }

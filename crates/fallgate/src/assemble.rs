@@ -11,8 +11,8 @@ use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::home::Home;
-use crate::{internal, root_key};
+use crate::home::{Home, HomeFolder};
+use crate::{cmd, internal, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -28,13 +28,21 @@ pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, 
     Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), policy))
 }
 
+/// The same on a database that may be an older copy: for accepting it, and nothing else.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
+pub(crate) async fn restored(home: &Home) -> Result<Registrar, StoreError> {
+    let (store, vault) = fallgate_store::open_restored(&Location::Sqlite(home.database())).await?;
+    Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default()))
+}
+
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
 pub(crate) async fn gate(
     home: &Home,
+    folder: &HomeFolder,
     config: Config,
     root_key: Option<RootKey>,
 ) -> Result<Assembled, Failure> {
-    let registrar = registrar(home, config.policy.clone()).await?;
+    let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;

@@ -56,6 +56,9 @@ pub(crate) enum Noun {
     /// List and change the keys under which secrets are sealed and tokens are signed.
     #[command(subcommand, arg_required_else_help = true)]
     Key(Key),
+    /// Back up, restore and tidy the database.
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(Store),
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
@@ -384,6 +387,30 @@ pub(crate) enum Key {
         #[arg(long)]
         now: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Copy the database into a new file, whether or not a gate runs.
+    ///
+    /// The copy is whole and as of one moment, and only you can read it. Nothing is overwritten.
+    Backup {
+        /// Where to. Must not be there yet.
+        file: PathBuf,
+    },
+    /// Go on with a database that was restored from a backup, and end every credential in it.
+    ///
+    /// What was revoked after the backup was made would stand again, so every token and every sign-in ends. Users, roles
+    /// and passphrases stay as they were then. No gate may run meanwhile.
+    Restore {
+        /// Say that you know what ends.
+        #[arg(long, required = true)]
+        accept: bool,
+    },
+    /// Take away credentials that ended more than 30 days ago.
+    ///
+    /// A running gate does so by itself.
+    Sweep,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,15 +4,18 @@
 
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use fallgate_domain::setup::SetupToken;
 
 use crate::failure::Failure;
 use crate::{internal, lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
+const SETUP_TOKEN: &str = "setup-token";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The bits that say who may do what.
@@ -36,6 +39,10 @@ pub(crate) struct Home {
     /// What was put right on the way, and what is odd.
     warnings: Vec<String>,
 }
+
+/// The file with the setup token, gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SetupFile(PathBuf);
 
 /// Held by the daemon that serves a home folder, for as long as it lives.
 #[derive(Debug)]
@@ -89,6 +96,24 @@ impl Home {
     /// The database file in it.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// Writes the setup token to a file of its own, for whoever runs this.
+    pub(crate) fn write_setup_token(&self, token: &SetupToken) -> io::Result<SetupFile> {
+        let file = SetupFile(self.path.join(SETUP_TOKEN));
+        // One of an earlier run, or a link that somebody put there: what is made now is ours.
+        self.remove_setup_token()?;
+        let mut made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&file.0)?;
+        made.write_all(format!("{}\n", token.expose()).as_bytes())?;
+        Ok(file)
+    }
+
+    /// Removes the setup token of an earlier run.
+    pub(crate) fn remove_setup_token(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(SETUP_TOKEN)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What was put right, each a line that names the file and its mode; and what is odd.
@@ -170,6 +195,20 @@ impl Home {
     }
 }
 
+impl SetupFile {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SetupFile {
+    fn drop(&mut self) {
+        // It holds nothing of use any more, so that it stays is no reason to say anything.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// Who may use a folder: its owner, and root, who is told when that is to have consequences.
 fn check_owner(path: &Path, owner: u32, user: u32, is_new: bool) -> Result<Option<String>, Failure> {
     let shown = path.display();
@@ -204,6 +243,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
     ["fallgate", internal::NAME, root_key::FILE].iter().any(|start| name.starts_with(start))
+        || name == "revision"
         || name == "lost+found"
 }
 

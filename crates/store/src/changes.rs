@@ -12,10 +12,16 @@ use crate::{credentials, users};
 pub(crate) enum Moved {
     User(UserId),
     Credential(CredentialId),
+    /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
+    Tokens(Option<UserId>),
 }
 
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
+const TOKENS: &str = "tokens";
+
+/// Stands for everybody, where an owner's id would.
+const EVERYBODY: [u8; 16] = [0; 16];
 
 /// Raises the revision by one and says what moved.
 pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, Fault> {
@@ -27,6 +33,7 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
         let (kind, id) = match thing {
             Moved::User(id) => (USER, id.bytes()),
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
+            Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
         };
         insert.execute((raised, kind, id))?;
     }
@@ -43,7 +50,12 @@ pub(crate) fn revision(connection: &Connection) -> Result<Revision, Fault> {
 /// What moved after `since`, from one snapshot.
 pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Changes, Fault> {
     let snapshot = connection.transaction()?;
-    let mut changes = Changes { revision: revision(&snapshot)?, rows: Vec::new(), gone: Vec::new() };
+    let mut changes = Changes {
+        revision: revision(&snapshot)?,
+        rows: Vec::new(),
+        gone: Vec::new(),
+        revoked_all: Vec::new(),
+    };
     if changes.revision < since {
         return Err(went_back(since, changes.revision));
     }
@@ -66,6 +78,9 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                     Some(credential) => changes.rows.push(Row::Credential(credential)),
                     None => changes.gone.push(Gone::Credential(id)),
                 }
+            }
+            TOKENS => {
+                changes.revoked_all.push((id != EVERYBODY).then(|| UserId::from_bytes(id)));
             }
             other => {
                 return Err(Fault::Unreadable(format!("something of the unknown kind {other:?} changed")));

@@ -18,14 +18,15 @@ use crate::error::Fault;
 use crate::revision::CredentialRow;
 use crate::sqlite::column::{parsed, time};
 use crate::store::{CredentialFilter, Listed};
-use crate::vault::{EndedCredentials, Minted, Revoked};
+use crate::vault::{EndedCredentials, Minted, NotedUse, Revoked};
 use crate::{audit, changes, users};
 
 /// The statement behind every list, up to its condition.
 macro_rules! listed_columns {
     () => {
         r#"SELECT credential.id, kind, owner, parent, minted_by, name, hint, scopes, credential.created_at, expires_at,
-                  revoked_at, revoked_by, reason, last_use.at, last_use.ip, last_use.user_agent, "user".username
+                  revoked_at, revoked_by, reason, last_use.at, last_use.ip, last_use.user_agent, "user".username,
+                  coalesce(last_use.uses, 0)
            FROM credential
            LEFT JOIN last_use ON last_use.credential = credential.id
            LEFT JOIN "user" ON "user".id = credential.owner
@@ -157,17 +158,24 @@ pub(crate) fn revoke_of(
     Ok((moved, ended))
 }
 
-/// Writes down last uses, each unless a later one is there.
-pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[(CredentialId, LastUse)]) -> Result<(), Fault> {
+/// Writes down last uses, each unless a later one is there, and counts them.
+pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[NotedUse]) -> Result<(), Fault> {
     let mut upsert = act.prepare_cached(
-        "INSERT INTO last_use (credential, at, ip, user_agent)
-         SELECT id, ?2, ?3, ?4 FROM credential WHERE id = ?1
+        "INSERT INTO last_use (credential, at, ip, user_agent, uses)
+         SELECT id, ?2, ?3, ?4, ?5 FROM credential WHERE id = ?1
          ON CONFLICT (credential) DO UPDATE
-         SET at = excluded.at, ip = excluded.ip, user_agent = excluded.user_agent
-         WHERE excluded.at >= last_use.at",
+         SET uses = uses + excluded.uses,
+             ip = iif(excluded.at >= at, excluded.ip, ip),
+             user_agent = iif(excluded.at >= at, excluded.user_agent, user_agent),
+             at = max(at, excluded.at)",
     )?;
-    for (id, last) in uses {
-        upsert.execute((id.bytes(), last.at.millis(), &last.ip, &last.user_agent))?;
+    let mut count = act.prepare_cached("UPDATE last_use SET uses = uses + ?2 WHERE credential = ?1")?;
+    for NotedUse { credential, last, times } in uses {
+        let (id, times) = (credential.bytes(), i64::try_from(*times).unwrap_or(i64::MAX));
+        match last {
+            Some(last) => upsert.execute((id, last.at.millis(), &last.ip, &last.user_agent, times))?,
+            None => count.execute((id, times))?,
+        };
     }
     Ok(())
 }
@@ -177,6 +185,13 @@ pub(crate) fn row(connection: &Connection, id: CredentialId) -> Result<Option<Cr
     let mut statement = connection.prepare_cached(concat!(lean_columns!(), "WHERE id = ?1"))?;
     let mut rows = statement.query([id.bytes()])?;
     rows.next()?.map(|row| decide(row, &mut ScopesSeen::default())).transpose()
+}
+
+/// How many there are.
+pub(crate) fn count(connection: &Connection) -> Result<usize, Fault> {
+    let count: i64 =
+        connection.prepare_cached("SELECT count(*) FROM credential")?.query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// What a decision needs of every credential, by id.
@@ -313,7 +328,7 @@ fn show(row: &Row<'_>) -> Result<Listed, Fault> {
         Some(name) => Some(parsed::<Username>(name)?),
         None => None,
     };
-    Ok(Listed { credential, owner_name })
+    Ok(Listed { credential, owner_name, uses: u64::try_from(row.get::<_, i64>(17)?).unwrap_or(0) })
 }
 
 /// Reads `revoked_at, revoked_by, reason` from column `first` on.

@@ -1,13 +1,15 @@
 //! What can go wrong with a store.
 //!
 //! Three kinds of trouble, which a caller answers differently: it cannot be reached now ([`StoreError::Unavailable`]:
-//! refuse with 503, try again later), it will never serve ([`StoreError::Corrupt`], [`StoreError::NewerSchema`],
-//! [`StoreError::NotOurs`]: stop), or what was asked contradicts what is there ([`StoreError::Conflict`]). Every text
+//! refuse with 503, try again later), it will not serve as it is ([`StoreError::Corrupt`], [`StoreError::NewerSchema`],
+//! [`StoreError::NotOurs`], [`StoreError::OlderCopy`], [`StoreError::Unguarded`], [`StoreError::Replaced`]: stop), or what was asked contradicts what is there ([`StoreError::Conflict`]). Every text
 //! is one line that says which database, what is wrong and what to do; none has a secret or a statement in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+
+use crate::revision::Revision;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,47 @@ pub enum StoreError {
         /// Which.
         database: String,
     },
+    /// It is below the revision that was reached in this folder: an older copy, in which what was revoked since stands
+    /// again.
+    #[error(
+        "the database {database} is an older copy: it is at revision {found}, and revision {reached} was reached here"
+    )]
+    OlderCopy {
+        /// Which.
+        database: String,
+        /// The revision it has.
+        found: u64,
+        /// The highest there was.
+        reached: u64,
+    },
+    /// What says how far it had come is gone or cannot be read, so it may be an older copy.
+    #[error("the database {database} cannot be told from an older copy: {reason}")]
+    Unguarded {
+        /// Which.
+        database: String,
+        /// Which file, and what is wrong with it.
+        reason: String,
+    },
+    /// Another file was put in its place while it was open. For good: it takes a restart.
+    #[error("the database {database} cannot be used: another file was put in its place; restart")]
+    Replaced {
+        /// Which.
+        database: String,
+    },
+    /// There is something already where a backup was to be written.
+    #[error("{file} is there already, and a backup overwrites nothing; name another file")]
+    BackupExists {
+        /// Where.
+        file: String,
+    },
+    /// A backup could not be written.
+    #[error("the backup {file} cannot be written: {reason}")]
+    BackupFailed {
+        /// Where.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// It contradicts what is there: an id or a secret's hash that is taken.
     #[error("{reason}")]
     Conflict {
@@ -64,6 +107,14 @@ pub(crate) enum Fault {
     Unavailable(String),
     NewerSchema(i64),
     NotOurs,
+    OlderCopy {
+        found: Revision,
+        reached: Revision,
+    },
+    Unguarded(String),
+    Replaced,
+    BackupExists(PathBuf),
+    BackupFailed(PathBuf, String),
     /// What was asked can never be.
     Contradiction(&'static str),
 }
@@ -98,6 +149,17 @@ impl Fault {
                 return StoreError::NewerSchema { database, found, known: crate::sqlite::KNOWN_SCHEMA };
             }
             Self::NotOurs => return StoreError::NotOurs { database },
+            Self::OlderCopy { found, reached } => {
+                return StoreError::OlderCopy { database, found: found.0, reached: reached.0 };
+            }
+            Self::Unguarded(reason) => return StoreError::Unguarded { database, reason },
+            Self::Replaced => return StoreError::Replaced { database },
+            Self::BackupExists(file) => {
+                return StoreError::BackupExists { file: file.display().to_string() };
+            }
+            Self::BackupFailed(file, reason) => {
+                return StoreError::BackupFailed { file: file.display().to_string(), reason };
+            }
             Self::Contradiction(reason) => return StoreError::Conflict { reason: reason.to_owned() },
         };
         match error.sqlite_error_code() {

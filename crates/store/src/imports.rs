@@ -15,7 +15,7 @@ use rusqlite::Transaction;
 use crate::changes::Moved;
 use crate::error::Fault;
 use crate::revision::Revision;
-use crate::vault::PassphraseHash;
+use crate::vault::{NotedUse, PassphraseHash};
 use crate::{audit, changes, credentials, tokens, users};
 
 /// What is to be taken in.
@@ -199,8 +199,8 @@ impl Taking<'_> {
         };
         credentials::insert(self.act, &NewCredential { credential, hash: token.hash })?;
         if let Some(at) = token.last_used_at {
-            let last = LastUse { at, ip: None, user_agent: None };
-            credentials::note_uses(self.act, &[(token.id, last)])?;
+            let last = Some(LastUse { at, ip: None, user_agent: None });
+            credentials::note_uses(self.act, &[NotedUse { credential: token.id, last, times: 1 }])?;
         }
         self.remember(token.hash.bytes())?;
         self.moved.push(Moved::Credential(token.id));

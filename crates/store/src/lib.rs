@@ -25,6 +25,7 @@ mod revision;
 mod sqlite;
 mod store;
 mod tokens;
+mod upkeep;
 mod users;
 mod vault;
 
@@ -39,10 +40,11 @@ pub use crate::keys::{
 };
 pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
 pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
-pub use crate::store::{CredentialFilter, EventFilter, Listed, Store};
+pub use crate::sqlite::backup::Progress;
+pub use crate::store::{CredentialFilter, EventFilter, Listed, Store, UnusedPage};
 pub use crate::vault::{
-    Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, PassphraseHash, Revoked,
-    SetPassphrase, UserChange, Vault,
+    Accepted, Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, NotedUse,
+    PassphraseHash, Revoked, SetPassphrase, UserChange, Vault,
 };
 
 /// Which database.
@@ -57,8 +59,21 @@ pub enum Location {
 ///
 /// Several processes may hold one database open, and open a new one at once. A database that this version cannot
 /// serve (newer, foreign, damaged) is refused and not touched.
+///
+/// Beside the file lies another, `revision`, that says how far it had come: a database below that is an older copy, and
+/// refused with [`StoreError::OlderCopy`]. A database that was opened before is refused without that file.
 pub async fn open(location: &Location) -> Result<(Store, Vault), StoreError> {
+    open_as(location, false).await
+}
+
+/// Opens the database whether or not it is an older copy. For [`Vault::accept_restored`], which ends every credential
+/// in it; nobody must be let in before that.
+pub async fn open_restored(location: &Location) -> Result<(Store, Vault), StoreError> {
+    open_as(location, true).await
+}
+
+async fn open_as(location: &Location, admitted: bool) -> Result<(Store, Vault), StoreError> {
     let Location::Sqlite(path) = location;
-    let backend = Arc::new(sqlite::Sqlite::open(path.clone()).await?);
+    let backend = Arc::new(sqlite::Sqlite::open(path.clone(), admitted).await?);
     Ok((Store::new(Arc::clone(&backend)), Vault::new(backend)))
 }

@@ -77,4 +77,7 @@ pub struct Changes {
     pub rows: Vec<Row>,
     /// Changed things that have no row any more.
     pub gone: Vec<Gone>,
+    /// Owners, or everybody (`None`), all of whose tokens (kinds `token` and `legacy`) were revoked. Those that are
+    /// nevertheless good at `revision` have their row in `rows`; what came before and has none there has ended.
+    pub revoked_all: Vec<Option<UserId>>,
 }

@@ -1,5 +1,6 @@
 //! The handle for looking: lists and single things to show, nothing that decides.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fallgate_domain::audit::Event;
@@ -10,7 +11,8 @@ use fallgate_domain::user::{User, Username};
 
 use crate::error::StoreError;
 use crate::sqlite::Sqlite;
-use crate::{audit, credentials, users};
+use crate::sqlite::backup::Progress;
+use crate::{audit, credentials, upkeep, users};
 
 /// Lists and shows. Cheap to clone; none of its answers is good enough to let anybody in.
 #[derive(Debug, Clone)]
@@ -52,6 +54,17 @@ pub struct Listed {
     pub credential: Credential,
     /// Its owner's name, if it has an owner.
     pub owner_name: Option<Username>,
+    /// How often it was used, to about the last minute's uses.
+    pub uses: u64,
+}
+
+/// Tokens that were not used for long, and where to look on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedPage {
+    /// Those of the page.
+    pub tokens: Vec<CredentialId>,
+    /// After which the next page begins; `None`: this was the last.
+    pub next: Option<CredentialId>,
 }
 
 impl Store {
@@ -100,6 +113,29 @@ impl Store {
     /// At most `limit` audit events, oldest first: those after the event `after`, 0 for all.
     pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.backend.read(move |connection| audit::after(connection, after, limit)).await
+    }
+
+    /// Tokens that stand at `now` and were neither made nor used since then: those of the next `most` credentials after
+    /// `after`, by id.
+    pub async fn unused_tokens(
+        &self,
+        since: Timestamp,
+        now: Timestamp,
+        after: Option<CredentialId>,
+        most: u32,
+    ) -> Result<UnusedPage, StoreError> {
+        self.backend.read(move |connection| upkeep::unused(connection, since, now, after, most)).await
+    }
+
+    /// Copies the whole database, as of one moment, into a new file that only its owner can read, while others go on
+    /// reading and writing it. `tell` is called now and then. What is at `to` already is not overwritten:
+    /// [`StoreError::BackupExists`].
+    pub async fn backup(
+        &self,
+        to: PathBuf,
+        tell: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.backend.backup(to, tell).await
     }
 
     /// Whether the store can be read now.

@@ -27,8 +27,7 @@ pub(crate) fn revoke_all(
                 "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4 WHERE ",
                 $owner,
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2) AND kind IN (?5, ?6)
-                  AND (?7 IS NULL OR id <> ?7)
-                 RETURNING id"
+                  AND (?7 IS NULL OR id <> ?7)"
             )
         };
     }
@@ -36,21 +35,20 @@ pub(crate) fn revoke_all(
         Some(_) => revoke_where!("owner = ?1"),
         None => revoke_where!("?1 IS NULL"),
     })?;
-    let rows = statement.query_map(
-        (
-            owner.map(|id| id.bytes()),
-            revocation.at.millis(),
-            &revocation.by,
-            &revocation.reason,
-            CredentialKind::Token.name(),
-            CredentialKind::Legacy.name(),
-            except.map(|id| id.bytes()),
-        ),
-        |row| Ok(Moved::Credential(CredentialId::from_bytes(row.get(0)?))),
-    )?;
-    let moved = rows.collect::<Result<Vec<_>, _>>()?;
-    let count = u64::try_from(moved.len()).unwrap_or(u64::MAX);
+    let count = statement.execute((
+        owner.map(|id| id.bytes()),
+        revocation.at.millis(),
+        &revocation.by,
+        &revocation.reason,
+        CredentialKind::Token.name(),
+        CredentialKind::Legacy.name(),
+        except.map(|id| id.bytes()),
+    ))?;
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
     if count > 0 {
+        // One row says it for all of them, so that whoever keeps a view takes it in at once (requirement R35).
+        let mut moved = vec![Moved::Tokens(owner)];
+        moved.extend(except.map(Moved::Credential));
         changes::note(act, &moved)?;
         event.detail.insert("revoked".to_owned(), count.into());
         audit::append(act, event)?;

@@ -16,13 +16,14 @@ use crate::imports::{Import, Imported};
 use crate::internal::{InternalHeld, NewInternal};
 use crate::revision::{Changes, Revision, Row};
 use crate::sqlite::Sqlite;
-use crate::{accounts, changes, credentials, imports, internal, tokens, users};
+use crate::{accounts, changes, credentials, imports, internal, tokens, upkeep, users};
 
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
 /// Each act is one transaction with its audit event and is durable (it survives power loss) when its answer arrives.
 /// Once begun it is done whether or not the caller still waits. After [`StoreError::Unavailable`] it may have been done
-/// or not, but never in part.
+/// or not, but never in part. What takes something away is known, when its answer arrives, to the file beside the
+/// database too: see [`crate::open`].
 #[derive(Debug)]
 pub struct Vault {
     pub(crate) backend: Arc<Sqlite>,
@@ -161,6 +162,31 @@ pub enum Amended {
     Unknown,
 }
 
+/// Uses of a credential, to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedUse {
+    /// Which.
+    pub credential: CredentialId,
+    /// The last of them; `None`: the note before told of it, and only the count is to rise.
+    pub last: Option<LastUse>,
+    /// How many there were since the note before.
+    pub times: u64,
+}
+
+/// What came of [`Vault::accept_restored`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Accepted {
+    /// The revision from which the database goes on.
+    pub revision: Revision,
+    /// The one that it had.
+    pub found: Revision,
+    /// The highest that there was, if that could still be told.
+    pub reached: Option<Revision>,
+    /// What was good until then by its own dates.
+    pub ended: EndedCredentials,
+}
+
 impl Vault {
     pub(crate) fn new(backend: Arc<Sqlite>) -> Self {
         Self { backend }
@@ -185,6 +211,12 @@ impl Vault {
         self.backend.load(each)
     }
 
+    /// How many credentials [`Vault::load`] is about to give, or a few less: others may be writing.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn count(&self) -> Result<usize, StoreError> {
+        self.backend.in_place(|connection| credentials::count(connection))
+    }
+
     /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
@@ -198,7 +230,7 @@ impl Vault {
         passphrase: Option<PassphraseHash>,
         event: NewEvent,
     ) -> Result<CreatedUser, StoreError> {
-        self.backend.write(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
+        self.backend.add(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
     }
 
     /// Changes an account: all of the changes or none, each that changes anything recorded with its event. The last
@@ -244,7 +276,7 @@ impl Vault {
     /// [`StoreError::Conflict`] when its id or its hash is taken, or when it is of a kind that is never minted:
     /// [`Vault::hold_internal`] and [`Vault::import`] alone write those.
     pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
-        self.backend.write(move |act| credentials::mint(act, &new, event)).await
+        self.backend.add(move |act| credentials::mint(act, &new, event)).await
     }
 
     /// Ends a credential and with it all that hangs on it. One row says so (requirement R31): what hangs on it is
@@ -278,7 +310,7 @@ impl Vault {
         name: String,
         event: NewEvent,
     ) -> Result<Amended, StoreError> {
-        self.backend.write(move |act| tokens::rename(act, id, &name, event)).await
+        self.backend.add(move |act| tokens::rename(act, id, &name, event)).await
     }
 
     /// Gives a credential another end, none for never. What has ended as of `now` stays so.
@@ -321,11 +353,56 @@ impl Vault {
 
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
     /// is already there stays; a credential that is no more is passed over.
-    pub async fn note_uses(&self, uses: &[(CredentialId, LastUse)]) -> Result<(), StoreError> {
+    pub async fn note_uses(&self, uses: &[NotedUse]) -> Result<(), StoreError> {
         if uses.is_empty() {
             return Ok(());
         }
         let uses = uses.to_vec();
-        self.backend.write(move |act| credentials::note_uses(act, &uses)).await
+        self.backend.add(move |act| credentials::note_uses(act, &uses)).await
+    }
+
+    /// Takes away at most `most` credentials that ended before `before`, so that a call is short; 0 means that there
+    /// are none left. What still has something hanging on it goes in a later call. The event's detail is told the
+    /// count; none: nothing is recorded.
+    pub async fn purge(&self, before: Timestamp, most: u32, event: NewEvent) -> Result<u64, StoreError> {
+        self.backend.add(move |act| upkeep::purge(act, before, most, event)).await
+    }
+
+    /// Ends those of the tokens that were still not used since then (requirement R34), each with its event, and tells
+    /// which. One on which something hangs that stands is left alone.
+    pub async fn revoke_unused(
+        &self,
+        tokens: Vec<(CredentialId, NewEvent)>,
+        since: Timestamp,
+        revocation: Revocation,
+    ) -> Result<Vec<CredentialId>, StoreError> {
+        self.backend.write(move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
+    }
+
+    /// Writes events that belong to no act, all or none. The revision does not rise.
+    pub async fn record(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.backend.add(move |act| upkeep::record(act, events)).await
+    }
+
+    /// Sees to it that no older copy of the database than it is now is ever taken for this one. What takes something
+    /// away does this by itself, before it is acknowledged.
+    pub async fn keep_revision(&self) -> Result<(), StoreError> {
+        self.backend.write(|_| Ok(())).await
+    }
+
+    /// Takes an older copy for the truth from now on: ends every credential in it, and begins a new epoch at a revision
+    /// above all that was reached. Users stay as they are. The event's detail is told what was found and ended.
+    ///
+    /// Nobody may have a view of the store meanwhile: what changes is not told to [`Vault::changes_since`].
+    pub async fn accept_restored(
+        &self,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<Accepted, StoreError> {
+        let reached = self.backend.reached()?;
+        self.backend.write(move |act| upkeep::accept_restored(act, reached, &revocation, event)).await
     }
 }

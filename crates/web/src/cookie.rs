@@ -35,3 +35,25 @@ fn cookie(value: &str, life: Duration, https: bool) -> SetCookie {
     value.set_sensitive(true);
     [(header::SET_COOKIE, value)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r19_the_cookie_is_bound_to_its_host_and_to_https_where_there_is_https() {
+        let life = Duration::from_hours(1);
+        let told = |cookie: &SetCookie| cookie[0].1.to_str().unwrap().to_owned();
+        let shown = cookie("fgl_x", life, true);
+        assert_eq!(
+            told(&shown),
+            "__Host-fallgate=fgl_x; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure"
+        );
+        assert!(!format!("{shown:?}").contains("fgl_x"));
+        assert_eq!(
+            told(&cookie("fgl_x", life, false)),
+            "fallgate=fgl_x; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax"
+        );
+        assert_eq!(told(&clear(true)), "__Host-fallgate=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure");
+    }
+}

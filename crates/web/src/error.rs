@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SignInError, Throttled,
-    TokenError, UserError,
+    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SetupError, SignInError,
+    Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -18,8 +18,8 @@ use http::{HeaderValue, StatusCode, header};
 pub(crate) enum WebError {
     BadRequest(String),
     Refused(Refusal),
-    /// No such user, or not their passphrase.
-    WrongPassphrase,
+    /// No such user or not their passphrase, or no such setup token.
+    Unauthorized(String),
     Forbidden(String),
     NotFound(String),
     MethodNotAllowed,
@@ -28,6 +28,7 @@ pub(crate) enum WebError {
     NotJson,
     Busy(HasherBusy),
     Throttled(Throttled),
+    Unwritten(Unwritten),
     Unavailable,
 }
 
@@ -53,7 +54,7 @@ impl WebError {
         match self {
             Self::BadRequest(detail) => Problem::new(400, detail),
             Self::Refused(refusal) => refusal.problem(),
-            Self::WrongPassphrase => Problem::new(401, "The username or the passphrase is wrong."),
+            Self::Unauthorized(detail) => Problem::new(401, detail),
             Self::Forbidden(detail) => Problem::new(403, detail),
             Self::NotFound(detail) => Problem::new(404, detail),
             Self::MethodNotAllowed => Problem::new(405, "This address does not take this method."),
@@ -64,6 +65,7 @@ impl WebError {
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
+            Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
         }
@@ -104,6 +106,7 @@ impl From<UserError> for WebError {
             UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
             UserError::Unknown(_) => Self::NotFound(sentence(&error)),
             UserError::Ownerless => Self::Forbidden(sentence(&error)),
+            UserError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             UserError::Store(error) => error.into(),
             UserError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             UserError::Hash(_) | UserError::Entropy(_) => {
@@ -117,13 +120,30 @@ impl From<UserError> for WebError {
 impl From<SignInError> for WebError {
     fn from(error: SignInError) -> Self {
         match error {
-            SignInError::Wrong => Self::WrongPassphrase,
+            SignInError::Wrong => Self::Unauthorized(sentence(&error)),
+            SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Store(error) => error.into(),
             SignInError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SignInError::Unsettled => Self::Unavailable,
             SignInError::Hash(_) | SignInError::Entropy(_) => {
                 tracing::error!(%error, "cannot sign anybody in");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<SetupError> for WebError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Done => Self::Conflict(sentence(&error)),
+            SetupError::WrongToken => Self::Unauthorized(sentence(&error)),
+            SetupError::Passphrase(error) => error.into(),
+            SetupError::Store(error) => error.into(),
+            SetupError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
+            SetupError::Hash(_) | SetupError::Entropy(_) => {
+                tracing::error!(%error, "cannot make the first user");
                 Self::Unavailable
             }
         }
@@ -139,6 +159,7 @@ impl From<TokenError> for WebError {
             }
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
         }
     }

@@ -12,7 +12,7 @@ use crate::config::{Config, Environment};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::llmux::{self, Installation, Kind, Label};
-use crate::{assemble, cmd, lifecycle, output};
+use crate::{cmd, lifecycle, output};
 
 /// What a route's `allow` list must have for the anonymous tokens; an empty list stands for all users, and nobody
 /// else.
@@ -33,15 +33,15 @@ pub(crate) fn run(verb: Import, home: &HomeFolder, environment: &Environment) ->
 }
 
 async fn llmux(
-    home: &HomeFolder,
+    folder: &HomeFolder,
     policy: Policy,
     found: Installation,
     dry_run: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let home = Home::make(home)?;
+    let home = Home::make(folder)?;
     home.warnings().iter().for_each(output::warn);
-    let registrar = assemble::registrar(&home, policy).await?;
+    let registrar = cmd::open(&home, folder, policy).await?;
     let imported = registrar.import_llmux(found.import, dry_run, &lifecycle::actor()).await?;
     let report = Report::of(found.labels, &imported, found.skipped, dry_run);
     if json {

@@ -3,25 +3,27 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fallgate_authority::Verifier;
+use fallgate_authority::{UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Entrance, Gate, Listener, Route};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
+use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
 use crate::{assemble, cmd, neighbours, output, root_key};
 
-/// How often audit events are looked for that are too old.
-const TRIM_EVERY: Duration = Duration::from_secs(3_600);
+/// How long the last minute's counts may take to be written when the gate stops.
+const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
@@ -44,30 +46,39 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config, root_key).await?;
-    let without_users = parts.verifier.store().users().await?.is_empty();
+    let parts = assemble::gate(home, folder, config, root_key).await?;
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    let without_users = parts.verifier.needs_setup().await?;
+    let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
-    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
-    tokio::spawn(parts.use_notes.run(Arc::downgrade(&parts.verifier)));
+    let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let banner = Banner {
         address: listener.address()?,
         home: home.path(),
         file: file.as_deref(),
         routes: parts.gate.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
+        setup_token: setup_file.as_ref().map(SetupFile::path),
     };
     output::say(banner.text());
     warn_of_neighbours(&parts.gate);
+    if let Some(file) = setup_file {
+        let verifier = parts.verifier.clone();
+        tokio::spawn(async move {
+            verifier.until_set_up().await;
+            drop(file);
+        });
+    }
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
         // It never ends by itself. Without it, what other processes revoke would be cut late.
         _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
     }
+    upkeep.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -86,14 +97,48 @@ fn warn_of_neighbours(gate: &Gate) {
     }
 }
 
-/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
-async fn trim_trail(verifier: Weak<Verifier>) {
-    let mut ticks = tokio::time::interval(TRIM_EVERY);
-    loop {
-        ticks.tick().await;
-        let Some(verifier) = verifier.upgrade() else { return };
-        verifier.trim_trail().await;
+/// What runs beside the gate and has something to write down at its end.
+struct Upkeep {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Upkeep {
+    fn start(verifier: &Arc<Verifier>, use_notes: UseNotes) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let stopped = |mut stopping: watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let (noting, keeping) = (verifier.clone(), verifier.clone());
+        let (noting_stopped, keeping_stopped) = (stopped(stopping.clone()), stopped(stopping));
+        tasks.spawn(async move { use_notes.run(&noting, noting_stopped).await });
+        tasks.spawn(async move { keeping.keep_house(keeping_stopped).await });
+        Self { stop, tasks }
     }
+
+    /// Lets them write down what they have; a store that hangs is not waited for.
+    async fn stop(mut self) {
+        // Nobody listens any more: then they have ended already.
+        let _ = self.stop.send(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(WRITE_DOWN_WITHIN, ended).await.is_err() {
+            tracing::warn!("the store takes too long; the last minute's counts are lost");
+        }
+    }
+}
+
+/// Lets whoever reads the home folder make the first user, as long as there is none. `None`: there is nothing to set up,
+/// or the token could not be written down, and the command line is the only way.
+fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Failure> {
+    let Some(token) = verifier.open_setup().map_err(Failure::failed)? else {
+        if let Err(error) = home.remove_setup_token() {
+            tracing::warn!(%error, "cannot remove the setup token of an earlier run, which is good for nothing");
+        }
+        return Ok(None);
+    };
+    let written = home.write_setup_token(&token);
+    Ok(written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down")).ok())
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
@@ -104,6 +149,8 @@ struct Banner<'a> {
     routes: Vec<&'a Route>,
     /// The command that makes the first user, when there is none.
     first_user: Option<String>,
+    /// The file with what lets a program make the first user.
+    setup_token: Option<&'a Path>,
 }
 
 impl Banner<'_> {
@@ -129,6 +176,12 @@ impl Banner<'_> {
         }
         if let Some(command) = &self.first_user {
             lines.push(format!("  users   none yet; make the first one: {command}"));
+        }
+        if let Some(file) = self.setup_token {
+            lines.push(format!(
+                "  setup   is waiting; for a day, POST /api/setup takes the token in {}",
+                file.display()
+            ));
         }
         lines.join("\n")
     }

@@ -229,12 +229,13 @@ async fn expire(place: Place, id: CredentialId, at: Lifetime, json: bool) -> Res
 
 async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
-    let token = desk.inspect(&held()?).await?.ok_or_else(|| {
+    let inspected = desk.inspect(&held()?).await?.ok_or_else(|| {
         nobodys(&desk, "nothing that you may see at", "it may be another's, or of another gate")
     })?;
     if json {
-        return output::data(&output::json(&token)?);
+        return output::data(&output::json(&inspected)?);
     }
+    let token = inspected.token;
     let owner = match &token.username {
         Some(username) if is_disabled(&desk, username).await? => format!("{username}, who is disabled"),
         None if !matches!(token.kind, CredentialKind::Legacy | CredentialKind::Internal) => {
@@ -250,6 +251,7 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
         ("scopes", token.scopes.to_string()),
         ("expires", output::or_never(token.expires_at)),
         ("status", token.status.name().to_owned()),
+        ("uses", inspected.uses.to_string()),
     ];
     let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))

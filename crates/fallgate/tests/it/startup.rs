@@ -345,9 +345,9 @@ fn after_a_clean_stop_the_database_stands_alone() {
     let mut gate = Gate::on(home, "");
     gate.signal(Signal::TERM);
     gate.ended();
-    // The write-ahead log is copied into it: the one file can be taken away.
+    // The write-ahead log is copied into it.
     let left: Vec<_> = contents(&gate.path()).into_keys().collect();
-    assert_eq!(left, ["fallgate.db", "internal-token", "root.key"]);
+    assert_eq!(left, ["fallgate.db", "internal-token", "revision", "root.key"]);
     assert_eq!(
         gate.fallgate(&["token", "list", "--json"]).ok().json()["tokens"].as_array().unwrap().len(),
         1

@@ -57,7 +57,7 @@ fn a_secret_is_inspected_and_nothing_of_it_or_its_hash_is_shown() {
     let shown = home.fallgate_with(&["token", "inspect"], format!("{}\nmore", token.secret)).ok();
     let lines: Vec<_> = shown.stdout.lines().map(|line| line.split_once(' ').unwrap()).collect();
     let names: Vec<_> = lines.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["kind", "id", "owner", "name", "scopes", "expires", "status"]);
+    assert_eq!(names, ["kind", "id", "owner", "name", "scopes", "expires", "status", "uses"]);
     assert_eq!((lines[1].1.trim(), lines[2].1.trim(), lines[6].1.trim()), (&*token.id, "ada", "active"));
     assert!(!shown.stdout.contains(&token.secret[..9]));
     let json = home.fallgate_with(&["token", "inspect", "--json"], &token.secret).ok().json();

@@ -195,14 +195,22 @@ impl Connection {
             );
             let presented = match presented {
                 Ok(presented) => presented,
-                Err(refusal) => return self.refuse_credential(&refusal).await,
+                Err(refusal) => {
+                    gate.verifier.count_refusal(&refusal, None, self.peer);
+                    return self.refuse_credential(&refusal).await;
+                }
             };
             let facts = RequestFacts {
                 ip: self.asker.ip,
                 user_agent: self.head.field(FieldId::UserAgent).map(|value| value.of(buffer)),
             };
             let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
-            match verified.and_then(|principal| principal.permit_route(&route.policy)) {
+            let permitted = verified.and_then(|principal| {
+                let credential = Some(principal.credential());
+                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, self.peer);
+                principal.permit_route(&route.policy).inspect_err(refused)
+            });
+            match permitted {
                 Ok(permit) => Passage::Permitted(permit),
                 Err(refusal) => return self.refuse_credential(&refusal).await,
             }

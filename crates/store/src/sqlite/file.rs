@@ -57,7 +57,7 @@ impl DatabaseFile {
     /// Refuses once another file was seen in its place. Asks nobody.
     pub(crate) fn refuse_replaced(&self) -> Result<(), Fault> {
         if self.replaced.load(Ordering::Acquire) {
-            return Err(Fault::Unavailable("another file was put in its place; restart".to_owned()));
+            return Err(Fault::Replaced);
         }
         Ok(())
     }

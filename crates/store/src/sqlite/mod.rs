@@ -1,10 +1,13 @@
 //! The embedded database: one file, one writer thread, one thread for lists, and a probe for each thread that decides.
 
+pub(crate) mod backup;
 pub(crate) mod column;
 mod file;
 mod inspect;
 mod migrate;
 mod probe;
+mod revision_file;
+mod turns;
 mod worker;
 
 use std::cell::RefCell;
@@ -18,6 +21,7 @@ use crate::error::{Fault, StoreError};
 use crate::revision::{Revision, Row};
 use crate::sqlite::file::DatabaseFile;
 use crate::sqlite::probe::Probe;
+use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
 use crate::{changes, credentials, users};
 
@@ -32,14 +36,20 @@ pub(crate) struct Sqlite {
     reader: Worker,
     writer: Worker,
     file: Arc<DatabaseFile>,
+    reached: Arc<RevisionFile>,
 }
 
 impl Sqlite {
-    pub(crate) async fn open(path: PathBuf) -> Result<Self, StoreError> {
+    /// Opens the database. `admitted`: also one that is an older copy than what was reached.
+    pub(crate) async fn open(path: PathBuf, admitted: bool) -> Result<Self, StoreError> {
         let path = std::path::absolute(&path).unwrap_or(path);
         let shown = path.clone();
         worker::once("store-open", move || {
-            let (file, writer) = migrate::open(path)?;
+            let reached = Arc::new(RevisionFile::beside(&path));
+            let (file, mut writer) = migrate::open(path)?;
+            if !admitted {
+                reached.admit(&mut writer)?;
+            }
             let file = Arc::new(file);
             let reader = file.connect()?;
             Ok(Self {
@@ -47,6 +57,7 @@ impl Sqlite {
                 reader: Worker::start("store-reader", reader)?,
                 writer: Worker::start("store-writer", writer)?,
                 file,
+                reached,
             })
         })
         .await
@@ -66,22 +77,55 @@ impl Sqlite {
         answer.await.map_err(|fault| fault.at(self.file.path()))
     }
 
-    /// Writes, in one transaction that is durable when the answer arrives.
+    /// Writes, in one transaction that is durable when the answer arrives. Then no older copy of the database is taken
+    /// for this one any more: whatever takes something away is written by this.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let file = Arc::clone(&self.file);
+        let (file, reached) = (Arc::clone(&self.file), Arc::clone(&self.reached));
         let answer = self.writer.run(move |connection| {
-            file.check()?;
-            // Immediate: the write lock is taken before anything is read, so what is read is still true at the commit.
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            migrate::refuse_unknown(&transaction)?;
-            let answer = act(&transaction)?;
-            transaction.commit()?;
+            let (answer, revision) = transact(connection, &file, |transaction| {
+                let answer = act(transaction)?;
+                Ok((answer, changes::revision(transaction)?))
+            })?;
+            reached.raise(revision).map_err(|fault| match fault {
+                Fault::Unavailable(reason) => Fault::Unavailable(format!("the change is made, but {reason}")),
+                fault => fault,
+            })?;
             Ok(answer)
         });
         answer.await.map_err(|fault| fault.at(self.file.path()))
+    }
+
+    /// Writes what takes nothing from anybody: durable too, but an older copy that lacks it does no harm, and so the
+    /// file that says how far the database has come may lag behind.
+    pub(crate) async fn add<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let file = Arc::clone(&self.file);
+        let answer = self.writer.run(move |connection| transact(connection, &file, act));
+        answer.await.map_err(|fault| fault.at(self.file.path()))
+    }
+
+    /// What the file beside the database says: the highest revision that was reached, if it can be read.
+    pub(crate) fn reached(&self) -> Result<Option<Revision>, StoreError> {
+        match self.reached.read().map_err(|fault| fault.at(self.file.path()))? {
+            Reached::At(revision) => Ok(Some(revision)),
+            Reached::Missing | Reached::Unreadable => Ok(None),
+        }
+    }
+
+    /// Copies the database as of one moment; see [`backup`].
+    pub(crate) async fn backup(
+        &self,
+        to: PathBuf,
+        tell: impl FnMut(backup::Progress) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let file = Arc::clone(&self.file);
+        let copied = worker::once("store-backup", move || backup::copy(&file.connect()?, &to, tell));
+        copied.await.map_err(|fault| fault.at(self.file.path()))
     }
 
     /// The revision now, answered in place.
@@ -122,6 +166,21 @@ impl Sqlite {
     }
 }
 
+/// One transaction, durable when this returns.
+fn transact<T>(
+    connection: &mut Connection,
+    file: &DatabaseFile,
+    act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    file.check()?;
+    // Immediate: the write lock is taken before anything is read, so what is read is still true at the commit.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    migrate::refuse_unknown(&transaction)?;
+    let answer = act(&transaction)?;
+    transaction.commit()?;
+    Ok(answer)
+}
+
 #[cfg(test)]
 mod tests {
     use fallgate_domain::clock::Timestamp;
@@ -129,6 +188,7 @@ mod tests {
     use fallgate_domain::id::CredentialId;
 
     use super::*;
+    use crate::vault::NotedUse;
 
     async fn note(sqlite: &Sqlite, number: u32) -> Result<(), StoreError> {
         let mut id = [0; 16];
@@ -141,7 +201,8 @@ mod tests {
                      VALUES (?1, 'token', '', '', '', '', 0)",
                     [id],
                 )?;
-                credentials::note_uses(act, &[(CredentialId::from_bytes(id), last)])
+                let credential = CredentialId::from_bytes(id);
+                credentials::note_uses(act, &[NotedUse { credential, last: Some(last), times: 1 }])
             })
             .await
     }
@@ -158,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_told_and_what_was_acknowledged_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         limit(&sqlite, Some(3)).await;
         let mut acknowledged = 0_u32;
         let error = loop {
@@ -185,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn an_act_is_done_though_its_caller_went_away() {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let mut act = Box::pin(sqlite.write(move |act| {
             wait.recv().unwrap();
@@ -203,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn lists_and_probes_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         let write = |connection: &mut Connection| Ok(connection.execute("DELETE FROM state", [])?);
         let by_reader = sqlite.read(write).await.unwrap_err();
         let by_probe = sqlite.in_place(write).unwrap_err();
@@ -216,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn commits_are_synced_in_full() {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Sqlite::open(folder.path().join("fallgate.db")).await.unwrap();
+        let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         let settings = sqlite.writer.run(|connection| {
             Ok((
                 connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, u8>(0))?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fallgate_domain::credential::{CredentialKind, LastUse, Status};
 use fallgate_domain::id::CredentialId;
-use fallgate_store::{CredentialFilter, Listed, Minted, Revision, Revoked, Store, StoreError};
+use fallgate_store::{CredentialFilter, Listed, Minted, NotedUse, Revision, Revoked, Store, StoreError};
 
 use crate::support::{
     NOW, backend, create, everything, hash_of, load, mint, minutes_later, revocation, revoke, try_mint,
@@ -27,8 +27,8 @@ async fn a_credential_is_shown_as_it_was_minted_with_its_owners_name() {
     ownerless.credential.expires_at = None;
     assert_eq!(mint(&vault, &ownerless).await, Revision(3));
 
-    let shown = Listed { credential: token.credential.clone(), owner_name: Some(username("alice")) };
-    let shown_ownerless = Listed { credential: ownerless.credential.clone(), owner_name: None };
+    let shown = Listed { credential: token.credential.clone(), owner_name: Some(username("alice")), uses: 0 };
+    let shown_ownerless = Listed { credential: ownerless.credential.clone(), owner_name: None, uses: 0 };
     assert_eq!(store.credential(token.credential.id).await.unwrap(), Some(shown.clone()));
     assert_eq!(store.credentials(&everything()).await.unwrap(), [shown, shown_ownerless]);
     assert_eq!(store.credential(backend.token(None, 0).credential.id).await.unwrap(), None);
@@ -188,12 +188,13 @@ async fn r32_last_uses_are_noted_without_raising_the_revision_and_never_go_back(
     };
     let earlier = LastUse { at: NOW, ip: None, user_agent: None };
     let nobody = backend.token(None, 0).credential.id;
-    vault.note_uses(&[(nobody, later.clone()), (id, later.clone())]).await.unwrap();
-    vault.note_uses(&[(id, earlier)]).await.unwrap();
+    let note = |credential, last, times| NotedUse { credential, last, times };
+    vault.note_uses(&[note(nobody, Some(later.clone()), 1), note(id, Some(later.clone()), 3)]).await.unwrap();
+    vault.note_uses(&[note(id, Some(earlier), 4), note(id, None, 5)]).await.unwrap();
     vault.note_uses(&[]).await.unwrap();
 
-    let shown = store.credential(id).await.unwrap().unwrap().credential;
-    assert_eq!(shown.last_use, Some(later));
+    let shown = store.credential(id).await.unwrap().unwrap();
+    assert_eq!((shown.credential.last_use, shown.uses), (Some(later), 12));
     assert_eq!(vault.revision().await.unwrap(), Revision(1));
     assert_eq!(store.events(None, 10).await.unwrap().len(), 1);
 }

@@ -32,7 +32,8 @@ async fn filled() -> Backend {
         mint(&vault, &backend.token(Some(alice.id), minute)).await;
     }
     drop((store, vault));
-    assert_eq!(contents(&backend.folder()).len(), 1, "the last to close leaves one file");
+    let left: Vec<_> = contents(&backend.folder()).into_keys().collect();
+    assert_eq!(left, ["fallgate.db", "revision"], "what the last to close leaves");
     backend
 }
 
@@ -186,7 +187,7 @@ async fn every_file_is_for_its_owner_only() {
     let (_store, vault) = backend.open().await;
     create(&vault, &backend.user("alice")).await;
     let files = contents(&backend.folder());
-    assert_eq!(files.len(), 3, "the file, its log, the log's index");
+    assert_eq!(files.len(), 4, "the file, its log, the log's index, the revision that was reached");
     for name in files.keys() {
         let mode = fs::metadata(backend.folder().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -198,7 +199,10 @@ async fn a_path_may_have_any_characters() {
     let backend = backend();
     let folder = backend.folder().join("a b?c=d#e%20f&mode=memory");
     fs::create_dir(&folder).unwrap();
-    fs::rename(filled().await.path(), folder.join("fallgate.db")).unwrap();
+    let filled = filled().await;
+    for name in ["fallgate.db", "revision"] {
+        fs::rename(filled.folder().join(name), folder.join(name)).unwrap();
+    }
     let inside = backend.within("a b?c=d#e%20f&mode=memory");
     let (store, _vault) = inside.open().await;
     assert_eq!(store.users().await.unwrap().len(), 1);
@@ -213,7 +217,6 @@ async fn an_unreadable_row_is_damage_and_never_skipped() {
         r#"UPDATE "user" SET username = 'Not A Name'"#,
         r#"UPDATE "user" SET display_name = ''"#,
         r#"UPDATE "user" SET created_at = 999999999999999"#,
-        "UPDATE state SET revision = -1",
     ];
     for damage in damages {
         let backend = filled().await;
@@ -230,6 +233,14 @@ async fn an_unreadable_row_is_damage_and_never_skipped() {
         // The lean rows do not walk lineages; whoever holds them does.
         assert!(corrupt(&loaded) || damage.contains("parent"), "{damage}: {loaded:?}");
     }
+}
+
+#[tokio::test]
+async fn a_revision_below_zero_is_damage() {
+    let backend = filled().await;
+    Connection::open(backend.path()).unwrap().execute_batch("UPDATE state SET revision = -1").unwrap();
+    let error = refused(&backend).await;
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -252,11 +263,12 @@ async fn another_file_in_its_place_is_noticed_and_refused_for_good() {
     let copy = filled().await;
     vault.revision().await.unwrap();
     fs::rename(backend.path(), &original).unwrap();
-    let unavailable = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Unavailable { .. }));
-    assert!(unavailable(store.ping().await), "no file at all");
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "no file at all: {error:?}");
 
     fs::copy(copy.path(), backend.path()).unwrap();
-    assert!(unavailable(store.ping().await));
+    let error = store.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Replaced { .. }), "{error:?}");
     assert!(refuses(&vault, &backend).await);
     fs::rename(&original, backend.path()).unwrap();
     assert!(refuses(&vault, &backend).await, "until restart");

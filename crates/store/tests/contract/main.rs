@@ -17,4 +17,5 @@ mod keys;
 mod logins;
 mod support;
 mod tokens;
+mod upkeep;
 mod users;

@@ -44,6 +44,12 @@ impl Backend {
         fallgate_store::open(&Location::Sqlite(self.path())).await
     }
 
+    /// Handles on a database that may be an older copy.
+    #[expect(clippy::disallowed_methods, reason = "the suite tests the store itself, with nothing above it")]
+    pub(crate) async fn open_restored(&self) -> (Store, Vault) {
+        fallgate_store::open_restored(&Location::Sqlite(self.path())).await.unwrap()
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder().join("fallgate.db")
     }

@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::process::{Child, ChildStderr, Command, ExitStatus};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::home::Home;
 use super::wait_for;
@@ -91,6 +91,14 @@ impl Gate {
         peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Lets it write no byte to any file beyond this size, as a full disk would; `None` lifts that. It must ignore
+    /// the signal that goes with it: see [`ignoring_full_disks`].
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let pid = Pid::from_child(&self.daemon.child);
+        let now = rustix::process::getrlimit(Resource::Fsize);
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes.or(now.maximum), ..now }).unwrap();
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.daemon.child);
@@ -108,6 +116,23 @@ impl Gate {
         drop(daemon);
         home
     }
+}
+
+/// For [`Gate::started`]: a write that [`Gate::limit_files`] forbids fails, and does not end the process.
+pub(crate) fn ignoring_full_disks(command: &mut Command) {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    *command = shell;
 }
 
 impl Deref for Gate {

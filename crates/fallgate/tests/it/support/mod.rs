@@ -28,7 +28,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, Verdict, connect, verdict};
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Gate, ignoring_full_disks};
 pub(crate) use home::{Home, PASSPHRASE, Run, Token};
 pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;

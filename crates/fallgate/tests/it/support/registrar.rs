@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use fallgate_authority::{Actor, MintOrder, Policy, Registrar, RevokeOutcome};
-use fallgate_domain::clock::SystemClock;
+use fallgate_domain::clock::{Clock, SystemClock, TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
+use fallgate_domain::lifetime::Lifetime;
 use fallgate_store::Location;
 use tokio::runtime::Runtime;
 
@@ -19,19 +20,35 @@ pub(crate) struct Clerk {
 
 impl Clerk {
     /// Opens the store of a home folder that is there already.
-    #[expect(clippy::disallowed_methods, reason = "it stands for another process, such as a command")]
     pub(crate) fn of(home: &Home) -> Self {
+        Self::dated(home, Arc::new(SystemClock))
+    }
+
+    /// The same as if it were so many days ago.
+    pub(crate) fn days_ago(home: &Home, days: u64) -> Self {
+        let millis = i64::try_from(days).unwrap() * 86_400_000;
+        let then = Timestamp::from_millis(SystemClock.now().millis() - millis);
+        Self::dated(home, Arc::new(TestClock::at(then)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it stands for another process, such as a command")]
+    fn dated(home: &Home, clock: Arc<dyn Clock>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let location = Location::Sqlite(home.path().join("fallgate.db"));
         let (store, vault) = runtime.block_on(fallgate_store::open(&location)).unwrap();
-        let registrar =
-            Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), Policy::default());
+        let registrar = Registrar::new(store, vault, clock, Arc::new(SystemEntropy), Policy::default());
         Self { registrar, runtime }
     }
 
     /// A token with the default scopes.
     pub(crate) fn mint(&self, owner: &str) -> Token {
-        let order = MintOrder { owner: owner.parse().unwrap(), name: None, scopes: None, lifetime: None };
+        self.mint_for(owner, Lifetime::DEFAULT)
+    }
+
+    /// A token that lasts so long.
+    pub(crate) fn mint_for(&self, owner: &str, lifetime: Lifetime) -> Token {
+        let lifetime = Some(lifetime);
+        let order = MintOrder { owner: owner.parse().unwrap(), name: None, scopes: None, lifetime };
         let minted = self.runtime.block_on(self.registrar.mint(order, &actor())).unwrap();
         Token { id: minted.credential.id.to_string(), secret: minted.secret.expose().to_owned() }
     }

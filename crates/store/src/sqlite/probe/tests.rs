@@ -204,7 +204,7 @@ fn r42_no_commit_that_another_process_acknowledged_is_missed() {
     }
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let sqlite = runtime.block_on(Sqlite::open(folder.path().join("fallgate.db"))).unwrap();
+    let sqlite = runtime.block_on(Sqlite::open(folder.path().join("fallgate.db"), false)).unwrap();
     let acknowledged = Acknowledged::in_folder(folder.path());
     let done = AtomicBool::new(false);
     let ask = || {

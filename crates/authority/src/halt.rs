@@ -1,0 +1,80 @@
+//! What is to end and cannot be written down, because the disk is full, say, ends in this process all the same.
+
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::user::Username;
+use fallgate_store::StoreError;
+
+use crate::verifier::Verifier;
+
+/// An end that this process keeps to and nobody else knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this could not be written down (the gate's log says why), so other processes do not know of it and a restart \
+     undoes it; until then this gate refuses what was to end, and it has closed its connections: mend it, then do this \
+     again"
+)]
+pub struct Unwritten;
+
+impl Verifier {
+    /// Refuses a credential from now on and cuts what rests on it.
+    pub(crate) fn halt_credential(&self, id: CredentialId, error: &StoreError) -> Unwritten {
+        tracing::error!(%error, credential = %id, "cannot write down that a credential ends; refusing it until restarted");
+        if let Some(entry) = self.view.entry_of(id) {
+            entry.halt();
+            // After it, never before: the contract of `View::apply`.
+            entry.account.poke();
+        }
+        Unwritten
+    }
+
+    /// The same with all tokens of somebody, but one.
+    pub(crate) fn halt_tokens(
+        &self,
+        owner: UserId,
+        except: Option<CredentialId>,
+        error: &StoreError,
+    ) -> Unwritten {
+        tracing::error!(%error, user = %owner, "cannot write down that a user's tokens end; refusing them until restarted");
+        if let Some(account) = self.view.account(owner) {
+            self.view.each(|entry| {
+                let is_theirs = entry.account.user.as_ref().is_some_and(|user| user.id == owner);
+                if is_theirs && entry.is_token() && Some(entry.id) != except {
+                    entry.halt();
+                }
+            });
+            account.poke();
+        }
+        Unwritten
+    }
+
+    /// The same with a whole account; or lets it in again, if that is what somebody wants now.
+    pub(crate) fn halt_user(&self, username: &Username, error: &StoreError) -> Unwritten {
+        tracing::error!(%error, user = %username, "cannot write down that a user is shut out; refusing them until restarted");
+        self.set_halted(username, true);
+        Unwritten
+    }
+
+    /// Takes back [`Verifier::halt_user`].
+    pub(crate) fn unhalt_user(&self, username: &Username) {
+        self.set_halted(username, false);
+    }
+
+    fn set_halted(&self, username: &Username, yes: bool) {
+        let accounts = self.view.accounts();
+        let named = accounts
+            .iter()
+            .filter(|account| account.user.as_ref().is_some_and(|user| user.username == *username));
+        for account in named {
+            account.halt(yes);
+            account.poke();
+        }
+    }
+
+    /// Cuts everything: what this process knows is not to be relied on any more.
+    pub(crate) fn halt_all(&self) {
+        for account in self.view.accounts() {
+            account.halt(true);
+            account.poke();
+        }
+    }
+}
