@@ -56,7 +56,6 @@ mod refusal;
 mod refusals;
 mod registrar;
 mod same_origin;
-mod secret;
 mod setup;
 mod signin;
 mod sync;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fallgate_domain::secret;
 use fallgate_domain::token::TokenHash;
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
-use crate::secret;
 
 /// What a request presents, as a hash: the secret itself goes no further than this module.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Presented {
 
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
-        let hash = secret::read(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
+        let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
         Ok(Self { hash, username })
     }
 }

@@ -9,6 +9,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::secret;
 use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
 use fallgate_store::{Amended, Listed, StoreError};
@@ -18,7 +19,6 @@ use crate::actions::{ReadIdentity, WriteTokens};
 use crate::halt::Unwritten;
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
-use crate::secret;
 use crate::throttle::{Throttle, Throttled};
 use crate::verifier::Verifier;
 
@@ -152,7 +152,7 @@ impl Registrar {
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
     pub async fn inspect(&self, secret: &[u8]) -> Result<Option<Listed>, SecretError> {
-        let hash = secret::read(secret)?;
+        let hash = secret::hash(secret)?;
         match self.vault.holder_of(hash).await? {
             Some(id) => Ok(self.store.credential(id).await?),
             None => Ok(None),
@@ -296,7 +296,7 @@ impl Verifier {
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
     /// told. One that has ended already costs no look into the database, however often it comes.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
-        let Ok(hash) = secret::read(secret) else { return Ok(()) };
+        let Ok(hash) = secret::hash(secret) else { return Ok(()) };
         self.freshen().await?;
         let Some(entry) = self.view.entry(&hash).filter(|entry| !entry.has_ended()) else {
             return Ok(());

@@ -19,6 +19,7 @@ pub mod problem;
 pub mod root_key;
 pub mod route;
 pub mod scope;
+pub mod secret;
 pub mod setup;
 pub mod token;
 pub mod user;

@@ -6,7 +6,7 @@ use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::{Scope, Scopes};
-use fallgate_domain::token::{PlainToken, TokenKind};
+use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
 use fallgate_web::view::{MintedView, TokenView};
 use serde::Serialize;
@@ -193,11 +193,9 @@ async fn revoke_held(place: Place) -> Result<(), Failure> {
     }
 }
 
-/// The secret on stdin, of either kind.
-fn held() -> Result<PlainToken, Failure> {
-    let secret = first_line(io::stdin().lock(), "secret")?;
-    let parse = |kind| PlainToken::parse(kind, secret.as_bytes());
-    parse(TokenKind::Token).or_else(|_| parse(TokenKind::Login)).map_err(|_| {
+/// The secret on stdin, of whatever kind.
+fn held() -> Result<SecretText, Failure> {
+    SecretText::new(first_line(io::stdin().lock(), "secret")?).map_err(|_| {
         Failure::failed(
             "what is on stdin is no secret of Fallgate's: it is mistyped or cut off, or something else",
         )

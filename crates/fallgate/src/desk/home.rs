@@ -7,7 +7,7 @@ use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
-use fallgate_domain::token::PlainToken;
+use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
 use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
@@ -147,7 +147,7 @@ impl HomeDesk {
 
     pub(super) async fn revoke_held(
         &self,
-        secret: &PlainToken,
+        secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
         let Some(held) = self.inspect(secret).await? else { return Ok(None) };
         let id = held.token.id;
@@ -168,7 +168,7 @@ impl HomeDesk {
         dated.map(|listed| self.shown(listed)).map_err(words::token)
     }
 
-    pub(super) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
+    pub(super) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
         match self.registrar.inspect(secret.expose().as_bytes()).await {
             Ok(found) => Ok(found.map(|listed| InspectedView::of(listed, self.registrar.clock().now()))),
             Err(SecretError::Malformed(_)) => Ok(None),

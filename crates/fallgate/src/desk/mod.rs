@@ -13,7 +13,7 @@ use fallgate_domain::credential::TokenName;
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
-use fallgate_domain::token::PlainToken;
+use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
@@ -186,7 +186,7 @@ impl Desk {
     /// Ends the credential whose secret this is, and tells its id; nothing when nothing that could be ended has it.
     pub(crate) async fn revoke_held(
         &self,
-        secret: &PlainToken,
+        secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
         at_either!(self, desk => desk.revoke_held(secret))
     }
@@ -204,7 +204,7 @@ impl Desk {
     }
 
     /// The credential whose secret this is, ended or not.
-    pub(crate) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
+    pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
         at_either!(self, desk => desk.inspect(secret))
     }
 

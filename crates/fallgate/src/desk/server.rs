@@ -7,7 +7,7 @@ use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
-use fallgate_domain::token::PlainToken;
+use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
@@ -246,7 +246,7 @@ impl ServerDesk {
 
     pub(super) fn revoke_held(
         &self,
-        secret: &PlainToken,
+        secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
         // Whose it is only its holder hears, and only while it stands.
         let known: Result<WhoAmI, Fault> = self.client.get_with("/api/whoami", With::Secret(secret.expose()));
@@ -275,7 +275,7 @@ impl ServerDesk {
         })
     }
 
-    pub(super) fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
+    pub(super) fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
         let body = Held { token: secret.expose() };
         match self.client.send(Method::POST, "/api/tokens/inspect", &body) {
             Ok(token) => Ok(Some(token)),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::support::llmux::{Llmux, anonymous_token, bound_token};
-use crate::support::{Client, Gate, Home, Response, Upstream};
+use crate::support::{Client, Gate, Home, Response, Upstream, wait_for};
 
 /// What a browser says when somebody opens an address.
 const OPENED: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nAccept: text/html,*/*\r\n\
@@ -80,8 +80,7 @@ fn r23_r61_a_page_opened_with_a_good_old_token_is_opened_again_without_it() {
     assert_eq!(whoami(&gate, &login).status, 401);
     assert_eq!(Client::exchange(gate.address(), &bearer).status, 401);
     asks_to_sign_in(&open(&gate, &format!("/?token={}", old.secret), ""), "/");
-    let log = gate.log();
-    assert!(log.contains("DEBUG"), "the log says little: {log}");
+    let log = wait_for("the refusal in the log", || Some(gate.log()).filter(|log| log.contains("DEBUG")));
     for secret in [&old.secret[4..], &login] {
         assert!(!log.contains(secret), "a secret is in the log");
     }

@@ -295,7 +295,7 @@ fn a_trail_of_several_pages_is_verified_over_http() {
         clerk.mint("root");
     }
     let verified = side.assert_read_alike(&["audit", "verify"], "").ok();
-    assert_eq!(verified.stdout, "1102 events, an unbroken chain\n");
+    assert_eq!(verified.stdout, "1103 events, an unbroken chain\n");
     side.assert_read_alike(&["audit", "list", "--limit", "1000", "--json"], "");
 }
 
