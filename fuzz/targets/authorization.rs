@@ -5,7 +5,8 @@ use fallgate_authority::Presented;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(presented) = Presented::from_authorization(Some(data)) {
-        assert!(data.len() > fallgate_domain::token::TOKEN_LENGTH);
+        // The shortest secret there is: `sas_` and 16 characters.
+        assert!(data.len() > 20);
         drop(presented);
     }
 });

@@ -59,7 +59,7 @@ pub enum UserError {
     #[error("there is no user {0}")]
     Unknown(Username),
     /// Nobody would be left who may do everything.
-    #[error("{0} is the last enabled admin")]
+    #[error("the user {0} is the last enabled admin")]
     LastAdmin(Username),
     /// A credential that nobody owns cannot act on accounts.
     #[error("a credential that nobody owns cannot manage users")]

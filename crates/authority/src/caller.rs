@@ -10,7 +10,6 @@ use fallgate_domain::user::Username;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
 
-use crate::cookie;
 use crate::lease::LeaseHandle;
 use crate::permit::{CameByHttps, peer};
 use crate::presented::{Presented, RequestFacts};
@@ -69,6 +68,17 @@ impl SignedIn {
 /// Finds out who calls. The relay puts the connection's [`LeaseHandle`] into the request's extensions; without one
 /// nothing could be cut, so nothing is let in.
 async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    match identified(parts, verifier).await {
+        Err(Refusal::NoCredential | Refusal::BadCredential(_))
+            if verifier.needs_setup().await.is_ok_and(|needed| needed) =>
+        {
+            Err(Refusal::SetupNeeded)
+        }
+        identified => identified,
+    }
+}
+
+async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
     let ip = peer(parts);
     let (presented, carrier) =
         presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
@@ -87,7 +97,7 @@ fn presented(parts: &Parts) -> Result<(Presented, Carrier), Refusal> {
         }
         return Ok((Presented::from_authorization(Some(value.as_bytes()))?, Carrier::Authorization));
     }
-    let cookie = cookie::presented(&parts.headers, came_by_https(parts))?;
+    let cookie = Presented::from_cookies(&parts.headers, came_by_https(parts))?;
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
 }
 
@@ -140,12 +150,10 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let principal = Principal::from_request_parts(parts, state).await?;
         let owner = principal.user().zip(principal.username().cloned());
-        if let Some((owner, username)) = owner.filter(|_| principal.kind() == CredentialKind::Login) {
-            return Ok(Self { principal, owner, username });
+        match owner.filter(|_| principal.kind() == CredentialKind::Login) {
+            Some((owner, username)) => Ok(Self { principal, owner, username }),
+            None => Err(Refusal::NoSignIn),
         }
-        let verifier = Arc::<Verifier>::from_ref(state);
-        verifier.count_refusal(&Refusal::NoSignIn, Some(principal.credential()), peer(parts));
-        Err(Refusal::NoSignIn)
     }
 }
 

@@ -11,27 +11,30 @@ pub const fn cookie_name(https: bool) -> &'static str {
     if https { "__Host-fallgate" } else { "fallgate" }
 }
 
-/// Reads the one cookie of our name, if there is any. Two of them are refused: one may have been set by somebody who
-/// wants to be taken for the other (requirement R19). So is one that cannot be read, and whatever is no sign-in.
-pub(crate) fn presented(headers: &HeaderMap, https: bool) -> Result<Option<Presented>, Refusal> {
-    let name = cookie_name(https).as_bytes();
-    let pairs =
-        headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
-    let mut own = pairs.map(<[u8]>::trim_ascii).filter_map(|pair| {
-        let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let (found, value) = pair.split_at(end);
-        // Blanks around the name are no part of it, as where our cookies are taken out on the way to an upstream.
-        (found.trim_ascii() == name).then_some(value)
-    });
-    let Some(value) = own.next() else { return Ok(None) };
-    let malformed = Refusal::BadCredential(Denial::Malformed);
-    if own.next().is_some() {
-        return Err(malformed);
-    }
-    let secret = value.strip_prefix(b"=").unwrap_or_default();
-    match PlainToken::parse(TokenKind::Login, secret) {
-        Ok(token) => Ok(Some(Presented::from_cookie(&token))),
-        Err(_) => Err(malformed),
+impl Presented {
+    /// Reads the one cookie of our name, if there is any. Two of them are refused: one may have been set by somebody
+    /// who wants to be taken for the other (requirement R19). So is one that cannot be read, and whatever is no
+    /// sign-in. `https`: whether the request came by it.
+    pub fn from_cookies(headers: &HeaderMap, https: bool) -> Result<Option<Self>, Refusal> {
+        let name = cookie_name(https).as_bytes();
+        let pairs =
+            headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
+        let mut own = pairs.map(<[u8]>::trim_ascii).filter_map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            let (found, value) = pair.split_at(end);
+            // Blanks around the name are no part of it, as where our cookies are taken out on the way to an upstream.
+            (found.trim_ascii() == name).then_some(value)
+        });
+        let Some(value) = own.next() else { return Ok(None) };
+        let malformed = Refusal::BadCredential(Denial::Malformed);
+        if own.next().is_some() {
+            return Err(malformed);
+        }
+        let secret = value.strip_prefix(b"=").unwrap_or_default();
+        match PlainToken::parse(TokenKind::Login, secret) {
+            Ok(token) => Ok(Some(Self { hash: token.hash(), username: None })),
+            Err(_) => Err(malformed),
+        }
     }
 }
 
@@ -50,7 +53,7 @@ mod tests {
         for field in fields {
             headers.append(header::COOKIE, HeaderValue::from_bytes(field.as_bytes()).unwrap());
         }
-        presented(&headers, https).map(|presented| presented.is_some())
+        Presented::from_cookies(&headers, https).map(|presented| presented.is_some())
     }
 
     #[test]

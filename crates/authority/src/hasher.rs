@@ -16,7 +16,7 @@ use crate::network::Network;
 /// How many jobs may wait. Each has one passphrase of at most 1 KiB; the 64 MiB that a hash takes are a thread's.
 const QUEUE: usize = 64;
 /// And how many of one lane.
-const QUEUE_OF_LANE: usize = QUEUE / 2;
+const QUEUE_OF_LANE: usize = QUEUE / 4;
 /// When to come again after the queue was full: about as long as half of it takes.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The lowest priority there is for a thread that may still run on an otherwise idle machine.
@@ -259,19 +259,21 @@ mod tests {
             let done = done.clone();
             hasher.submit(lane(number), Box::new(move || done.send(u32::from(number)).unwrap()))
         };
-        for number in [1, 2] {
+        for number in 1..=4 {
             for _ in 0..QUEUE_OF_LANE {
                 submit(number).unwrap();
             }
             assert_eq!(submit(number), Err(HasherBusy));
         }
         // All is full: two that come now find room, and what they took is the flood's.
-        submit(3).unwrap();
-        submit(4).unwrap();
+        submit(5).unwrap();
+        submit(6).unwrap();
         go.send(()).unwrap();
         let order: Vec<_> = in_order.iter().take(QUEUE).collect();
-        assert_eq!(order[..6], [1, 2, 3, 4, 1, 2]);
-        assert_eq!(order.iter().filter(|number| **number == 1).count(), QUEUE_OF_LANE - 1);
+        assert_eq!(order[..8], [1, 2, 3, 4, 5, 6, 1, 2]);
+        let count = |lane| order.iter().filter(|number| **number == lane).count();
+        assert_eq!((1..=4).map(count).sum::<usize>(), QUEUE - 2);
+        assert!((1..=4).all(|lane| count(lane) >= QUEUE_OF_LANE - 1));
         assert_eq!(hasher.run(lane(1), || 7).await, Ok(7));
     }
 

@@ -116,7 +116,7 @@ impl Need {
             Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
             Self::Route(route) => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
-                let visitor = fallgate_domain::route::Visitor { owner, kind: entry.kind };
+                let visitor = fallgate_domain::route::Visitor { owner, kind: entry.admitted_as() };
                 if route.admission.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
             }
         }
@@ -251,6 +251,11 @@ impl LeaseState {
             self.rebound.store(true, Ordering::Release);
             waker.wake();
         }
+    }
+
+    /// What rests on it now.
+    pub(crate) fn credential(&self) -> Option<Arc<Entry>> {
+        self.rests.lock().credential.clone()
     }
 
     fn poll_poked(&self, context: &Context<'_>) -> Poll<()> {

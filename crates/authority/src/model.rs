@@ -42,8 +42,13 @@ impl Subject {
             revoked: false,
             used_at: None,
         };
-        let idle = Duration::from_hours(1);
-        let entry = Arc::new(Entry::new(&row, Arc::new(Account::of(&user)), Parent::None, idle, Revision(0)));
+        let entry = Arc::new(Entry::new(
+            &row,
+            Arc::new(Account::of(&user)),
+            Parent::None,
+            Revision(0),
+            Duration::from_hours(1),
+        ));
         Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
     }
 

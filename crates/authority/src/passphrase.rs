@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use zxcvbn::{Score, zxcvbn};
 
 use crate::hasher::HasherBusy;
+use crate::imported_hash::{self, ScryptHash};
 use crate::policy::Policy;
 
 const MEMORY_KIB: u32 = 64 * 1_024;
@@ -97,6 +98,10 @@ pub(crate) fn hash(text: &str, entropy: &dyn Entropy) -> Result<PassphraseHash, 
 
 /// Holds a passphrase against what is stored, by the form that this says it has. Takes as long as hashing.
 pub(crate) fn verify(stored: &PassphraseHash, text: &str) -> Result<Verdict, HashFailed> {
+    if imported_hash::is_one(stored) {
+        let imported = ScryptHash::parse(stored.expose()).map_err(|_| HashFailed::Unreadable)?;
+        return Ok(if imported.matches(text.as_bytes()) { Verdict::RightButOld } else { Verdict::Wrong });
+    }
     let stored = PasswordHash::new(stored.expose()).map_err(|_| HashFailed::Unreadable)?;
     match argon2()?.verify_password(text.as_bytes(), &stored) {
         Ok(()) if is_as_made_now(&stored) => Ok(Verdict::Right),

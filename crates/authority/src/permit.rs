@@ -100,7 +100,6 @@ where
     }
 }
 
-/// Where a request came from.
 pub(crate) fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<PeerAddress>().and_then(|peer| peer.0)
 }

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
+use fallgate_domain::token::TokenHash;
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
+use crate::secret;
 
 /// What a request presents, as a hash: the secret itself goes no further than this module.
 #[derive(Debug, Clone)]
@@ -49,22 +50,17 @@ impl Presented {
         }
     }
 
-    /// What the cookie carries.
-    pub(crate) fn from_cookie(token: &PlainToken) -> Self {
-        Self { hash: token.hash(), username: None }
-    }
-
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
-        let token = PlainToken::parse(TokenKind::Token, secret)
-            .or_else(|_| PlainToken::parse(TokenKind::Login, secret))
-            .map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
-        Ok(Self { hash: token.hash(), username })
+        let hash = secret::read(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
+        Ok(Self { hash, username })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fallgate_domain::token::{PlainToken, TokenKind};
+
     use super::*;
 
     fn secret() -> String {

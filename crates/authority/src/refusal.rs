@@ -74,6 +74,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// There is no user yet, so nobody can have a credential.
+    SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
     Unavailable,
 }
@@ -96,6 +98,10 @@ impl Refusal {
                 "This did not come from one of Fallgate's own pages. A program presents its credential as Authorization: Bearer, not as a cookie.",
             ),
             Self::NotAdmitted => Problem::new(403, "You may not use this route."),
+            Self::SetupNeeded => Problem::new(
+                503,
+                "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",
+            ),
             Self::Unavailable => {
                 Problem::new(503, "Fallgate cannot read its store and refuses everything until it can.")
             }

@@ -115,7 +115,7 @@ impl Verifier {
             Refusal::NotAdmitted => "not-admitted",
             Refusal::NoSignIn => "no-sign-in",
             Refusal::CrossSite => "cross-site",
-            Refusal::NoCredential | Refusal::Unavailable => return,
+            Refusal::NoCredential | Refusal::SetupNeeded | Refusal::Unavailable => return,
         };
         self.refusals.count(reason, credential, ip);
     }
@@ -124,7 +124,7 @@ impl Verifier {
     pub(crate) async fn write_refusals(&self) {
         let events = self.refusals.take(self.clock().now());
         let count = events.len();
-        if let Err(error) = self.registrar.vault.record_all(events).await {
+        if let Err(error) = self.registrar.vault.record(events).await {
             tracing::warn!(%error, events = count, "could not write down what was refused; that much is lost");
         }
     }

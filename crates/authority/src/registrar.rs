@@ -58,7 +58,7 @@ pub enum Actor {
         /// From where.
         ip: Option<IpAddr>,
     },
-    /// Whoever brought a credential's own secret, to end it.
+    /// Whoever brought a credential's own secret, to end it or to be signed in by it.
     Holder {
         /// Which.
         credential: CredentialId,

@@ -60,6 +60,9 @@ pub enum SignInError {
     /// Name and passphrase do not belong together. Whether there is such a user is not told (requirement R52).
     #[error("the username or the passphrase is wrong")]
     Wrong,
+    /// There is no user who could sign in.
+    #[error("there is no user yet")]
+    SetupNeeded,
     /// Too many tries.
     #[error(transparent)]
     Throttled(#[from] Throttled),
@@ -116,6 +119,9 @@ impl Verifier {
     /// Makes a sign-in for whoever shows the passphrase of an enabled account. The one that they held until now ends
     /// with it (requirement R20).
     pub async fn sign_in(&self, order: SignInOrder, newcomer: &Newcomer) -> Result<NewSignIn, SignInError> {
+        if self.needs_setup().await? {
+            return Err(SignInError::SetupNeeded);
+        }
         for _ in 0..MOST_CHECKS {
             let proven = self.prove(&order.username, &order.passphrase, newcomer.ip).await?;
             let Proven { user, proof, rehashed } = proven;
@@ -161,17 +167,21 @@ impl Verifier {
             Err(_) => None,
         };
         let (throttle, clock) = (self.logins.clone(), self.clock().clone());
-        let (entropy, text) = (self.registrar.entropy.clone(), text.clone());
+        let entropy = self.registrar.entropy.clone();
+        // What waits in the queue is short.
+        let text = (!passphrase::is_too_long(text)).then(|| text.clone());
         let check = move || {
             throttle.begin(&pair, clock.now())?;
-            let checked = check(account, &text)?;
+            let text = text.as_ref().map(|text| text.as_str());
+            let checked = check(account, text)?;
             // Counted here and now: whoever hangs up to hide a failure has failed.
             match checked {
-                Ok((account, proof, verdict)) => {
+                Ok((user, proof, verdict)) => {
                     throttle.succeeded(&pair);
                     let is_old = verdict == Verdict::RightButOld;
-                    let rehashed = is_old.then(|| passphrase::hash(&text, &*entropy)).transpose()?;
-                    Ok(Ok(Proven { user: account.user, proof, rehashed }))
+                    let anew = text.filter(|_| is_old).map(|text| passphrase::hash(text, &*entropy));
+                    let rehashed = anew.transpose()?;
+                    Ok(Ok(Proven { user, proof, rehashed }))
                 }
                 Err(miss) => {
                     throttle.failed(pair, clock.now());
@@ -183,7 +193,7 @@ impl Verifier {
         match checked? {
             Ok(proven) => Ok(proven),
             Err((user, miss)) => {
-                self.registrar.vault.record(self.failure(user, miss, ip)).await?;
+                self.registrar.vault.record(vec![self.failure(user, miss, ip)]).await?;
                 Err(SignInError::Wrong)
             }
         }
@@ -233,43 +243,31 @@ impl Verifier {
     }
 }
 
-type Checked = Result<(SignInAccount, PassphraseHash, Verdict), (Option<User>, Miss)>;
+/// Who it is, or who it would be and why not.
+type Checked = Result<(User, PassphraseHash, Verdict), (Option<User>, Miss)>;
 
-/// Hashes once, whatever it finds; on a thread that hashes.
-fn check(account: Option<SignInAccount>, text: &str) -> Result<Checked, HashFailed> {
-    let Some(account) = account else {
-        verify_nothing(text)?;
-        return Ok(Err((None, Miss::UnknownUser)));
+/// Hashes once, whatever it finds; on a thread that hashes. A text that is too long to be anybody's is `None`, and takes
+/// no time for anybody.
+fn check(account: Option<SignInAccount>, text: Option<&str>) -> Result<Checked, HashFailed> {
+    let proof = account.as_ref().and_then(|account| account.passphrase.clone());
+    let verdict = match (text, &proof) {
+        (None, _) => Verdict::Wrong,
+        (Some(text), None) => passphrase::verify_nothing(text)?,
+        (Some(text), Some(proof)) => match passphrase::verify(proof, text) {
+            Err(error @ HashFailed::Unreadable) => {
+                tracing::error!(%error, "somebody cannot sign in");
+                passphrase::verify_nothing(text)?
+            }
+            verdict => verdict?,
+        },
     };
-    let Some(proof) = account.passphrase.clone() else {
-        verify_nothing(text)?;
-        return Ok(Err((Some(account.user), Miss::NoPassphrase)));
-    };
-    let verdict =
-        if passphrase::is_too_long(text) { Verdict::Wrong } else { verify(&account, &proof, text)? };
-    Ok(match verdict {
-        Verdict::Wrong => Err((Some(account.user), Miss::WrongPassphrase)),
-        Verdict::Right | Verdict::RightButOld if account.user.disabled_at.is_some() => {
+    Ok(match (account, proof, verdict) {
+        (None, _, _) => Err((None, Miss::UnknownUser)),
+        (Some(account), None, _) => Err((Some(account.user), Miss::NoPassphrase)),
+        (Some(account), Some(_), Verdict::Wrong) => Err((Some(account.user), Miss::WrongPassphrase)),
+        (Some(account), Some(_), _) if account.user.disabled_at.is_some() => {
             Err((Some(account.user), Miss::Disabled))
         }
-        Verdict::Right | Verdict::RightButOld => Ok((account, proof, verdict)),
+        (Some(account), Some(proof), verdict) => Ok((account.user, proof, verdict)),
     })
-}
-
-fn verify(account: &SignInAccount, proof: &PassphraseHash, text: &str) -> Result<Verdict, HashFailed> {
-    match passphrase::verify(proof, text) {
-        Err(error @ HashFailed::Unreadable) => {
-            tracing::error!(user = %account.user.username, %error, "nobody can sign in here");
-            passphrase::verify_nothing(text)
-        }
-        verdict => verdict,
-    }
-}
-
-/// A passphrase that is too long costs nothing, whoever's it would be.
-fn verify_nothing(text: &str) -> Result<(), HashFailed> {
-    if !passphrase::is_too_long(text) {
-        passphrase::verify_nothing(text)?;
-    }
-    Ok(())
 }

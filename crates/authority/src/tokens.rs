@@ -9,7 +9,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
-use fallgate_domain::token::{InvalidToken, PlainToken, TokenKind};
+use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
 use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::actions::{ReadIdentity, WriteTokens};
 use crate::halt::Unwritten;
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
+use crate::secret;
 use crate::throttle::{Throttle, Throttled};
 use crate::verifier::Verifier;
 
@@ -151,8 +152,8 @@ impl Registrar {
 
     /// The credential whose secret this is, ended or not. The secret is read here and goes no further.
     pub async fn inspect(&self, secret: &[u8]) -> Result<Option<Listed>, SecretError> {
-        let secret = read_secret(secret)?;
-        match self.vault.holder_of(secret.hash()).await? {
+        let hash = secret::read(secret)?;
+        match self.vault.holder_of(hash).await? {
             Some(id) => Ok(self.store.credential(id).await?),
             None => Ok(None),
         }
@@ -286,17 +287,21 @@ impl Verifier {
         Ok(count)
     }
 
-    /// Counts a try to end a token by its secret from there, before anything of it is read.
+    /// Counts a try to end a token by its secret from there, whatever it is. Too many are told so, but a real secret
+    /// is taken all the same: false ones from the same network must not keep anybody from ending their token.
     pub fn count_held(&self, ip: Option<IpAddr>) -> Result<(), Throttled> {
         self.held.0.count(ip, self.clock().now())
     }
 
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
-    /// told.
+    /// told. One that has ended already costs no look into the database, however often it comes.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
-        let Ok(secret) = read_secret(secret) else { return Ok(()) };
+        let Ok(hash) = secret::read(secret) else { return Ok(()) };
         self.freshen().await?;
-        let Some(id) = self.view.entry(&secret.hash()).map(|entry| entry.id) else { return Ok(()) };
+        let Some(entry) = self.view.entry(&hash).filter(|entry| !entry.has_ended()) else {
+            return Ok(());
+        };
+        let id = entry.id;
         let actor = Actor::Holder { credential: id, ip };
         let revoked = self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await;
         match revoked.map_err(|error| self.halt_credential(id, &error))? {
@@ -304,9 +309,4 @@ impl Verifier {
             RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
         }
     }
-}
-
-/// Either kind of secret.
-fn read_secret(text: &[u8]) -> Result<PlainToken, InvalidToken> {
-    PlainToken::parse(TokenKind::Token, text).or_else(|_| PlainToken::parse(TokenKind::Login, text))
 }

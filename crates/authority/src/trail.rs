@@ -113,7 +113,7 @@ impl Registrar {
 
 impl Verifier {
     /// Deletes the audit events that are too old: see [`Registrar::trim_trail`]. To be called now and then.
-    pub async fn trim_trail(&self) {
+    pub(crate) async fn trim_trail(&self) {
         match self.registrar.trim_trail().await {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "audit events older than audit.keep were deleted"),

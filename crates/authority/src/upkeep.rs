@@ -23,8 +23,8 @@ const DAY: Duration = Duration::from_hours(24);
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// How often what ended long ago is purged, in minutes.
 const PURGE_EVERY: u64 = 5;
-/// How often tokens that nobody uses are looked for, in minutes.
-const UNUSED_EVERY: u64 = 60;
+/// How often tokens that nobody uses are looked for, and audit events that are too old, in minutes.
+const HOURLY: u64 = 60;
 
 /// How long what has ended can still be looked up.
 const KEPT: Duration = Duration::from_hours(30 * 24);
@@ -105,6 +105,9 @@ impl Verifier {
             let round = async {
                 minutes.tick().await;
                 self.write_refusals().await;
+                if let Err(error) = self.note_held().await {
+                    tracing::warn!(%error, "could not write down which sign-ins are in use");
+                }
                 if minute.is_multiple_of(PURGE_EVERY)
                     && let Err(error) = self.tidy(minute).await
                 {
@@ -125,8 +128,9 @@ impl Verifier {
 
     async fn tidy(&self, minute: u64) -> Result<(), StoreError> {
         self.registrar.vault.keep_revision().await?;
-        if minute.is_multiple_of(UNUSED_EVERY) {
+        if minute.is_multiple_of(HOURLY) {
             self.end_unused().await?;
+            self.trim_trail().await;
         }
         let swept = self.registrar.sweep(&Actor::Internal).await?;
         if swept > 0 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::LastUse;
-use fallgate_store::NotedUse;
+use fallgate_store::{NotedUse, StoreError};
 use tokio::sync::mpsc;
 
 use crate::presented::RequestFacts;
@@ -16,6 +16,7 @@ use crate::verifier::Verifier;
 use crate::view::Entry;
 
 const AT_MOST_EVERY: i64 = 60_000;
+const HELD_EVERY: Duration = Duration::from_mins(1);
 /// Notes that wait to be written. When a flood fills it, notes are lost, not requests.
 const WAITING: usize = 4_096;
 const BATCH: usize = 512;
@@ -46,8 +47,11 @@ impl UseQueue {
         {
             return;
         }
-        let user_agent = facts.user_agent.map(shown);
-        let last = LastUse { at: now, ip: facts.ip.map(|ip| ip.to_string()), user_agent };
+        let last = LastUse {
+            at: now,
+            ip: facts.ip.map(|ip| ip.to_string()),
+            user_agent: facts.user_agent.map(shown),
+        };
         let times = entry.uses.swap(0, Ordering::Relaxed);
         let note = NotedUse { credential: entry.id, last: Some(last), times: times.into() };
         if self.0.try_send(note).is_err() {
@@ -61,6 +65,20 @@ impl UseQueue {
 pub(crate) fn shown(user_agent: &[u8]) -> String {
     let text = String::from_utf8_lossy(user_agent);
     text.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARACTERS).collect()
+}
+
+impl Verifier {
+    /// Writes down which sign-ins something is open by, each at most once a minute: a restart must not find them idle.
+    pub async fn note_held(&self) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        let mut held = self.view.held();
+        held.retain(|entry| entry.is_unnoted(now, HELD_EVERY));
+        for entry in &held {
+            entry.noted_at.store(now.millis(), Ordering::Relaxed);
+        }
+        let held = held.iter().map(|entry| entry.id).collect();
+        self.registrar.vault.note_held(held, now).await
+    }
 }
 
 impl UseNotes {

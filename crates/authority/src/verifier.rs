@@ -15,6 +15,7 @@ use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::refusals::RefusalCounts;
 use crate::registrar::Registrar;
+use crate::setup::Setup;
 use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
@@ -34,8 +35,9 @@ pub struct Verifier {
     /// The watch found the store's file gone or replaced.
     pub(crate) lost: AtomicBool,
     pub(crate) held: HeldThrottle,
-    pub(crate) refusals: RefusalCounts,
     pub(crate) logins: Arc<LoginThrottle>,
+    pub(crate) refusals: RefusalCounts,
+    pub(crate) setup: Setup,
 }
 
 impl Verifier {
@@ -43,6 +45,7 @@ impl Verifier {
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
         let view = View::new(registrar.policy.login_idle);
+        view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.
         let mut take = |row| {
@@ -54,8 +57,9 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let logins = Arc::default();
-        Ok((Arc::new(Self { registrar, view, applying, uses, lost, held, refusals, logins }), notes))
+        let (logins, setup) = (Arc::default(), Setup::default());
+        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup };
+        Ok((Arc::new(verifier), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.

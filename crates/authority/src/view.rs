@@ -93,8 +93,8 @@ impl Entry {
         row: &CredentialRow,
         account: Arc<Account>,
         parent: Parent,
-        idle: Duration,
         read_at: Revision,
+        idle: Duration,
     ) -> Self {
         let after = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
         let used_at = row.used_at.map(Timestamp::millis);
@@ -111,8 +111,8 @@ impl Entry {
             halted: AtomicBool::new(false),
             expires_at: AtomicI64::new(expires_at),
             read_at: AtomicU64::new(read_at.0),
-            uses: AtomicU32::new(0),
             noted_at: AtomicI64::new(used_at.unwrap_or(0)),
+            uses: AtomicU32::new(0),
             idle,
         }
     }
@@ -127,7 +127,7 @@ impl Entry {
     }
 
     /// Whether somebody ended it, by itself or with all tokens of its owner.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
@@ -157,6 +157,13 @@ impl Entry {
         }
     }
 
+    /// Whether it was used since its use was last put down for writing, so long ago that it should be again.
+    pub(crate) fn is_unnoted(&self, now: Timestamp, after: Duration) -> bool {
+        let used_at = self.idle.as_ref().map_or(0, |idle| idle.used_at.load(Ordering::Relaxed));
+        let noted_at = self.noted_at.load(Ordering::Relaxed);
+        used_at > noted_at && now.since(Timestamp::from_millis(noted_at)) >= after
+    }
+
     /// Whoever goes on using it says so at least this often.
     pub(crate) fn touch_every(&self) -> Option<Duration> {
         let own = self.idle.as_ref().map(|idle| Duration::from_millis(idle.after.unsigned_abs() / 2));
@@ -176,6 +183,14 @@ impl Entry {
             parent = &entry.parent;
         }
         (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
+    }
+
+    /// What a route's list takes it for: a sign-in by a token that nobody owns is no more than that token.
+    pub(crate) fn admitted_as(&self) -> CredentialKind {
+        match &self.parent {
+            Parent::Entry(parent) if self.account.user.is_none() => parent.admitted_as(),
+            _ => self.kind,
+        }
     }
 
     /// Whether the credential stands at `now`, and with which role. The one place where that is decided: for each
@@ -376,12 +391,33 @@ impl View {
         }
     }
 
+    /// Makes room for so many credentials, so that the tables do not grow step by step while they come.
+    pub(crate) fn reserve(&self, credentials: usize) {
+        self.by_hash.pin().reserve(credentials);
+        self.by_id.pin().reserve(credentials);
+    }
+
     pub(crate) fn revision(&self) -> Revision {
         Revision(self.revision.load(StdOrdering::Acquire))
     }
 
     pub(crate) fn set_revision(&self, revision: Revision) {
         self.revision.store(revision.0, StdOrdering::Release);
+    }
+
+    /// What ends by lying idle and has something open that rests on it.
+    pub(crate) fn held(&self) -> Vec<Arc<Entry>> {
+        let mut held = Vec::new();
+        for account in self.accounts.pin().values() {
+            let leases = account.leases.lock();
+            let entries = leases.iter().filter_map(|(_, lease)| lease.credential());
+            held.extend(entries.filter(|entry| entry.idle.is_some()));
+        }
+        held
+    }
+
+    pub(crate) fn has_users(&self) -> bool {
+        !self.accounts.is_empty()
     }
 
     pub(crate) fn entry(&self, hash: &TokenHash) -> Option<Arc<Entry>> {
@@ -493,7 +529,7 @@ impl View {
                 Arc::new(nobody)
             }),
         };
-        let entry = Arc::new(Entry::new(row, account, parent, self.login_idle, read_at));
+        let entry = Arc::new(Entry::new(row, account, parent, read_at, self.login_idle));
         self.by_id.pin().insert(ById(entry.clone()));
         if row.hash.is_some() {
             self.by_hash.pin().insert(ByHash(entry));
@@ -556,4 +592,100 @@ impl View {
 }
 
 #[cfg(all(test, not(feature = "model")))]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn row(id: u8, parent: Option<u8>) -> CredentialRow {
+        CredentialRow {
+            id: CredentialId::from_bytes([id; 16]),
+            kind: CredentialKind::Legacy,
+            owner: None,
+            parent: parent.map(|parent| CredentialId::from_bytes([parent; 16])),
+            hash: Some(TokenHash::from_bytes([id; 32])),
+            scopes: Scopes::none(),
+            expires_at: None,
+            revoked: false,
+            used_at: None,
+        }
+    }
+
+    fn view_of(rows: Vec<CredentialRow>) -> View {
+        let view = View::new(Duration::from_hours(1));
+        let rows = rows.into_iter().map(Row::Credential).collect();
+        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
+        view
+    }
+
+    fn judge(view: &View, id: u8) -> Result<Option<Role>, Denial> {
+        view.entry(&TokenHash::from_bytes([id; 32])).ok_or(Denial::Unknown)?.judge(Timestamp::from_millis(0))
+    }
+
+    #[test]
+    fn a_child_may_come_before_its_parent_and_grandparent() {
+        let view = view_of(vec![row(3, Some(2)), row(2, Some(1)), row(1, None)]);
+        for id in 1..=3 {
+            assert_eq!(judge(&view, id), Ok(None), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_hangs_on_nothing_falls_and_all_below_it() {
+        let view = view_of(vec![row(3, Some(2)), row(2, Some(9))]);
+        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
+        assert_eq!(judge(&view, 3), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn a_credential_that_is_gone_falls_with_its_children() {
+        let view = view_of(vec![row(1, None), row(2, Some(1))]);
+        let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];
+        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone, revoked_all: Vec::new() });
+        assert_eq!(judge(&view, 1), Err(Denial::Unknown));
+        assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn what_lies_idle_ends_and_whoever_uses_what_hangs_on_it_keeps_both() {
+        let hours = |hours: u64| Timestamp::from_millis(0).plus(Duration::from_mins(60 * hours));
+        let sign_in = |id, parent| CredentialRow { used_at: Some(hours(0)), ..row(id, parent) };
+        let view = view_of(vec![sign_in(1, None), sign_in(2, Some(1)), row(3, Some(2)), sign_in(4, None)]);
+        let entry = |id| view.entry(&TokenHash::from_bytes([id; 32])).unwrap();
+        let almost = Timestamp::from_millis(hours(1).millis() - 1);
+        for id in 1..=4 {
+            assert_eq!(entry(id).judge(almost), Ok(None), "{id}");
+        }
+        entry(3).touch(almost);
+        for id in 1..=3 {
+            assert_eq!(entry(id).judge(hours(1)), Ok(None), "{id}");
+        }
+        assert_eq!(entry(4).judge(hours(1)), Err(Denial::Expired));
+        assert_eq!(entry(4).deadline(), None, "by itself it would go on");
+        assert_eq!(entry(3).judge(hours(2)), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn r31_the_end_of_all_tokens_is_taken_in_at_once_and_spares_what_came_with_it_or_later() {
+        let view = view_of(vec![row(1, None), row(2, Some(1)), row(3, None)]);
+        // As the row of the one that was spared is, and that of one minted in between.
+        let rows = vec![Row::Credential(row(3, None)), Row::Credential(row(4, None))];
+        view.apply(&Changes { revision: Revision(5), rows, gone: Vec::new(), revoked_all: vec![None] });
+        assert_eq!(judge(&view, 1), Err(Denial::Revoked));
+        assert_eq!(judge(&view, 2), Err(Denial::Revoked));
+        assert_eq!((judge(&view, 3), judge(&view, 4)), (Ok(None), Ok(None)));
+        let rows = vec![Row::Credential(row(5, None)), Row::Credential(row(6, Some(1)))];
+        view.apply(&Changes { revision: Revision(6), rows, gone: Vec::new(), revoked_all: Vec::new() });
+        assert_eq!(judge(&view, 5), Ok(None));
+        assert_eq!(judge(&view, 6), Err(Denial::ParentEnded));
+    }
+
+    #[test]
+    fn a_reader_never_sees_a_change_half_taken_in() {
+        let view = view_of(vec![row(1, None)]);
+        assert!(view.read(|_| ()).is_some());
+        view.generation.fetch_add(1, StdOrdering::AcqRel);
+        assert!(view.read(|_| ()).is_none(), "while a change is taken in");
+        view.generation.fetch_add(1, StdOrdering::AcqRel);
+        let changed_meanwhile = view.read(|view| view.generation.fetch_add(2, StdOrdering::AcqRel));
+        assert!(changed_meanwhile.is_none());
+    }
+}

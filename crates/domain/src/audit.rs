@@ -60,6 +60,12 @@ pub enum Action {
     StoreSweep,
     /// A restored backup was accepted, and every credential in it revoked.
     StoreRestore,
+    /// The machine's internal token was made, or one in the file was taken in.
+    InternalTokenMake,
+    /// The machine's internal token was replaced because somebody asked for it.
+    InternalTokenRotate,
+    /// Users and tokens of an llmux installation were taken in.
+    ImportLlmux,
 }
 
 impl Action {
@@ -90,6 +96,9 @@ impl Action {
             Self::Logout => "logout",
             Self::LoginRevoke => "login.revoke",
             Self::LoginRevokeAll => "login.revoke-all",
+            Self::InternalTokenMake => "internal-token.make",
+            Self::InternalTokenRotate => "internal-token.rotate",
+            Self::ImportLlmux => "import.llmux",
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::id::{CredentialId, UserId};
+use crate::name;
 use crate::scope::Scopes;
 use crate::token::TokenHash;
 
@@ -155,25 +156,23 @@ pub struct NewCredential {
     pub hash: TokenHash,
 }
 
-/// What a token may be called: 1 to 80 characters after trimming, no control characters.
+/// What a token may be called: 1 to 80 characters after trimming, no control characters, no line breaks and no marks that
+/// turn the text's direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName(String);
 
 /// A text that cannot be a token's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a token's name has 1 to 80 characters and no control characters")]
+#[error(
+    "a token's name has 1 to 80 characters and no control characters, line breaks or marks for the direction of text"
+)]
 pub struct InvalidTokenName;
 
 impl FromStr for TokenName {
     type Err = InvalidTokenName;
 
     fn from_str(text: &str) -> Result<Self, InvalidTokenName> {
-        let trimmed = text.trim();
-        if (1..=80).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control) {
-            Ok(Self(trimmed.to_owned()))
-        } else {
-            Err(InvalidTokenName)
-        }
+        name::shown(text).map(|name| Self(name.to_owned())).ok_or(InvalidTokenName)
     }
 }
 

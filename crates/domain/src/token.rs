@@ -121,7 +121,7 @@ impl fmt::Debug for TokenHash {
 }
 
 /// Writes a big-endian number in base 62, most significant digit first, left-padded with `0`. The number is used up.
-fn write_base62(number: &mut [u8], digits: &mut [u8]) {
+pub(crate) fn write_base62(number: &mut [u8], digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         let mut remainder = 0_u32;
         for byte in number.iter_mut() {

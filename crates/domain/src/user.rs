@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::Timestamp;
 use crate::id::UserId;
+use crate::name;
 
 /// A username: `^[a-z0-9_-]{1,32}$`. Unique, never changes, and not an OS user.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,26 +38,23 @@ impl Username {
     }
 }
 
-/// The name a person is shown by: 1 to 80 characters after trimming, no control characters. Anything else may be
-/// in it, so whoever shows it escapes it.
+/// The name a person is shown by: 1 to 80 characters after trimming, no control characters, no line breaks and no marks
+/// that turn the text's direction. Anything else may be in it, so whoever shows it escapes it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(Box<str>);
 
 /// A text that cannot be a display name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a display name has 1 to 80 characters and no control characters")]
+#[error(
+    "a display name has 1 to 80 characters and no control characters, line breaks or marks for the direction of text"
+)]
 pub struct InvalidDisplayName;
 
 impl FromStr for DisplayName {
     type Err = InvalidDisplayName;
 
     fn from_str(text: &str) -> Result<Self, InvalidDisplayName> {
-        let trimmed = text.trim();
-        if (1..=80).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control) {
-            Ok(Self(trimmed.into()))
-        } else {
-            Err(InvalidDisplayName)
-        }
+        name::shown(text).map(|name| Self(name.into())).ok_or(InvalidDisplayName)
     }
 }
 

@@ -11,8 +11,8 @@ use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::home::Home;
-use crate::root_key;
+use crate::home::{Home, HomeFolder};
+use crate::{cmd, internal, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
 pub(crate) struct Assembled {
@@ -23,21 +23,9 @@ pub(crate) struct Assembled {
 
 /// What a command needs: acts and lists on the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that opens the store")]
-pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, Failure> {
-    let opened = fallgate_store::open(&Location::Sqlite(home.database())).await;
-    let (store, vault) = opened.map_err(|error| unopened(error, home))?;
+pub(crate) async fn registrar(home: &Home, policy: Policy) -> Result<Registrar, StoreError> {
+    let (store, vault) = fallgate_store::open(&Location::Sqlite(home.database())).await?;
     Ok(Registrar::new(store, vault, Arc::new(SystemClock), Arc::new(SystemEntropy), policy))
-}
-
-/// Why the store was not opened, and, where that can be accepted, how.
-fn unopened(error: StoreError, home: &Home) -> Failure {
-    match error {
-        StoreError::OlderCopy { .. } | StoreError::Unguarded { .. } => Failure::failed(format_args!(
-            "{error}; put the newer one back, or go on with this one and end every credential in it: `{}`",
-            home.command("store restore --accept")
-        )),
-        error => error.into(),
-    }
 }
 
 /// The same on a database that may be an older copy: for accepting it, and nothing else.
@@ -50,11 +38,13 @@ pub(crate) async fn restored(home: &Home) -> Result<Registrar, StoreError> {
 /// What the daemon needs. All that is stored has been read when this returns (requirement R43).
 pub(crate) async fn gate(
     home: &Home,
+    folder: &HomeFolder,
     config: Config,
     root_key: Option<RootKey>,
 ) -> Result<Assembled, Failure> {
-    let registrar = registrar(home, config.policy.clone()).await?;
+    let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
+    internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let gate = Gate {
         verifier: verifier.clone(),

@@ -15,6 +15,8 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 pub(crate) use self::access::{Login, Passwd, Where};
 
 const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
+const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
+const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
 
 /// An auth gateway that puts one login in front of everything you run.
 ///
@@ -42,6 +44,12 @@ pub(crate) enum Noun {
     /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Show or replace the token by which this machine's own programs come in.
+    #[command(subcommand, arg_required_else_help = true)]
+    InternalToken(InternalToken),
+    /// Move in from another program.
+    #[command(subcommand, arg_required_else_help = true)]
+    Import(Import),
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),
@@ -228,6 +236,9 @@ pub(crate) enum Token {
         /// How long it lasts: 90d, 12h, 30m, never, or an RFC 3339 time [default: 90d].
         #[arg(long, value_name = "WHEN")]
         expires: Option<Lifetime>,
+        /// Show the secret on stderr as a QR code too, for a phone's camera.
+        #[arg(long)]
+        qr: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -295,6 +306,36 @@ pub(crate) enum Token {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum InternalToken {
+    /// Print it.
+    ///
+    /// Programs on this machine may as well read the file internal-token in the home folder.
+    Show,
+    /// Make another one. The old one is refused from now on, by a running gate too.
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Take in the users and tokens of an llmux installation.
+    ///
+    /// Reads its auth.json, users.json and tokens.json, wherever of the two folders they lie, and changes nothing in
+    /// them. What was taken once is not taken again, also when it was ended since.
+    Llmux {
+        #[arg(long, value_name = "DIR", help = LLMUX_STATE)]
+        state_dir: Option<PathBuf>,
+        #[arg(long, value_name = "DIR", help = LLMUX_DATA)]
+        data_dir: Option<PathBuf>,
+        /// Say what would be taken, and take nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// List events, newest first.
     #[command(after_help = "Example: fallgate audit list --user alice --action token.mint")]
@@ -325,30 +366,6 @@ pub(crate) enum Audit {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Store {
-    /// Copy the database into a new file, whether or not a gate runs.
-    ///
-    /// The copy is whole and as of one moment, and only you can read it. Nothing is overwritten.
-    Backup {
-        /// Where to. Must not be there yet.
-        file: PathBuf,
-    },
-    /// Go on with a database that was restored from a backup, and end every credential in it.
-    ///
-    /// What was revoked after the backup was made would stand again, so every token and every sign-in ends. Users, roles
-    /// and passphrases stay as they were then. No gate may run meanwhile.
-    Restore {
-        /// Say that you know what ends.
-        #[arg(long, required = true)]
-        accept: bool,
-    },
-    /// Take away credentials that ended more than 30 days ago.
-    ///
-    /// A running gate does so by itself.
-    Sweep,
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum Key {
     /// List the keys: what they are called, since when they are there, what they are good for. Shows no secret.
     List {
@@ -373,6 +390,30 @@ pub(crate) enum Key {
         #[arg(long)]
         now: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Copy the database into a new file, whether or not a gate runs.
+    ///
+    /// The copy is whole and as of one moment, and only you can read it. Nothing is overwritten.
+    Backup {
+        /// Where to. Must not be there yet.
+        file: PathBuf,
+    },
+    /// Go on with a database that was restored from a backup, and end every credential in it.
+    ///
+    /// What was revoked after the backup was made would stand again, so every token and every sign-in ends. Users, roles
+    /// and passphrases stay as they were then. No gate may run meanwhile.
+    Restore {
+        /// Say that you know what ends.
+        #[arg(long, required = true)]
+        accept: bool,
+    },
+    /// Take away credentials that ended more than 30 days ago.
+    ///
+    /// A running gate does so by itself.
+    Sweep,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,15 +4,18 @@
 
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use fallgate_domain::setup::SetupToken;
+
 use crate::failure::Failure;
-use crate::{lifecycle, root_key};
+use crate::{internal, lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
+const SETUP_TOKEN: &str = "setup-token";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The bits that say who may do what.
@@ -33,11 +36,13 @@ pub(crate) struct HomeFolder {
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
-    /// Whether a command finds it without being told.
-    is_usual: bool,
     /// What was put right on the way, and what is odd.
     warnings: Vec<String>,
 }
+
+/// The file with the setup token, gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SetupFile(PathBuf);
 
 /// Held by the daemon that serves a home folder, for as long as it lives.
 #[derive(Debug)]
@@ -59,11 +64,11 @@ impl Home {
     pub(crate) fn make(folder: &HomeFolder) -> Result<Self, Failure> {
         let path = folder.path.clone();
         match fs::metadata(&path) {
-            Ok(metadata) => Self::check(folder, &metadata),
+            Ok(metadata) => Self::check(&path, &metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
                 made.map_err(|error| unusable(&path, "cannot be made", &error))?;
-                Ok(Self { path, is_usual: folder.is_usual, warnings: Vec::new() })
+                Ok(Self { path, warnings: Vec::new() })
             }
             Err(error) => Err(unusable(&path, "cannot be used", &error)),
         }
@@ -83,11 +88,6 @@ impl Home {
         }
     }
 
-    /// A command that works on this folder, to be pasted into a shell.
-    pub(crate) fn command(&self, words: impl Display) -> String {
-        HomeFolder { path: self.path.clone(), is_usual: self.is_usual }.command(words)
-    }
-
     /// Where the folder is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -96,6 +96,24 @@ impl Home {
     /// The database file in it.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// Writes the setup token to a file of its own, for whoever runs this.
+    pub(crate) fn write_setup_token(&self, token: &SetupToken) -> io::Result<SetupFile> {
+        let file = SetupFile(self.path.join(SETUP_TOKEN));
+        // One of an earlier run, or a link that somebody put there: what is made now is ours.
+        self.remove_setup_token()?;
+        let mut made = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&file.0)?;
+        made.write_all(format!("{}\n", token.expose()).as_bytes())?;
+        Ok(file)
+    }
+
+    /// Removes the setup token of an earlier run.
+    pub(crate) fn remove_setup_token(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(SETUP_TOKEN)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// What was put right, each a line that names the file and its mode; and what is odd.
@@ -124,8 +142,7 @@ impl Home {
         }
     }
 
-    fn check(folder: &HomeFolder, metadata: &Metadata) -> Result<Self, Failure> {
-        let path = folder.path.as_path();
+    fn check(path: &Path, metadata: &Metadata) -> Result<Self, Failure> {
         let shown = path.display();
         if !metadata.is_dir() {
             return Err(Failure::failed(format_args!("{shown} is not a folder: name one with --home")));
@@ -143,10 +160,11 @@ impl Home {
                 "the folder {shown} holds other things and no {DATABASE}: name a folder of Fallgate's own with --home"
             )));
         }
-        let mut home = Self { path: path.to_owned(), is_usual: folder.is_usual, warnings: Vec::new() };
+        let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
         home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
         home.repair(path, metadata.mode(), FOLDER_MODE)?;
-        for name in names {
+        // What is wrong with the internal token's file keeps nobody from anything: whoever reads it looks at it.
+        for name in names.into_iter().filter(|name| name != internal::NAME) {
             let file = path.join(name);
             match fs::symlink_metadata(&file) {
                 Ok(metadata) if metadata.is_file() => home.repair(&file, metadata.mode(), FILE_MODE)?,
@@ -174,6 +192,20 @@ impl Home {
                 path.display()
             ))),
         }
+    }
+}
+
+impl SetupFile {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SetupFile {
+    fn drop(&mut self) {
+        // It holds nothing of use any more, so that it stays is no reason to say anything.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -210,8 +242,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    name.starts_with("fallgate")
-        || name.starts_with(root_key::FILE)
+    ["fallgate", internal::NAME, root_key::FILE].iter().any(|start| name.starts_with(start))
         || name == "revision"
         || name == "lost+found"
 }

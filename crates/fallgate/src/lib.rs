@@ -8,10 +8,13 @@ mod config;
 mod desk;
 mod failure;
 mod home;
+mod internal;
 mod lifecycle;
+mod llmux;
 mod neighbours;
 mod output;
 mod place;
+mod qr;
 mod root_key;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Where a command does its work: on this machine's home folder, or on a gate over HTTP.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fallgate_authority::Policy;
 use zeroize::Zeroizing;
@@ -41,8 +41,8 @@ pub(crate) struct Server {
     pub(crate) insecure: bool,
     /// What `FALLGATE_TOKEN` says.
     pub(crate) token: Option<Zeroizing<String>>,
-    /// Where sign-ins are saved.
-    pub(crate) file: PathBuf,
+    /// Where sign-ins are saved; nowhere for who has no place of their own.
+    file: Result<PathBuf, Failure>,
 }
 
 impl Place {
@@ -84,8 +84,13 @@ impl Server {
         environment: &Environment,
     ) -> Result<Self, Failure> {
         let token = environment.text(TOKEN)?.map(|token| Zeroizing::new(token.trim().to_owned()));
-        let file = environment.credentials_file()?;
+        let file = environment.credentials_file();
         Ok(Self { origin, is_usual, insecure: flags.insecure_http, token, file })
+    }
+
+    /// Where sign-ins are saved.
+    pub(crate) fn file(&self) -> Result<&Path, Failure> {
+        self.file.as_deref().map_err(Failure::clone)
     }
 
     /// A command that works on this server, to be pasted into a shell.

@@ -54,6 +54,9 @@ pub(crate) const DEEPEST_LINEAGE: usize = 16;
 /// Writes a new credential if its owner is enabled and all that it hangs on is alive.
 pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
     let credential = &new.credential;
+    if matches!(credential.kind, CredentialKind::Internal | CredentialKind::Legacy) {
+        return Err(Fault::Contradiction("the internal token and imported tokens are never minted"));
+    }
     if let Some(owner) = credential.owner {
         match users::is_disabled(act, owner)? {
             None => return Ok(Minted::OwnerUnknown),
@@ -182,6 +185,13 @@ pub(crate) fn row(connection: &Connection, id: CredentialId) -> Result<Option<Cr
     let mut statement = connection.prepare_cached(concat!(lean_columns!(), "WHERE id = ?1"))?;
     let mut rows = statement.query([id.bytes()])?;
     rows.next()?.map(|row| decide(row, &mut ScopesSeen::default())).transpose()
+}
+
+/// How many there are.
+pub(crate) fn count(connection: &Connection) -> Result<usize, Fault> {
+    let count: i64 =
+        connection.prepare_cached("SELECT count(*) FROM credential")?.query_row([], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// What a decision needs of every credential, by id.

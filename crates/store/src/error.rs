@@ -115,6 +115,8 @@ pub(crate) enum Fault {
     Replaced,
     BackupExists(PathBuf),
     BackupFailed(PathBuf, String),
+    /// What was asked can never be.
+    Contradiction(&'static str),
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -158,6 +160,7 @@ impl Fault {
             Self::BackupFailed(file, reason) => {
                 return StoreError::BackupFailed { file: file.display().to_string(), reason };
             }
+            Self::Contradiction(reason) => return StoreError::Conflict { reason: reason.to_owned() },
         };
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => corrupt("it is not a database file".to_owned()),

@@ -17,6 +17,8 @@ mod audit;
 mod changes;
 mod credentials;
 mod error;
+mod imports;
+mod internal;
 mod keys;
 mod logins;
 mod revision;
@@ -31,6 +33,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use crate::error::StoreError;
+pub use crate::imports::{Import, Imported, ImportedToken, ImportedUser, Taken};
+pub use crate::internal::{InternalHeld, NewInternal};
 pub use crate::keys::{
     ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
 };

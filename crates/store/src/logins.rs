@@ -1,6 +1,7 @@
 //! Signing in: what a passphrase is checked against, and what comes of a right one.
 
 use fallgate_domain::audit::NewEvent;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, NewCredential, Revocation};
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::user::{User, Username};
@@ -73,9 +74,6 @@ impl Vault {
 
     /// Writes a sign-in, if the passphrase that it rests on still counts and its owner is enabled.
     pub async fn sign_in(&self, login: NewLogin, event: NewEvent) -> Result<SignedIn, StoreError> {
-        if login.replaces.is_none() {
-            return self.backend.add(move |act| sign_in(act, &login, event)).await;
-        }
         self.backend.write(move |act| sign_in(act, &login, event)).await
     }
 
@@ -144,9 +142,21 @@ impl Vault {
         self.backend.add(act).await
     }
 
-    /// Writes an event that comes with no act, such as a sign-in that failed. The revision does not rise.
-    pub async fn record(&self, event: NewEvent) -> Result<(), StoreError> {
-        self.backend.add(move |act| audit::append(act, event).map(drop)).await
+    /// Writes down that these are still in use: what is held open is used without a request (requirement R32). From
+    /// where it was last used stays as it was noted. The revision does not rise.
+    pub async fn note_held(&self, held: Vec<CredentialId>, at: Timestamp) -> Result<(), StoreError> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let act = move |act: &Transaction<'_>| {
+            let mut update =
+                act.prepare_cached("UPDATE last_use SET at = ?2 WHERE credential = ?1 AND at < ?2")?;
+            for id in held {
+                update.execute((id.bytes(), at.millis()))?;
+            }
+            Ok(())
+        };
+        self.backend.add(act).await
     }
 }
 
@@ -190,9 +200,11 @@ fn sign_in(act: &Transaction<'_>, login: &NewLogin, event: NewEvent) -> Result<S
 
 fn insert(act: &Transaction<'_>, new: &NewCredential) -> Result<(), Fault> {
     credentials::insert(act, new)?;
-    let credential = new.credential.id;
-    let used =
-        new.credential.last_use.clone().map(|last| NotedUse { credential, last: Some(last), times: 0 });
+    let used = new.credential.last_use.clone().map(|last_use| NotedUse {
+        credential: new.credential.id,
+        last: Some(last_use),
+        times: 1,
+    });
     credentials::note_uses(act, used.as_slice())
 }
 

@@ -23,6 +23,18 @@ pub(crate) fn create(
     if named(act, &user.username)?.is_some() {
         return Ok(CreatedUser::UsernameTaken);
     }
+    insert(act, user, passphrase)?;
+    let revision = changes::note(act, &[Moved::User(user.id)])?;
+    audit::append(act, event)?;
+    Ok(CreatedUser::Created(revision))
+}
+
+/// Writes the row of an account. The revision is the caller's to raise.
+pub(crate) fn insert(
+    act: &Transaction<'_>,
+    user: &User,
+    passphrase: Option<&PassphraseHash>,
+) -> Result<(), Fault> {
     act.prepare_cached(
         r#"INSERT INTO "user" (id, username, display_name, role, passphrase, created_at, disabled_at)
            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"#,
@@ -36,9 +48,7 @@ pub(crate) fn create(
         user.created_at.millis(),
         user.disabled_at.map(Timestamp::millis),
     ))?;
-    let revision = changes::note(act, &[Moved::User(user.id)])?;
-    audit::append(act, event)?;
-    Ok(CreatedUser::Created(revision))
+    Ok(())
 }
 
 /// Whether the account is disabled; `None` when there is none.

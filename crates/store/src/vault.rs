@@ -12,9 +12,11 @@ use fallgate_domain::user::{DisplayName, Role, User};
 use rusqlite::Transaction;
 
 use crate::error::StoreError;
+use crate::imports::{Import, Imported};
+use crate::internal::{InternalHeld, NewInternal};
 use crate::revision::{Changes, Revision, Row};
 use crate::sqlite::Sqlite;
-use crate::{accounts, changes, credentials, tokens, upkeep, users};
+use crate::{accounts, changes, credentials, imports, internal, tokens, upkeep, users};
 
 /// All that decides or changes trust. There is one, it cannot be cloned, and the verifier owns it.
 ///
@@ -209,6 +211,12 @@ impl Vault {
         self.backend.load(each)
     }
 
+    /// How many credentials [`Vault::load`] is about to give, or a few less: others may be writing.
+    #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
+    pub async fn count(&self) -> Result<usize, StoreError> {
+        self.backend.in_place(|connection| credentials::count(connection))
+    }
+
     /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
@@ -265,7 +273,8 @@ impl Vault {
     /// Writes a new credential, once it is sure that its owner is enabled and that nothing it hangs on has ended as
     /// of its `created_at`. Its `revoked` and `last_use` are not read: a new credential has neither.
     ///
-    /// [`StoreError::Conflict`] when its id or its hash is taken.
+    /// [`StoreError::Conflict`] when its id or its hash is taken, or when it is of a kind that is never minted:
+    /// [`Vault::hold_internal`] and [`Vault::import`] alone write those.
     pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
         self.backend.add(move |act| credentials::mint(act, &new, event)).await
     }
@@ -320,6 +329,28 @@ impl Vault {
         self.backend.read(move |connection| tokens::with_hash(connection, &hash)).await
     }
 
+    /// Makes sure that this is the one internal token that is live: writes it if it is new, ends any other. When all
+    /// is so already, nothing is done and nothing recorded. What was ended once does not live again.
+    pub async fn hold_internal(
+        &self,
+        new: NewInternal,
+        revocation: Revocation,
+        event: NewEvent,
+    ) -> Result<InternalHeld, StoreError> {
+        self.backend.write(move |act| internal::hold(act, &new, &revocation, event)).await
+    }
+
+    /// Takes in users and tokens from elsewhere, as one act; what was taken before is passed over. With `dry_run` all
+    /// is decided and nothing done. The event's detail is told the counts; nothing new: nothing is recorded.
+    pub async fn import(
+        &self,
+        import: Import,
+        dry_run: bool,
+        event: NewEvent,
+    ) -> Result<Imported, StoreError> {
+        self.backend.write(move |act| imports::take(act, &import, dry_run, event)).await
+    }
+
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
     /// is already there stays; a credential that is no more is passed over.
     pub async fn note_uses(&self, uses: &[NotedUse]) -> Result<(), StoreError> {
@@ -349,7 +380,7 @@ impl Vault {
     }
 
     /// Writes events that belong to no act, all or none. The revision does not rise.
-    pub async fn record_all(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+    pub async fn record(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }

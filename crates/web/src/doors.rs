@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, keys, logins, tokens, users};
+use crate::api::{account, audit, gate, identity, keys, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 
@@ -57,6 +57,7 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>) {
         .door(Method::GET, "/api/whoami", identity::whoami)
         .door(Method::POST, "/api/login", logins::login)
         .door(Method::POST, "/api/logout", logins::logout)
+        .door(Method::POST, "/api/setup", setup::setup)
         .door(Method::GET, "/api/tokens", tokens::list)
         .door(Method::POST, "/api/tokens", tokens::mint)
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all)

@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SignInError, Throttled,
-    TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SetupError, SignInError,
+    Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -18,8 +18,8 @@ use http::{HeaderValue, StatusCode, header};
 pub(crate) enum WebError {
     BadRequest(String),
     Refused(Refusal),
-    /// No such user, or not their passphrase.
-    WrongPassphrase,
+    /// No such user or not their passphrase, or no such setup token.
+    Unauthorized(String),
     Forbidden(String),
     NotFound(String),
     MethodNotAllowed,
@@ -54,7 +54,7 @@ impl WebError {
         match self {
             Self::BadRequest(detail) => Problem::new(400, detail),
             Self::Refused(refusal) => refusal.problem(),
-            Self::WrongPassphrase => Problem::new(401, "The username or the passphrase is wrong."),
+            Self::Unauthorized(detail) => Problem::new(401, detail),
             Self::Forbidden(detail) => Problem::new(403, detail),
             Self::NotFound(detail) => Problem::new(404, detail),
             Self::MethodNotAllowed => Problem::new(405, "This address does not take this method."),
@@ -120,13 +120,30 @@ impl From<UserError> for WebError {
 impl From<SignInError> for WebError {
     fn from(error: SignInError) -> Self {
         match error {
-            SignInError::Wrong => Self::WrongPassphrase,
+            SignInError::Wrong => Self::Unauthorized(sentence(&error)),
+            SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Store(error) => error.into(),
             SignInError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SignInError::Unsettled => Self::Unavailable,
             SignInError::Hash(_) | SignInError::Entropy(_) => {
                 tracing::error!(%error, "cannot sign anybody in");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<SetupError> for WebError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Done => Self::Conflict(sentence(&error)),
+            SetupError::WrongToken => Self::Unauthorized(sentence(&error)),
+            SetupError::Passphrase(error) => error.into(),
+            SetupError::Store(error) => error.into(),
+            SetupError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
+            SetupError::Hash(_) | SetupError::Entropy(_) => {
+                tracing::error!(%error, "cannot make the first user");
                 Self::Unavailable
             }
         }

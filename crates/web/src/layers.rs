@@ -2,17 +2,20 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::app::App;
 use crate::body::LONGEST;
+use crate::old_link;
 
-pub(crate) fn around(doors: Router<App>) -> Router<App> {
+pub(crate) fn around(doors: Router<App>, app: &App) -> Router<App> {
     doors
         // Innermost: it only tells the body extractors where to stop.
         .layer(DefaultBodyLimit::max(LONGEST))
+        // Before a door, which would read no token out of an address.
+        .layer(from_fn_with_state(app.clone(), old_link::follow))
         // Outermost: whatever answers, refusals included, is not to be guessed at by anybody, nor to be kept unless the
         // door itself says so.
         .layer(map_response(mark))

@@ -7,6 +7,7 @@ mod cookie;
 pub mod doors;
 mod error;
 mod layers;
+mod old_link;
 pub mod view;
 
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::app::App;
 /// Our own pages and API, for the relay to put behind its listener.
 pub fn doors(verifier: Arc<Verifier>) -> Doors {
     let (router, _rows) = doors::all();
-    let router: Router = layers::around(router).with_state(App { verifier });
+    let app = App { verifier };
+    let router: Router = layers::around(router, &app).with_state(app);
     Arc::new(move |request| {
         // A router is always ready, and cloning it is counting a reference.
         let mut router = router.clone();

@@ -64,6 +64,23 @@ impl TokenView {
     }
 }
 
+/// A token that was found by its secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InspectedView {
+    /// The token.
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// How often it was used, to about the last minute.
+    pub uses: u64,
+}
+
+impl InspectedView {
+    /// A found credential as it stands at `now`.
+    pub fn of(listed: Listed, now: Timestamp) -> Self {
+        Self { uses: listed.uses, token: TokenView::of(listed, now) }
+    }
+}
+
 /// A freshly minted token, with its secret. The secret is in no other answer, ever.
 #[derive(Serialize, Deserialize)]
 pub struct MintedView {

@@ -16,17 +16,21 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::workspace::{Workspace, output, typed};
 
 const HELP: &str = "\
-cargo xtask bench [decision] [proxy] [cut] [--seconds 5] [--rounds 5] [--check]
+cargo xtask bench [NAME]… [--seconds 5] [--rounds 5] [--check]
 
-decision  bytes of an `Authorization` header to a principal, 100,000 tokens stored
-proxy     inline proxy against nginx proxy_pass, our own doors against a bare hyper server
-cut       1,000 WebSockets on one credential, closed by another process's revoke
+decision     bytes of an `Authorization` header to a principal, 100,000 tokens stored
+proxy        inline proxy against nginx proxy_pass, our own doors against a bare hyper server
+cut          1,000 WebSockets on one credential, closed by another process's revoke
+idle         start and memory of a daemon with 1,000 tokens
+scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
+mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens
+login-flood  requests during 32 wrong sign-ins at a time; a wrong passphrase against an unknown name
 
 Without a name all of them. Release builds; nginx and wrk are installed when missing. Those that are
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little
 about another machine; ratios carry over better. It fails on a missed number only with --check.";
 
-const NAMES: [&str; 3] = ["decision", "proxy", "cut"];
+const NAMES: [&str; 7] = ["decision", "proxy", "cut", "idle", "scale", "mass-revoke", "login-flood"];
 
 struct Options {
     /// How long one load lasts.
@@ -67,8 +71,8 @@ pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Resu
         println!("\n== {name}");
         match name {
             "decision" => decision(workspace, &options)?,
-            "cut" => cut(workspace, &options)?,
-            _ => proxy::main(workspace, &options)?,
+            "proxy" => proxy::main(workspace, &options)?,
+            of_the_gate => numbers(workspace, &options, of_the_gate)?,
         }
     }
     Ok(())
@@ -117,15 +121,17 @@ fn decision_median(said: &str) -> Option<f64> {
 }
 
 /// A program of its own, with the judgement of `--check` in it.
-fn cut(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
-    let mut bench = workspace.cargo(["bench", "--quiet", "--package", "fallgate", "--bench", "live_cut"]);
+fn numbers(workspace: &Workspace, options: &Options, name: &str) -> anyhow::Result<()> {
+    let mut bench =
+        workspace.cargo(["bench", "--quiet", "--package", "fallgate", "--bench", "numbers", "--"]);
+    bench.arg(name);
     if options.check {
-        bench.args(["--", "--check"]);
+        bench.arg("--check");
     }
     println!("$ {}", typed(&bench));
     let status = with_files(&bench).status().context("cannot start a shell")?;
     if !status.success() {
-        bail!("the bench of the cut failed ({status})");
+        bail!("the bench {name} failed ({status})");
     }
     Ok(())
 }

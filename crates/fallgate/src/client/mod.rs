@@ -203,7 +203,7 @@ impl Client {
                 Err(Failure::failed("FALLGATE_TOKEN is no token: set it anew, or unset it"))
             };
         }
-        let saved = SavedLogins::read(&self.server.file)?;
+        let saved = SavedLogins::read(self.server.file()?)?;
         let login = saved.of(self.origin()).ok_or_else(|| self.not_signed_in())?;
         Ok(Zeroizing::new(login.secret.expose().to_owned()))
     }

@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn at_once_several_commands_lose_no_sign_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials.toml");
+        let gates: Vec<_> = (0..24).map(|n| Origin::parse(&format!("https://gate-{n}")).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for gate in &gates {
+                scope.spawn(|| SavedLogins::replace(&path, gate, Some(login(1))).unwrap());
+            }
+        });
+        assert_eq!(SavedLogins::read(&path).unwrap().gates().count(), gates.len());
+    }
+
+    #[test]
     fn a_damaged_file_is_named_with_its_line_and_nothing_in_it_is_repeated_or_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials.toml");

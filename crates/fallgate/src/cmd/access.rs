@@ -39,7 +39,7 @@ struct Change<'a> {
 pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> Result<(), Failure> {
     let source = PassphraseSource::choose(login.passphrase_stdin)?;
     let client = Client::new(gate(flags, environment, Some(USUAL))?)?;
-    let (gate, file) = (client.origin().text(), &client.server().file);
+    let (gate, file) = (client.origin().text(), client.server().file()?);
     // Nobody should type a passphrase for nothing, nor to a stranger.
     SavedLogins::read(file)?;
     client.greet()?;
@@ -72,12 +72,15 @@ pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> R
         me.username.as_ref().map_or("nobody", Username::as_str),
         output::or_never(me.credential.expires_at)
     ));
+    if client.server().token.is_some() {
+        output::warn("FALLGATE_TOKEN is set, and goes before what is saved: unset it to use the sign-in");
+    }
     if login.format.json { output::data(&output::json(&me)?) } else { Ok(()) }
 }
 
 pub(crate) fn logout(flags: &Where, environment: &Environment) -> Result<(), Failure> {
     let client = Client::new(gate(flags, environment, None)?)?;
-    let (gate, file) = (client.origin().text(), &client.server().file);
+    let (gate, file) = (client.origin().text(), client.server().file()?);
     let saved = SavedLogins::read(file)?;
     let login =
         saved.of(client.origin()).ok_or_else(|| Failure::failed(format_args!("not signed in to {gate}")))?;
@@ -115,7 +118,7 @@ pub(crate) fn status(format: &Format, flags: &Where, environment: &Environment) 
 pub(crate) fn passwd(passwd: &Passwd, flags: &Where, environment: &Environment) -> Result<(), Failure> {
     let source = PassphraseSource::choose(passwd.passphrase_stdin)?;
     let mut server = gate(flags, environment, None)?;
-    if SavedLogins::read(&server.file)?.of(&server.origin).is_some() {
+    if SavedLogins::read(server.file()?)?.of(&server.origin).is_some() {
         // A token will not do.
         server.token = None;
     }

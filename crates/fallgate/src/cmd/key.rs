@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fallgate_authority::{Confirmed, KeyList, KnownRootKey, KnownSigningKey, Registrar};
+use fallgate_authority::{Confirmed, KeyList, KnownRootKey, KnownSigningKey, Policy, Registrar};
 use fallgate_domain::clock::Timestamp;
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ impl KeyListView {
 }
 
 async fn list(folder: &HomeFolder, json: bool) -> Result<(), Failure> {
-    let registrar = locked(folder).await?;
+    let registrar = cmd::registrar(folder).await?;
     let keys = KeyListView::from(registrar.keys().await?);
     if json {
         return output::data(&output::json(&keys)?);
@@ -173,14 +173,7 @@ async fn unlocked(
     let variable = root_key::in_variable(environment)?;
     let home = Home::existing(folder)?;
     home.warnings().iter().for_each(output::warn);
-    let registrar = cmd::open(&home).await?;
+    let registrar = cmd::open(&home, folder, Policy::default()).await?;
     let held = root_key::unlock(&registrar, &home, variable, output::warn).await?;
     Ok((registrar, home, held))
-}
-
-/// The home folder's acts, for what needs no root key.
-async fn locked(folder: &HomeFolder) -> Result<Registrar, Failure> {
-    let home = Home::existing(folder)?;
-    home.warnings().iter().for_each(output::warn);
-    cmd::open(&home).await
 }

@@ -5,6 +5,8 @@ mod audit;
 mod config;
 mod consent;
 mod doctor;
+mod import;
+mod internal_token;
 mod key;
 mod passphrase;
 mod reference;
@@ -15,13 +17,15 @@ mod user;
 pub(crate) mod version;
 
 use fallgate_authority::{Policy, Registrar};
+use fallgate_store::StoreError;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::assemble;
 use crate::cli::{Cli, Noun};
 use crate::config::Environment;
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, HomeFolder};
+use crate::output;
 use crate::place::{self, Place};
 
 /// Does what was asked for.
@@ -35,6 +39,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
+        Noun::InternalToken(verb) => internal_token::run(&verb, &home()?),
+        Noun::Import(import) => import::run(import, &home()?, environment),
         Noun::Audit(audit) => audit::run(audit, place()?, environment),
         Noun::Key(key) => key::run(key, &home()?, environment),
         Noun::Store(store) => store::run(store, &home()?),
@@ -50,9 +56,27 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     }
 }
 
-/// Opens the store of a home folder that was checked, for acts that no policy is about.
-async fn open(home: &Home) -> Result<Registrar, Failure> {
-    assemble::registrar(home, Policy::default()).await
+/// The home folder's acts, for what no policy is about.
+async fn registrar(folder: &HomeFolder) -> Result<Registrar, Failure> {
+    let home = Home::existing(folder)?;
+    home.warnings().iter().for_each(output::warn);
+    open(&home, folder, Policy::default()).await
+}
+
+/// Opens the store of a home folder that was checked.
+pub(crate) async fn open(home: &Home, folder: &HomeFolder, policy: Policy) -> Result<Registrar, Failure> {
+    assemble::registrar(home, policy).await.map_err(|error| unopened(error, folder))
+}
+
+/// Why the store was not opened, and, where that can be accepted, how.
+pub(crate) fn unopened(error: StoreError, folder: &HomeFolder) -> Failure {
+    match error {
+        StoreError::OlderCopy { .. } | StoreError::Unguarded { .. } => Failure::failed(format_args!(
+            "{error}; put the newer one back, or go on with this one and end every credential in it: `{}`",
+            folder.command("store restore --accept")
+        )),
+        error => error.into(),
+    }
 }
 
 fn runtime() -> Result<Runtime, Failure> {

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,12 +18,9 @@ use crate::cli::Serve;
 use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment};
 use crate::failure::Failure;
-use crate::home::{Home, HomeFolder};
+use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
 use crate::{assemble, cmd, neighbours, output, root_key};
-
-/// How often audit events are looked for that are too old.
-const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -49,14 +46,14 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
-    let parts = assemble::gate(home, config, root_key).await?;
-    let without_users = parts.verifier.store().users().await?.is_empty();
+    let parts = assemble::gate(home, folder, config, root_key).await?;
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    let without_users = parts.verifier.needs_setup().await?;
+    let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
     });
-    tokio::spawn(trim_trail(Arc::downgrade(&parts.verifier)));
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let banner = Banner {
         address: listener.address()?,
@@ -64,9 +61,17 @@ async fn serve_until_stopped(
         file: file.as_deref(),
         routes: parts.gate.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
+        setup_token: setup_file.as_ref().map(SetupFile::path),
     };
     output::say(banner.text());
     warn_of_neighbours(&parts.gate);
+    if let Some(file) = setup_file {
+        let verifier = parts.verifier.clone();
+        tokio::spawn(async move {
+            verifier.until_set_up().await;
+            drop(file);
+        });
+    }
     let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
@@ -76,6 +81,20 @@ async fn serve_until_stopped(
     upkeep.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
+fn warn_of_neighbours(gate: &Gate) {
+    let user = lifecycle::user_id();
+    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
+    if !names.is_empty() {
+        tracing::warn!(
+            routes = names.join(" "),
+            user = lifecycle::user_name(user),
+            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
+        );
+    }
 }
 
 /// What runs beside the gate and has something to write down at its end.
@@ -109,28 +128,17 @@ impl Upkeep {
     }
 }
 
-/// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
-fn warn_of_neighbours(gate: &Gate) {
-    let user = lifecycle::user_id();
-    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
-    let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
-    if !names.is_empty() {
-        tracing::warn!(
-            routes = names.join(" "),
-            user = lifecycle::user_name(user),
-            "these upstreams run as Fallgate's own user and can read its home folder: run Fallgate as a user of its own"
-        );
-    }
-}
-
-/// Lets go of audit events that are too old, now and then, for as long as there is a verifier.
-async fn trim_trail(verifier: Weak<Verifier>) {
-    let mut ticks = tokio::time::interval(TRIM_EVERY);
-    loop {
-        ticks.tick().await;
-        let Some(verifier) = verifier.upgrade() else { return };
-        verifier.trim_trail().await;
-    }
+/// Lets whoever reads the home folder make the first user, as long as there is none. `None`: there is nothing to set up,
+/// or the token could not be written down, and the command line is the only way.
+fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Failure> {
+    let Some(token) = verifier.open_setup().map_err(Failure::failed)? else {
+        if let Err(error) = home.remove_setup_token() {
+            tracing::warn!(%error, "cannot remove the setup token of an earlier run, which is good for nothing");
+        }
+        return Ok(None);
+    };
+    let written = home.write_setup_token(&token);
+    Ok(written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down")).ok())
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
@@ -141,6 +149,8 @@ struct Banner<'a> {
     routes: Vec<&'a Route>,
     /// The command that makes the first user, when there is none.
     first_user: Option<String>,
+    /// The file with what lets a program make the first user.
+    setup_token: Option<&'a Path>,
 }
 
 impl Banner<'_> {
@@ -166,6 +176,12 @@ impl Banner<'_> {
         }
         if let Some(command) = &self.first_user {
             lines.push(format!("  users   none yet; make the first one: {command}"));
+        }
+        if let Some(file) = self.setup_token {
+            lines.push(format!(
+                "  setup   is waiting; for a day, POST /api/setup takes the token in {}",
+                file.display()
+            ));
         }
         lines.join("\n")
     }

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fallgate_authority::Registrar;
 use fallgate_store::Progress;
 
 use crate::cli::Store;
@@ -25,15 +24,8 @@ pub(crate) fn run(verb: Store, home: &HomeFolder) -> Result<(), Failure> {
     }
 }
 
-/// The store of a home folder that is there already.
-async fn opened(folder: &HomeFolder) -> Result<Registrar, Failure> {
-    let home = Home::existing(folder)?;
-    home.warnings().iter().for_each(output::warn);
-    cmd::open(&home).await
-}
-
 async fn backup(home: &HomeFolder, file: PathBuf) -> Result<(), Failure> {
-    let registrar = opened(home).await?;
+    let registrar = cmd::registrar(home).await?;
     let shown = file.display().to_string();
     let mut told = io::stderr().is_terminal().then(Instant::now);
     let mut line_begun = false;
@@ -90,7 +82,7 @@ fn forget_internal_token(home: &Home) -> Result<(), Failure> {
 }
 
 async fn sweep(home: &HomeFolder) -> Result<(), Failure> {
-    let swept = opened(home).await?.sweep(&lifecycle::actor()).await?;
+    let swept = cmd::registrar(home).await?.sweep(&lifecycle::actor()).await?;
     output::say(format_args!(
         "Took away {swept} credential{} that ended more than 30 days ago",
         if swept == 1 { "" } else { "s" }

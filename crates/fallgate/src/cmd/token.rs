@@ -1,6 +1,6 @@
 //! `fallgate token …`
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
@@ -18,19 +18,19 @@ use crate::cmd::passphrase::first_line;
 use crate::desk::{Desk, NewToken, Revocation};
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::{cmd, output};
+use crate::{cmd, output, qr};
 
 const HEADING: [&str; 8] = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
 
 pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
-        Token::Create { username, name, scopes, expires, format } => {
+        Token::Create { username, name, scopes, expires, qr: as_qr, format } => {
             if username.is_none() && matches!(place, Place::Home(_)) {
                 return Err(Failure::usage("whose will the token be? On a home folder, give --username"));
             }
             let new = NewToken { owner: username, name, scopes: wanted(scopes)?, lifetime: expires };
-            runtime.block_on(create(place, new, format.json))
+            runtime.block_on(create(place, new, as_qr, format.json))
         }
         Token::List { user, all, format } => runtime.block_on(list(place, user.as_ref(), all, format.json)),
         Token::Revoke { all: true, user, yes, .. } => {
@@ -58,7 +58,7 @@ fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     Scopes::collect(scopes).map(Some).map_err(Failure::usage)
 }
 
-async fn create(place: Place, new: NewToken, json: bool) -> Result<(), Failure> {
+async fn create(place: Place, new: NewToken, as_qr: bool, json: bool) -> Result<(), Failure> {
     output::expect_reader("the token's secret")?;
     let desk = Desk::open(place, false).await?;
     let asked = new.owner.clone();
@@ -68,6 +68,9 @@ async fn create(place: Place, new: NewToken, json: bool) -> Result<(), Failure> 
     let end = desk.command(format_args!("token revoke {}", token.id));
     output::data_once(&text, format_args!("the token was made but not shown; end it with `{end}`"))?;
     output::say(announcement(&minted));
+    if as_qr {
+        output::say(qr::code(&minted.secret, io::stderr().is_terminal())?.as_str());
+    }
     if asked.is_some() && asked != token.username {
         output::warn("only an admin can make tokens for others, so this one is your own");
     }
@@ -137,7 +140,7 @@ fn owner(token: &TokenView) -> String {
 fn parse_id(text: &str) -> Result<CredentialId, Failure> {
     text.parse().map_err(|invalid| {
         // What may be a secret is not repeated: stderr ends up in logs.
-        if text.starts_with("fgt_") || text.starts_with("fgl_") {
+        if ["fgt_", "fgl_", "sas_"].iter().any(|prefix| text.starts_with(prefix)) || text.len() == 64 {
             Failure::usage("that is a token's secret, not its id: `fallgate token list` shows ids")
         } else {
             let shown: String = text.chars().take(64).collect();
@@ -231,12 +234,13 @@ async fn expire(place: Place, id: CredentialId, at: Lifetime, json: bool) -> Res
 
 async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
-    let token = desk.inspect(&held()?).await?.ok_or_else(|| {
+    let inspected = desk.inspect(&held()?).await?.ok_or_else(|| {
         nobodys(&desk, "nothing that you may see at", "it may be another's, or of another gate")
     })?;
     if json {
-        return output::data(&output::json(&token)?);
+        return output::data(&output::json(&inspected)?);
     }
+    let token = inspected.token;
     let owner = match &token.username {
         Some(username) if is_disabled(&desk, username).await? => format!("{username}, who is disabled"),
         None if !matches!(token.kind, CredentialKind::Legacy | CredentialKind::Internal) => {
@@ -252,6 +256,7 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
         ("scopes", token.scopes.to_string()),
         ("expires", output::or_never(token.expires_at)),
         ("status", token.status.name().to_owned()),
+        ("uses", inspected.uses.to_string()),
     ];
     let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))

@@ -10,8 +10,11 @@ use zeroize::Zeroizing;
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 
+/// Our folders' name.
+const FOLDER: &str = "fallgate";
+
 /// Every variable that means anything to us.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "FALLGATE_CONFIG",
     "FALLGATE_HOME",
     "FALLGATE_HOSTS",
@@ -24,6 +27,7 @@ const NAMES: [&str; 12] = [
     "RUST_LOG",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
 ];
 
 /// What all names of ours begin with.
@@ -85,7 +89,7 @@ impl Environment {
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
     pub(crate) fn home_folder(&self, flag: Option<&Path>) -> Result<HomeFolder, Failure> {
-        let usual = self.below("XDG_DATA_HOME", ".local/share");
+        let usual = self.below("XDG_DATA_HOME", ".local/share", FOLDER);
         let named = flag.or_else(|| self.get("FALLGATE_HOME").map(Path::new)).map(Path::to_owned);
         let path = named.or_else(|| usual.clone()).ok_or_else(|| {
             Failure::failed(
@@ -103,12 +107,12 @@ impl Environment {
 
     /// The config file that is read if it is there.
     pub(crate) fn usual_config_file(&self) -> Option<PathBuf> {
-        Some(self.below("XDG_CONFIG_HOME", ".config")?.join("fallgate.toml"))
+        Some(self.below("XDG_CONFIG_HOME", ".config", FOLDER)?.join("fallgate.toml"))
     }
 
     /// Where this user's sign-ins to gates are kept.
     pub(crate) fn credentials_file(&self) -> Result<PathBuf, Failure> {
-        let folder = self.below("XDG_CONFIG_HOME", ".config");
+        let folder = self.below("XDG_CONFIG_HOME", ".config", FOLDER);
         let folder = folder.ok_or_else(|| {
             Failure::failed(
                 "there is no place for saved sign-ins, since HOME is not set: set it, or use FALLGATE_TOKEN",
@@ -117,12 +121,18 @@ impl Environment {
         Ok(folder.join("credentials.toml"))
     }
 
-    /// Our folder below one of the XDG base folders, which count only when absolute (XDG base directory
-    /// specification 0.8).
-    fn below(&self, variable: &str, usual: &str) -> Option<PathBuf> {
+    /// Where another program keeps its state and its data: folders of its name below the user's.
+    pub(crate) fn folders_of(&self, program: &str) -> [Option<PathBuf>; 2] {
+        [("XDG_STATE_HOME", ".local/state"), ("XDG_DATA_HOME", ".local/share")]
+            .map(|(variable, usual)| self.below(variable, usual, program))
+    }
+
+    /// A folder below one of the XDG base folders, which count only when absolute (XDG base directory specification
+    /// 0.8).
+    fn below(&self, variable: &str, usual: &str, name: &str) -> Option<PathBuf> {
         let named = self.get(variable).map(PathBuf::from).filter(|folder| folder.is_absolute());
         let folder = named.or_else(|| Some(Path::new(self.get("HOME")?).join(usual)))?;
-        Some(folder.join("fallgate"))
+        Some(folder.join(name))
     }
 
     fn get(&self, name: &str) -> Option<&OsStr> {

@@ -1,8 +1,8 @@
 //! Reading a config file so that every complaint names its line.
 
 use std::fmt::Display;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use crate::failure::Failure;
 
 /// How alike two keys must be (Jaro-Winkler, 0 to 1) for one to be taken for the other misspelt.
 const ALIKE: f64 = 0.8;
+
+/// The most bytes of a config file: what is larger is another file, named by mistake.
+const LARGEST: u64 = 1024 * 1024;
 
 /// A config file's text, and where it is.
 #[derive(Debug)]
@@ -38,7 +41,12 @@ pub(super) struct Section<'d> {
 impl Document {
     pub(super) fn read(path: PathBuf) -> Result<Self, Failure> {
         let shown = path.display();
-        match fs::read(&path).map(String::from_utf8) {
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        if matches!(read, Ok(count) if u64::try_from(count).is_ok_and(|count| count > LARGEST)) {
+            return Err(Failure::failed(format_args!("the config {shown} is larger than 1 MiB")));
+        }
+        match read.map(|_| String::from_utf8(bytes)) {
             Ok(Ok(text)) => Ok(Self { path, text }),
             Ok(Err(_)) => Err(Failure::failed(format_args!("the config {shown} is not UTF-8 text"))),
             Err(error) => Err(Failure::failed(format_args!("cannot read the config {shown}: {error}"))),

@@ -156,10 +156,7 @@ impl Config {
         }
         if let Address::Tcp { host, port } = &route.upstream {
             let listen = self.listen.value;
-            let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-            let same_host = host.parse() == Ok(listen.ip())
-                || (local && (listen.ip().is_loopback() || listen.ip().is_unspecified()));
-            if *port == listen.port() && same_host {
+            if *port == listen.port() && leads_to(host, listen.ip()) {
                 return Err(format!(
                     "the upstream of the route {name} is the gate itself, which listens on {listen}"
                 ));
@@ -287,6 +284,40 @@ fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     Host::parse_config(&text).ok().map(Host::into_owned)
+}
+
+/// Whether whoever connects to that host reaches what listens on `listen`, as far as can be told without asking anybody
+/// for the name's address.
+fn leads_to(host: &str, listen: IpAddr) -> bool {
+    let listen = listen.to_canonical();
+    let is_name = host == "localhost" || host.ends_with(".localhost");
+    let host = match host.parse::<IpAddr>().ok().or_else(|| short_ipv4(host).map(IpAddr::V4)) {
+        Some(ip) => ip.to_canonical(),
+        None if is_name => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        None => return false,
+    };
+    // To connect to "any address" is to connect to this machine.
+    let local = host.is_loopback() || host.is_unspecified();
+    host == listen || (local && (listen.is_loopback() || listen.is_unspecified()))
+}
+
+/// An IPv4 address in the forms that resolvers take beside the usual one: of fewer numbers, the last of which fills
+/// the rest, and each decimal, octal or hexadecimal (POSIX `inet_addr`).
+fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse::<u32>().ok(),
+    };
+    let numbers = text.split('.').map(number).collect::<Option<Vec<_>>>()?;
+    let (last, first) = numbers.split_last().filter(|(_, first)| first.len() <= 3)?;
+    let bytes = first.iter().map(|number| u8::try_from(*number).ok()).collect::<Option<Vec<_>>>()?;
+    let room = 8 * (4 - u32::try_from(first.len()).ok()?);
+    if u64::from(*last) >= 1 << room {
+        return None;
+    }
+    let shift = |(place, byte): (u32, u8)| u32::from(byte) << (24 - 8 * place);
+    Some(Ipv4Addr::from_bits((0..).zip(bytes).map(shift).sum::<u32>() + last))
 }
 
 /// The routes as they will be matched.

@@ -187,9 +187,41 @@ fn an_upstream_is_http_or_a_unix_socket_and_nothing_else() {
         ("unix:run/app.sock", "absolute path"),
         ("http://127.0.0.1:7400", "the gate itself"),
         ("http://localhost:7400", "the gate itself"),
+        ("http://LOCALHOST.:7400", "the gate itself"),
+        ("http://app.localhost:7400", "the gate itself"),
+        ("http://127.1:7400", "the gate itself"),
+        ("http://2130706433:7400", "the gate itself"),
+        ("http://0x7f.0.0.1:7400", "the gate itself"),
+        ("http://0177.1:7400", "the gate itself"),
+        ("http://0.0.0.0:7400", "the gate itself"),
+        ("http://0:7400", "the gate itself"),
+        ("http://[::]:7400", "the gate itself"),
+        ("http://[::ffff:127.0.0.1]:7400", "the gate itself"),
     ] {
         let text = format!("[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"{upstream}\"");
         assert!(refused(&text).contains(words), "{upstream}: {}", refused(&text));
+    }
+}
+
+#[test]
+fn addresses_in_their_short_forms_are_read_as_resolvers_read_them() {
+    for (text, address) in [
+        ("127.1", "127.0.0.1"),
+        ("10.1.258", "10.1.1.2"),
+        ("1", "0.0.0.1"),
+        ("0xffffffff", "255.255.255.255"),
+        ("010.0.0.1", "8.0.0.1"),
+    ] {
+        assert_eq!(short_ipv4(text), Some(address.parse().unwrap()), "{text}");
+    }
+    for text in
+        ["", "app", "127.", "1.2.3.4.5", "256.1", "1.16777216", "4294967296", "0x", "0x1g", "08", "-1"]
+    {
+        assert_eq!(short_ipv4(text), None, "{text}");
+    }
+    // Others listen there, or nobody knows where it is.
+    for upstream in ["http://127.1:3000", "http://192.0.2.1:7400", "http://app.example:7400"] {
+        read(&format!("[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"{upstream}\"")).unwrap();
     }
 }
 
@@ -233,6 +265,13 @@ fn what_is_wrong_with_a_file_itself_is_said_with_its_name() {
     let binary = folder.path().join("binary.toml");
     std::fs::write(&binary, b"\xff\xfe").unwrap();
     assert!(load(&binary).ends_with("is not UTF-8 text"));
+    let huge = folder.path().join("huge.toml");
+    std::fs::write(&huge, "#".repeat(1024 * 1024)).unwrap();
+    let flags = Settings { listen: None, config: Some(huge.clone()) };
+    Config::load(&flags, &Environment::default()).unwrap();
+    std::fs::write(&huge, "#".repeat(1024 * 1024 + 1)).unwrap();
+    assert_eq!(load(&huge), format!("the config {} is larger than 1 MiB", huge.display()));
+    assert!(load(Path::new("/dev/zero")).ends_with("is larger than 1 MiB"));
 }
 
 #[test]

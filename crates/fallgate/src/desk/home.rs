@@ -10,7 +10,7 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::token::PlainToken;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
-use fallgate_web::view::{EndedView, EventPage, MintedView, TokenView, UserList, UserView};
+use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
 use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
@@ -18,7 +18,7 @@ use crate::config::Environment;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::place::Here;
-use crate::{assemble, lifecycle, output, root_key};
+use crate::{cmd, lifecycle, output, root_key};
 
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
@@ -40,7 +40,8 @@ impl HomeDesk {
             Ok(policy) => (policy, None),
             Err(failure) => (Policy::default(), Some(failure)),
         };
-        Ok(Self { folder, registrar: assemble::registrar(&home, policy).await?, home, misconfigured })
+        let registrar = cmd::open(&home, &folder, policy).await?;
+        Ok(Self { folder, home, registrar, misconfigured })
     }
 
     /// For what the policy in the config has a say in.
@@ -149,7 +150,8 @@ impl HomeDesk {
         secret: &PlainToken,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
         let Some(held) = self.inspect(secret).await? else { return Ok(None) };
-        Ok(Some((held.id, self.revoke(held.id).await?)))
+        let id = held.token.id;
+        Ok(Some((id, self.revoke(id).await?)))
     }
 
     pub(super) async fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
@@ -166,9 +168,9 @@ impl HomeDesk {
         dated.map(|listed| self.shown(listed)).map_err(words::token)
     }
 
-    pub(super) async fn inspect(&self, secret: &PlainToken) -> Result<Option<TokenView>, Failure> {
+    pub(super) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
         match self.registrar.inspect(secret.expose().as_bytes()).await {
-            Ok(found) => Ok(found.map(|listed| self.shown(listed))),
+            Ok(found) => Ok(found.map(|listed| InspectedView::of(listed, self.registrar.clock().now()))),
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }

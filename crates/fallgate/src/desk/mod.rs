@@ -16,7 +16,7 @@ use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::PlainToken;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
-use fallgate_web::view::{EndedView, EventPage, MintedView, TokenView, UserList, UserView};
+use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
 use zeroize::Zeroizing;
 
 use self::home::HomeDesk;
@@ -204,7 +204,7 @@ impl Desk {
     }
 
     /// The credential whose secret this is, ended or not.
-    pub(crate) async fn inspect(&self, secret: &PlainToken) -> Result<Option<TokenView>, Failure> {
+    pub(crate) async fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
         at_either!(self, desk => desk.inspect(secret))
     }
 

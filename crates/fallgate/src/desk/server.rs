@@ -11,7 +11,8 @@ use fallgate_domain::token::PlainToken;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    EndedView, EventPage, MintedView, RevokedCount, TokenList, TokenView, UserList, UserView, WhoAmI,
+    EndedView, EventPage, InspectedView, MintedView, RevokedCount, TokenList, TokenView, UserList, UserView,
+    WhoAmI,
 };
 use form_urlencoded::Serializer;
 use serde::Serialize;
@@ -274,7 +275,7 @@ impl ServerDesk {
         })
     }
 
-    pub(super) fn inspect(&self, secret: &PlainToken) -> Result<Option<TokenView>, Failure> {
+    pub(super) fn inspect(&self, secret: &PlainToken) -> Result<Option<InspectedView>, Failure> {
         let body = Held { token: secret.expose() };
         match self.client.send(Method::POST, "/api/tokens/inspect", &body) {
             Ok(token) => Ok(Some(token)),

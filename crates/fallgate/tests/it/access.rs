@@ -101,6 +101,10 @@ fn a_sign_in_is_saved_used_replaced_and_ended() {
     assert!(!signed_in.stdout.contains(&first.secret) && !signed_in.stderr.contains(&first.secret));
     assert_eq!(mode(&machine.file()), 0o600);
 
+    let mut command = machine.command(&["status"]);
+    command.env("FALLGATE_TOKEN", "fgt_nobodys");
+    assert!(Run::of(command, b"").refused(1).contains("FALLGATE_TOKEN"), "it goes before what is saved");
+
     // It is what other commands use, where they are told to.
     let minted = machine.run(&["token", "create", "--server", &url, "--json"]).ok().json();
     assert_eq!(minted["username"], "ada");
@@ -116,8 +120,12 @@ fn a_sign_in_is_saved_used_replaced_and_ended() {
     let elsewhere = machine.run(&["token", "list"]).refused(1);
     assert!(elsewhere.contains("there is no "), "without --server it is the home folder's: {elsewhere}");
 
-    // Another takes its place, and it ends.
-    machine.login(&gate, "ada").ok();
+    // Another takes its place, and it ends; what goes before it is told.
+    let mut command =
+        machine.command(&["login", "--server", &url, "--username", "ada", "--passphrase-stdin"]);
+    command.env("FALLGATE_TOKEN", &token.secret);
+    let signed_in = Run::of(command, PASSPHRASE.as_bytes()).ok();
+    assert!(signed_in.stderr.contains("warning: FALLGATE_TOKEN is set"), "{}", signed_in.stderr);
     let second = machine.saved();
     assert!(first.secret != second.secret && !stands(&gate, &first) && stands(&gate, &second));
 
@@ -147,7 +155,9 @@ fn a_sign_in_that_ended_elsewhere_is_told_and_can_be_put_away() {
 fn a_wrong_passphrase_saves_nothing_and_a_sign_in_that_was_there_stays() {
     let (gate, machine) = (gate(), Machine::new());
     let words = ["login", "--server", &url(&gate), "--username", "ada", "--passphrase-stdin"];
-    let refused = machine.run_with(&words, ANOTHER).refused(1);
+    let mut command = machine.command(&words);
+    command.env("FALLGATE_TOKEN", "whatever");
+    let refused = Run::of(command, ANOTHER.as_bytes()).refused(1);
     assert!(refused.contains("passphrase is wrong") && !refused.contains("heron"), "{refused}");
     assert!(!machine.file().exists());
     machine.login(&gate, "ada").ok();

@@ -10,17 +10,19 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::{Access, rows};
 
-use crate::support::{Client, Gate, Home, PASSPHRASE, Response, Token, Upstream, wait_for};
+use crate::support::llmux::anonymous_token;
+use crate::support::{Client, Gate, Home, PASSPHRASE, Response, SignIn, Token, Upstream, wait_for};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 25] = [
+const ORACLE: [(&str, &str, Access, u16); 26] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/whoami", Access::AnyCredential, 200),
-    // The body is refused, which is past whatever may refuse the caller. Each that is not takes a hash.
+    // Wherever it is 400 the body is refused, which is past whatever may refuse the caller, and takes no hash.
     ("POST", "/api/login", Access::Public, 400),
     ("POST", "/api/logout", Access::Login, 204),
+    ("POST", "/api/setup", Access::Public, 400),
     ("GET", "/api/tokens", Access::Scope(PlainScope::IdentityRead), 200),
     ("POST", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 201),
     ("DELETE", "/api/tokens", Access::Scope(PlainScope::TokensWrite), 200),
@@ -39,7 +41,7 @@ const ORACLE: [(&str, &str, Access, u16); 25] = [
     ("DELETE", "/api/users/{u}", Access::Scope(PlainScope::Admin), 204),
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/account", Access::Login, 200),
-    ("POST", "/api/account/passphrase", Access::Login, 200),
+    ("POST", "/api/account/passphrase", Access::Login, 400),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
 ];
@@ -122,10 +124,38 @@ fn token_with_scopes(home: &Home, owner: &str, scopes: &[PlainScope]) -> Token {
     home.token_with(owner, &arguments)
 }
 
+/// Who is to come in.
+struct Caller<'a> {
+    gate: &'a Gate,
+    owner: &'static str,
+    /// A sign-in of theirs.
+    login: SignIn,
+    /// Whoever comes in uses up what they came in with.
+    once: bool,
+    /// Credentials of somebody that have ended.
+    ended: &'a [(&'static str, String)],
+}
+
+impl<'a> Caller<'a> {
+    fn of(gate: &'a Gate, access: Access, ended: &'a [(&'static str, String)]) -> Self {
+        // Whose scope `admin` is to count must be an admin.
+        let owner = if access == Access::Scope(PlainScope::Admin) { "root" } else { "ada" };
+        Self { gate, owner, login: gate.sign_in(owner), once: false, ended }
+    }
+
+    /// Signs in anew, if the last door ended that.
+    fn renewed(&mut self) -> &Self {
+        if self.gate.ask("GET /api/whoami", &self.login.bearer(), &serde_json::Value::Null).status == 401 {
+            self.login = self.gate.sign_in(self.owner);
+        }
+        self
+    }
+}
+
 /// Every way there is to have a cookie, of somebody who is signed in.
-fn in_cookies(gate: &Gate, owner: &str, once: bool, ended: &[(&'static str, String)]) -> Vec<Presented> {
-    let login = gate.sign_in(owner);
-    let fresh = || if once { gate.sign_in(owner) } else { login.clone() };
+fn in_cookies(caller: &Caller<'_>) -> Vec<Presented> {
+    let Caller { gate, owner, login, ended, .. } = caller;
+    let fresh = || if caller.once { gate.sign_in(owner) } else { login.clone() };
     let secret = &login.secret;
     let mut all = Vec::new();
     let mut case = |name, headers: String, fate| {
@@ -159,7 +189,7 @@ fn in_cookies(gate: &Gate, owner: &str, once: bool, ended: &[(&'static str, Stri
     );
     case("a good cookie and an empty one", cookie(&format!("fallgate={secret}; fallgate=")), Fate::Bad);
     case("an unknown sign-in", cookie(&format!("fallgate={}", unknown(TokenKind::Login))), Fate::Bad);
-    for (name, secret) in ended {
+    for (name, secret) in *ended {
         case(name, cookie(&format!("fallgate={secret}")), Fate::Bad);
     }
     for (name, says) in [
@@ -171,26 +201,20 @@ fn in_cookies(gate: &Gate, owner: &str, once: bool, ended: &[(&'static str, Stri
         ("a cookie from another port", "Origin: http://localhost:1\r\n"),
         ("a cookie from a page that hides", "Origin: null\r\n"),
     ] {
-        case(name, fresh().cookie() + says, Fate::Foreign);
+        case(name, login.cookie() + says, Fate::Foreign);
     }
-    case("a cookie alone", fresh().cookie(), Fate::Untold);
-    case(
-        "a cookie and a foreign referrer",
-        fresh().cookie() + "Referer: http://localhost/\r\n",
-        Fate::Untold,
-    );
+    case("a cookie alone", login.cookie(), Fate::Untold);
+    case("a cookie and a foreign referrer", login.cookie() + "Referer: http://localhost/\r\n", Fate::Untold);
     case("a cookie from a page of ours", fresh().sent_by_page(), Fate::In);
     case("a cookie from our origin", fresh().cookie() + "Origin: http://localhost\r\n", Fate::In);
     case("a cookie among others", format!("Cookie: a=b; fallgate={};c\r\n{own}", fresh().secret), Fate::In);
     all
 }
 
-/// Every way there is to say on purpose who one is, for something that needs `access`, or a route's scope. `once`:
-/// whoever comes in uses up what they came in with.
-fn presented(gate: &Gate, access: Access, once: bool, ended: &[(&'static str, String)]) -> Vec<Presented> {
-    // Whose scope `admin` is to count must be an admin.
+/// Every way there is to say on purpose who one is, for something that needs `access`, or a route's scope.
+fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
+    let Caller { gate, owner, login, ended, .. } = caller;
     let for_admins = access == Access::Scope(PlainScope::Admin);
-    let owner = if for_admins { "root" } else { "ada" };
     let every = PlainScope::ALL
         .into_iter()
         .filter(|scope| for_admins || !matches!(scope, PlainScope::Admin | PlainScope::Introspect));
@@ -200,7 +224,6 @@ fn presented(gate: &Gate, access: Access, once: bool, ended: &[(&'static str, St
         // No scope makes a sign-in of a token.
         Access::Login => (Vec::new(), every.collect()),
     };
-    let login = gate.sign_in(owner);
     let right = if access == Access::Login {
         login.secret.clone()
     } else {
@@ -238,7 +261,7 @@ fn presented(gate: &Gate, access: Access, once: bool, ended: &[(&'static str, St
     case("a good cookie and an empty Authorization", login.sent_by_page() + "Authorization: \r\n", Fate::Bad);
     case("two Authorization fields", bearer(&right).repeat(2), Fate::Unreadable);
     case("a good one and a bad one", bearer(&right) + &basic("ada", &unknown), Fate::Unreadable);
-    for (name, secret) in ended {
+    for (name, secret) in *ended {
         case(name, bearer(secret), Fate::Bad);
         case(name, basic("ada", secret), Fate::Bad);
     }
@@ -251,7 +274,13 @@ fn presented(gate: &Gate, access: Access, once: bool, ended: &[(&'static str, St
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
         case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
-    let right = || if once { gate.sign_in(owner).secret } else { right.clone() };
+    // Neither may manage anything, nor use a route that does not name it.
+    let ownerless = if matches!(access, Access::Scope(_) | Access::Login) { Fate::Beyond } else { Fate::In };
+    case("the internal token", bearer(&gate.internal_token()), ownerless);
+    case("the internal token by Basic", basic("hook", &gate.internal_token()), ownerless);
+    case("an anonymous token of llmux", bearer(&anonymous_token('L')), ownerless);
+    case("the same by Basic", basic("", &anonymous_token('L')), ownerless);
+    let right = || if caller.once { gate.sign_in(owner).secret } else { right.clone() };
     case("the right scope", bearer(&right()), Fate::In);
     case(
         "the right scope, the scheme in capitals",
@@ -279,6 +308,7 @@ fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.admin("root");
     gate.user("ada");
     gate.user("bob");
+    gate.legacy_token();
     let signed_out = gate.sign_in("ada");
     assert_eq!(gate.ask("POST /api/logout", &signed_out.bearer(), &serde_json::Value::Null).status, 204);
     vec![
@@ -301,21 +331,19 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
         ORACLE.iter().map(|(method, path, access, _)| ((*method).to_owned(), *path, *access)).collect();
     assert_eq!(table, oracle, "the doors and the table of this test differ");
 
+    let mut user = Caller::of(&gate, Access::AnyCredential, &ended);
+    let mut admin = Caller::of(&gate, Access::Scope(PlainScope::Admin), &ended);
     let mut refusals = Vec::new();
     for (method, path, access, good) in ORACLE {
         let victim =
             if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
-        let once = path == "/api/logout";
-        let owner = if access == Access::Scope(PlainScope::Admin) { "root" } else { "ada" };
-        // Only then: some doors end all other sign-ins.
-        let by_cookie = || {
-            let mut cases = in_cookies(&gate, owner, once, &ended);
-            // Whoever comes from where matters also where anybody may come in; the rest does not.
-            cases.retain(|case| access != Access::Public || case.fate != Fate::Bad);
-            cases
-        };
-        let cases = presented(&gate, access, once, &ended);
-        let cases = cases.into_iter().chain(std::iter::once_with(by_cookie).flatten());
+        let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
+        caller.once = path == "/api/logout";
+        let caller = caller.renewed();
+        let mut by_cookie = in_cookies(caller);
+        // Whoever comes from where matters also where anybody may come in; the rest does not.
+        by_cookie.retain(|case| access != Access::Public || case.fate != Fate::Bad);
+        let cases = presented(caller, access).into_iter().chain(by_cookie);
         let is_safe = method == "GET";
         for (number, case) in cases.enumerate() {
             let Presented { name, headers, query, fate } = case;
@@ -329,10 +357,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-                ("POST", "/api/login") => "{}".to_owned(),
-                ("POST", "/api/account/passphrase") => {
-                    format!(r#"{{"current":"{PASSPHRASE}","new":"{PASSPHRASE}"}}"#)
-                }
+                ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase") => "{}".to_owned(),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
@@ -349,7 +374,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let answer = Client::exchange(gate.address(), request);
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
-                (Access::Public, Fate::Foreign) if path == "/api/login" => 403,
+                (Access::Public, Fate::Foreign) if ["/api/login", "/api/setup"].contains(&path.as_str()) => {
+                    403
+                }
                 (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Foreign | Fate::Untold) => {
                     if is_safe {
@@ -397,6 +424,8 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
     ));
     let ended = peopled(&gate);
     let mut refusals = Vec::new();
+    let scope = Access::Scope(PlainScope::RoutesUse);
+    let caller = Caller::of(&gate, scope, &ended);
     let mut let_in = 0;
     for (host, path) in [("localhost", "/app/x"), ("site.example", "/x")] {
         // What a browser, `fetch` and a WebSocket client say of themselves makes no difference yet.
@@ -405,13 +434,12 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
             "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n",
             "Connection: Upgrade\r\nUpgrade: websocket\r\n",
         ] {
-            let scope = Access::Scope(PlainScope::RoutesUse);
             // No cookie opens a route yet, and none spoils anything.
-            let mut cases = in_cookies(&gate, "ada", false, &ended);
+            let mut cases = in_cookies(&caller);
             for case in &mut cases {
                 case.fate = Fate::Nobody;
             }
-            cases.extend(presented(&gate, scope, false, &ended));
+            cases.extend(presented(&caller, scope));
             for Presented { name, headers, query, fate } in cases {
                 let request = format!("GET {path}{query} HTTP/1.1\r\nHost: {host}\r\n{client}{headers}\r\n");
                 let answer = Client::exchange(gate.address(), request);

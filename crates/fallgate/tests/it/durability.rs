@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fallgate_domain::audit::{Event, FIRST_PREV};
 use fallgate_domain::clock::{Clock, SystemClock};
+use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_store::{CredentialFilter, Listed};
 use serde_json::Value;
@@ -128,8 +129,8 @@ fn checked_trail(clerk: &Clerk) -> Vec<Event> {
 }
 
 fn all_tokens(clerk: &Clerk) -> Vec<Listed> {
-    let filter =
-        CredentialFilter { owner: None, kinds: Vec::new(), with_ended: true, now: SystemClock.now() };
+    let kinds = vec![CredentialKind::Token];
+    let filter = CredentialFilter { owner: None, kinds, with_ended: true, now: SystemClock.now() };
     clerk.read(async |store| store.credentials(&filter).await.unwrap())
 }
 
@@ -239,10 +240,11 @@ fn processes_that_mint_and_revoke_at_once_lose_nothing_and_each_act_counts_from_
     assert_consistent(&gate);
 }
 
-/// Every file of the home folder, by name.
+/// Every file of the home folder, by name, but the one that a secret belongs into.
 fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(home.path()).unwrap().map(Result::unwrap);
     entries
+        .filter(|entry| entry.file_name() != "internal-token")
         .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
         .collect()
 }

@@ -158,7 +158,7 @@ fn r1_r7_r14_no_header_but_the_credential_changes_a_decision() {
         "X-Api-Key: admin\r\n",
         "Proxy-Authorization: Bearer x\r\n",
         "X-Requested-With: XMLHttpRequest\r\n",
-        "Cookie: fallgate=ada; __Host-fallgate=ada; user=ada\r\n",
+        "Cookie: Fallgate=ada; fallgate_user=ada; user=ada\r\n",
     ];
     for (host, path) in [
         ("localhost", "/app/x"),

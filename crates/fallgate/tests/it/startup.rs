@@ -347,7 +347,7 @@ fn after_a_clean_stop_the_database_stands_alone() {
     gate.ended();
     // The write-ahead log is copied into it.
     let left: Vec<_> = contents(&gate.path()).into_keys().collect();
-    assert_eq!(left, ["fallgate.db", "revision", "root.key"]);
+    assert_eq!(left, ["fallgate.db", "internal-token", "revision", "root.key"]);
     assert_eq!(
         gate.fallgate(&["token", "list", "--json"]).ok().json()["tokens"].as_array().unwrap().len(),
         1

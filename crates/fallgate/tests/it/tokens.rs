@@ -57,7 +57,7 @@ fn a_secret_is_inspected_and_nothing_of_it_or_its_hash_is_shown() {
     let shown = home.fallgate_with(&["token", "inspect"], format!("{}\nmore", token.secret)).ok();
     let lines: Vec<_> = shown.stdout.lines().map(|line| line.split_once(' ').unwrap()).collect();
     let names: Vec<_> = lines.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["kind", "id", "owner", "name", "scopes", "expires", "status"]);
+    assert_eq!(names, ["kind", "id", "owner", "name", "scopes", "expires", "status", "uses"]);
     assert_eq!((lines[1].1.trim(), lines[2].1.trim(), lines[6].1.trim()), (&*token.id, "ada", "active"));
     assert!(!shown.stdout.contains(&token.secret[..9]));
     let json = home.fallgate_with(&["token", "inspect", "--json"], &token.secret).ok().json();
@@ -111,4 +111,17 @@ fn all_tokens_of_a_user_or_of_everybody_are_revoked_when_that_is_confirmed() {
     let revoked = home.fallgate(&["token", "revoke", "--all", "--yes"]).ok();
     assert_eq!(revoked.stderr, "Revoked 1 token of everybody\n");
     assert!(statuses(&home).iter().all(|(_, status)| status == "revoked"));
+}
+
+#[test]
+fn a_token_can_be_shown_as_a_qr_code_beside_its_text() {
+    let home = Home::new();
+    home.user("ada");
+    let run = home.fallgate(&["token", "create", "--username", "ada", "--qr"]).ok();
+    // On stdout the secret stands alone, as ever.
+    assert_eq!(run.stdout.lines().count(), 1);
+    assert!(run.stdout.starts_with("fgt_"));
+    let code: Vec<_> = run.stderr.lines().filter(|line| line.contains(['█', '▀', '▄'])).collect();
+    assert!(code.len() >= 16, "{}", run.stderr);
+    assert!(!run.stderr.contains(run.stdout.trim()), "the secret is on stderr as text");
 }

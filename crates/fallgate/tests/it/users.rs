@@ -174,7 +174,7 @@ fn what_may_not_be_done_to_an_account_is_refused_with_the_reason() {
     home.admin("root");
     for command in [&["set-role", "root", "user"][..], &["disable", "root"], &["delete", "root", "--yes"]] {
         let refused = home.fallgate(&[&["user"], command].concat()).refused(1);
-        assert!(refused.starts_with("root is the last enabled admin, so"), "{refused}");
+        assert!(refused.starts_with("the user root is the last enabled admin, so"), "{refused}");
         assert!(refused.contains("fallgate user set-role NAME admin"), "{refused}");
     }
     for command in [

@@ -16,8 +16,12 @@ use crate::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, wait_for_lock};
 use crate::sqlite::inspect::{self, Found};
 
 /// The steps, in order: step n takes a file from schema n to n + 1. A step that was released is never edited.
-const STEPS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("schema_keys.sql"), include_str!("schema_upkeep.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("schema_keys.sql"),
+    include_str!("schema_upkeep.sql"),
+    include_str!("schema_movein.sql"),
+];
 
 /// The newest schema that this program knows.
 #[expect(clippy::cast_possible_wrap, reason = "there is a handful of steps")]

@@ -7,6 +7,7 @@ mod inspect;
 mod migrate;
 mod probe;
 mod revision_file;
+mod turns;
 mod worker;
 
 use std::cell::RefCell;

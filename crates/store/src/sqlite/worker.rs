@@ -1,11 +1,13 @@
 //! A thread that owns a connection and does one job after the other.
 
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Fault;
+use crate::sqlite::turns::Turns;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -22,11 +24,19 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(name: &str, mut connection: Connection) -> Result<Self, Fault> {
         let (jobs, mut line) = mpsc::channel::<Job>(LINE);
+        // Who only reads is in nobody's way.
+        let writes = !connection.is_readonly("main")?;
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                let mut turns = Turns::default();
                 while let Some(job) = line.blocking_recv() {
+                    if writes && let Some(pause) = turns.pause(Instant::now()) {
+                        thread::sleep(pause);
+                    }
+                    let begun = Instant::now();
                     job(&mut connection);
+                    turns.wrote(begun, Instant::now());
                 }
             })
             .map_err(|error| Fault::Unavailable(format!("no thread can be started for it ({error})")))?;

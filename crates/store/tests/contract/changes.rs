@@ -11,6 +11,7 @@ async fn a_new_store_is_empty_at_revision_zero() {
     let (store, vault) = backend.open().await;
     assert_eq!(vault.revision().await.unwrap(), Revision(0));
     assert_eq!(load(&vault).await, (Revision(0), Vec::new()));
+    assert_eq!(vault.count().await.unwrap(), 0);
     assert!(store.users().await.unwrap().is_empty());
     assert!(store.events(None, 10).await.unwrap().is_empty());
     store.ping().await.unwrap();
@@ -67,6 +68,7 @@ async fn changes_since_the_beginning_are_what_a_load_shows() {
     mint(&vault, &backend.token(Some(bob.id), 1)).await;
     mint(&vault, &backend.child(&root, 2)).await;
     revoke(&vault, root.credential.id).await;
+    assert_eq!(vault.count().await.unwrap(), 3, "ended ones too");
 
     let (revision, rows) = load(&vault).await;
     assert_eq!((revision, rows.len()), (Revision(6), 5));

@@ -202,7 +202,7 @@ async fn an_event_without_an_act_is_recorded_and_raises_no_revision() {
     let backend = backend();
     let (store, vault, _) = with_alice(&backend).await;
     let before = vault.revision().await.unwrap();
-    vault.record(event(Action::LoginFailed, "alice")).await.unwrap();
+    vault.record(vec![event(Action::LoginFailed, "alice")]).await.unwrap();
     assert_eq!(vault.revision().await.unwrap(), before);
     let told = store.events(None, 1).await.unwrap().remove(0);
     assert_eq!((told.action.as_str(), told.outcome.as_str()), ("login.failed", "refused"));
@@ -217,7 +217,6 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
     mint(&vault, &new).await;
     mint(&vault, &token).await;
     let used = |minutes| LastUse { at: minutes_later(minutes), ip: None, user_agent: None };
-    let note = |credential| NotedUse { credential, last: Some(used(5)), times: 1 };
     let used_at = async || {
         let (_, rows) = load(&vault).await;
         let of = |row: &Row| match row {
@@ -227,6 +226,24 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
         rows.iter().filter_map(of).collect::<Vec<_>>()
     };
     assert_eq!(used_at().await, [Some(minutes_later(1)), None]);
-    vault.note_uses(&[note(new.credential.id), note(token.credential.id)]).await.unwrap();
+    let noted = |credential| NotedUse { credential, last: Some(used(5)), times: 1 };
+    vault.note_uses(&[noted(new.credential.id), noted(token.credential.id)]).await.unwrap();
     assert_eq!(used_at().await, [Some(minutes_later(5)), None]);
+}
+
+#[tokio::test]
+async fn r32_what_is_held_open_was_used_just_now_and_from_where_it_was() {
+    let backend = backend();
+    let (store, vault, alice) = with_alice(&backend).await;
+    let new = login(&backend, &alice, 1);
+    assert!(matches!(sign_in(&vault, &new, "old", |_| ()).await, SignedIn::SignedIn(_)));
+    let id = new.credential.id;
+    let revision = vault.revision().await.unwrap();
+    for (at, used_at) in [(9, 9), (5, 9)] {
+        vault.note_held(vec![id, backend.token(None, 0).credential.id], minutes_later(at)).await.unwrap();
+        let last_use = store.credential(id).await.unwrap().unwrap().credential.last_use.unwrap();
+        assert_eq!((last_use.at, last_use.ip.as_deref()), (minutes_later(used_at), Some("192.0.2.1")));
+    }
+    vault.note_held(Vec::new(), minutes_later(99)).await.unwrap();
+    assert_eq!(vault.revision().await.unwrap(), revision);
 }

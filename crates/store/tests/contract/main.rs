@@ -11,6 +11,8 @@ mod concurrency;
 mod coverage;
 mod credentials;
 mod files;
+mod imports;
+mod internal;
 mod keys;
 mod logins;
 mod support;

@@ -80,8 +80,7 @@ async fn r35_all_good_tokens_of_one_or_of_everybody_end_in_one_act() {
     let mut of_alice = [0, 1, 2, 3].map(|minutes| backend.token(Some(alice.id), minutes));
     of_alice[2].credential.expires_at = Some(NOW);
     of_alice[3].credential.kind = CredentialKind::Login;
-    let mut old = backend.token(None, 4);
-    old.credential.kind = CredentialKind::Legacy;
+    let old = backend.token(None, 4);
     let of_bob = backend.token(Some(bob.id), 5);
     for new in of_alice.iter().chain([&old, &of_bob]) {
         mint(&vault, new).await;

@@ -172,11 +172,8 @@ async fn r35_the_end_of_all_tokens_is_one_change_however_many_they_are() {
 async fn events_of_no_act_are_chained_like_the_others() {
     let backend = backend();
     let (store, vault) = backend.open().await;
-    vault
-        .record_all(vec![event(Action::AccessRefused, "a"), event(Action::AccessRefused, "b")])
-        .await
-        .unwrap();
-    vault.record_all(Vec::<NewEvent>::new()).await.unwrap();
+    vault.record(vec![event(Action::AccessRefused, "a"), event(Action::AccessRefused, "b")]).await.unwrap();
+    vault.record(Vec::<NewEvent>::new()).await.unwrap();
     let events = store.events_after(0, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.target.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(events[1].prev, events[0].hash);

@@ -6,5 +6,6 @@ pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod logins;
+pub(crate) mod setup;
 pub(crate) mod tokens;
 pub(crate) mod users;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer};
 use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
-use crate::view::{Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
+use crate::view::{InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
 pub(crate) async fn list(
@@ -156,10 +156,10 @@ pub(crate) async fn inspect(
     permit: Permit<ReadIdentity>,
     State(verifier): State<Arc<Verifier>>,
     JsonBody(Held { token }): JsonBody<Held>,
-) -> Result<Json<TokenView>, WebError> {
+) -> Result<Json<InspectedView>, WebError> {
     let found = verifier.inspect(&permit, token.0.as_bytes()).await?;
     let listed = found.ok_or_else(unknown)?;
-    Ok(Json(TokenView::of(listed, verifier.clock().now())))
+    Ok(Json(InspectedView::of(listed, verifier.clock().now())))
 }
 
 /// Whose tokens are to be revoked.
@@ -189,15 +189,17 @@ pub(crate) struct Held {
     token: SecretText,
 }
 
-/// Whoever holds a token may end it. The answer is the same whatever it was (requirement R37).
+/// Whoever holds a token may end it. The answer is the same whatever it was (requirement R37), also when it is that
+/// there were too many tries: a real secret is ended then too, or false ones would keep it alive.
 pub(crate) async fn revoke_held(
     _: Public,
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(Held { token }): JsonBody<Held>,
 ) -> Result<StatusCode, WebError> {
-    verifier.count_held(peer.0)?;
+    let counted = verifier.count_held(peer.0);
     verifier.revoke_held(token.0.as_bytes(), peer.0).await?;
+    counted?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use fallgate_authority::Registrar;
+use fallgate_authority::{Policy, Registrar};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::user::{Role, User};
@@ -55,7 +55,7 @@ pub(super) async fn look(folder: &HomeFolder, now: Timestamp, checks: &mut Vec<C
             return Stored::default();
         }
     };
-    match cmd::open(&home).await {
+    match cmd::open(&home, folder, Policy::default()).await {
         Ok(registrar) => contents(&registrar, folder, now, checks).await,
         Err(failure) => {
             let fix = "restore a backup, or move the file away to begin anew; docs/backup.md says how";

@@ -134,6 +134,13 @@ fn a_command_without_a_credential_asks_nobody_and_says_how_to_get_one() {
         refused,
         format!("not signed in to {url}: use `fallgate login --server {url}`, or set FALLGATE_TOKEN")
     );
+    // A token needs no place for sign-ins; who has neither hears of both.
+    let mut homeless = asking(&home, &url);
+    homeless.env_remove("HOME");
+    assert!(Run::of(homeless, b"").refused(1).contains("cannot be asked"));
+    let mut homeless = home.command(&["user", "list", "--server", &url]);
+    homeless.env_remove("HOME");
+    assert!(Run::of(homeless, b"").refused(1).contains("HOME is not set"));
     let mut command = home.command(&["user", "list", "--server", &url]);
     command.env("FALLGATE_TOKEN", "two words");
     assert!(Run::of(command, b"").refused(1).contains("FALLGATE_TOKEN is no token"));

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -49,6 +50,11 @@ impl Client {
     /// Sends bytes as they are. What the other side no longer wants is no failure: its answer tells.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Waits longer than usual, for what takes longer than usual.
+    pub(crate) fn wait_up_to(&self, patience: Duration) {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
     }
 
     /// Says that nothing more will be sent.
@@ -222,7 +228,7 @@ impl Verdict {
 }
 
 /// Sends bytes and waits at most so long for the first line of an answer. Interim answers are skipped.
-pub(crate) fn verdict(address: SocketAddr, bytes: &[u8], patience: std::time::Duration) -> Verdict {
+pub(crate) fn verdict(address: SocketAddr, bytes: &[u8], patience: Duration) -> Verdict {
     let mut stream = connect(address);
     stream.set_read_timeout(Some(patience)).unwrap();
     // Who closes early is asked what it said all the same.

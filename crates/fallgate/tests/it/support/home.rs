@@ -115,6 +115,11 @@ impl Home {
         Token { id: text("id"), secret: text("secret") }
     }
 
+    /// What this machine's own programs come in with, once the home was served.
+    pub(crate) fn internal_token(&self) -> String {
+        fs::read_to_string(self.path().join("internal-token")).unwrap().trim_end().to_owned()
+    }
+
     /// Everybody's name.
     pub(crate) fn usernames(&self) -> Vec<String> {
         let listed = self.fallgate(&["user", "list", "--json"]);

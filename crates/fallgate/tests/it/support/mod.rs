@@ -15,6 +15,7 @@ mod client;
 mod gate;
 mod home;
 mod line;
+pub(crate) mod llmux;
 mod registrar;
 pub(crate) mod scripted;
 pub(crate) mod servers;

@@ -1,20 +1,16 @@
 //! How long after another process's revoke the last of 1,000 tunnels (each a WebSocket) on that token is closed.
 //!
-//! `cargo xtask bench cut` runs it; with `--check` a missed number is a failure. It measures the built
-//! program: the gate as one process, `fallgate token revoke` as another, clients and upstream here.
-#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+//! The gate is one process, `fallgate token revoke` another, clients and upstream are here.
 
 use std::{
-    fs::{self, File},
-    io::{Read as _, Write as _},
+    fs,
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures_util::{SinkExt as _, StreamExt as _, future::try_join_all};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -31,6 +27,11 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::{
+    Check,
+    gate::{Gate, cli, token},
+};
+
 const SOCKETS: usize = 1000;
 /// How many handshakes are under way at once: the listen queue is not what is measured.
 const AT_ONCE: usize = 50;
@@ -38,23 +39,13 @@ const CUT_CODE: u16 = 4401;
 const WANTED: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn main() -> anyhow::Result<()> {
-    let check = std::env::args().any(|argument| argument == "--check");
+pub(crate) fn main(check: Check) -> anyhow::Result<()> {
     enough_files()?;
     let folder = tempfile::tempdir()?;
     let upstream = echo_upstream()?;
     let home = folder.path().join("home");
-    cli(&home, &["user", "create", "bench", "--passphrase-stdin"], "otter slate canyon vivid 41\n")?;
-    let minted = cli(&home, &["token", "create", "--username", "bench", "--name", "bench", "--json"], "")?;
-    let minted: serde_json::Value = serde_json::from_str(&minted).context("`token create --json`")?;
-    let text = |field: &str| {
-        minted
-            .get(field)
-            .and_then(|value| value.as_str())
-            .with_context(|| format!("a mint without `{field}`"))
-    };
-    let (id, secret) = (text("id")?.to_owned(), text("secret")?.to_owned());
-    let gate = Gate::start(folder.path(), &home, upstream)?;
+    let (id, secret) = token(&home, "bench", &[])?;
+    let gate = Gate::start(folder.path(), &home, &route_to(upstream))?;
     let cut = runtime()?.block_on(measure(gate.address, &home, &id, &secret))?;
     drop(gate);
     println!(
@@ -62,7 +53,7 @@ fn main() -> anyhow::Result<()> {
          {} with code {CUT_CODE}",
         cut.closed, cut.after_exit, cut.after_start, cut.told,
     );
-    if check {
+    if check.0 {
         ensure!(cut.told == SOCKETS, "{} of {SOCKETS} sockets were not told {CUT_CODE}", SOCKETS - cut.told);
         ensure!(
             cut.after_exit <= i128::try_from(WANTED.as_millis())?,
@@ -72,6 +63,10 @@ fn main() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn route_to(upstream: SocketAddr) -> String {
+    format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n")
 }
 
 struct Cut {
@@ -173,90 +168,6 @@ fn echo_upstream() -> anyhow::Result<SocketAddr> {
 
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
-}
-
-/// The gate as a process, ended when dropped.
-struct Gate {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Gate {
-    fn start(folder: &Path, home: &Path, upstream: SocketAddr) -> anyhow::Result<Self> {
-        let config = folder.join("fallgate.toml");
-        let route =
-            format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n");
-        fs::write(&config, route)?;
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = folder.join("log");
-        let printed = File::create(&log)?;
-        let child = program()
-            .args(["serve", "--listen", &address.to_string(), "--home"])
-            .arg(home)
-            .arg("--config")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(printed.try_clone()?)
-            .stderr(printed)
-            .spawn()?;
-        let mut gate = Self { child, address };
-        let deadline = Instant::now() + PATIENCE;
-        while !healthy(address) {
-            if gate.child.try_wait()?.is_some() || Instant::now() > deadline {
-                bail!("the gate does not come up; it printed: {}", fs::read_to_string(&log)?.trim());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(gate)
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the ban is about where the gate connects to; this is its client"
-)]
-fn healthy(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200 "))
-}
-
-/// The program under measurement, whatever the surroundings say about where its home is.
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fallgate"));
-    command.env_remove("FALLGATE_CONFIG").env_remove("FALLGATE_SERVER");
-    command
-}
-
-fn cli(home: &Path, arguments: &[&str], stdin: &str) -> anyhow::Result<String> {
-    let typed = format!("fallgate {}", arguments.join(" "));
-    let mut child = program()
-        .args(arguments)
-        .env("FALLGATE_HOME", home)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut pipe) = child.stdin.take() {
-        // One that does not read its input may have ended; what it says then tells more.
-        drop(pipe.write_all(stdin.as_bytes()));
-    }
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "`{typed}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Two ends of each socket are in this process, two in the gate, which inherits the limit.

@@ -1,0 +1,52 @@
+//! Names that people give to themselves and to their things: what all of them must be.
+
+/// The most characters of a name, where a character is a Unicode scalar value: an emoji that is put together from
+/// several counts as several.
+const LONGEST: usize = 80;
+
+/// The text without blanks around it, if it can be a name: 1 to 80 characters, of which none is a control character,
+/// separates lines or paragraphs, or turns the direction of the text around it. With those a name could look like
+/// another, or make a list look as if it said something else. Joiners stay: emoji and scripts need them.
+pub(crate) fn shown(text: &str) -> Option<&str> {
+    let name = text.trim();
+    let count = name.chars().count();
+    ((1..=LONGEST).contains(&count) && !name.chars().any(misleads)).then_some(name)
+}
+
+/// Control characters, line and paragraph separators, and the explicit directional formatting characters of the
+/// Unicode Bidirectional Algorithm (UAX #9, section 2).
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{2028}' | '\u{2029}'
+            | '\u{061c}' | '\u{200e}' | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_any_script_and_eighty_emoji_are_names() {
+        let family = "👩\u{200d}👩\u{200d}👧";
+        let persian = "می\u{200c}خواهم";
+        for name in ["x", "Ada Lovelace", "שלום", persian, family, "❤\u{fe0f}", &"🦀".repeat(80)] {
+            assert_eq!(shown(name), Some(name));
+        }
+        assert_eq!(shown("\u{2003} ada \n"), Some("ada"));
+    }
+
+    #[test]
+    fn what_hides_or_turns_text_is_no_name() {
+        for c in "\0\t\n\u{7f}\u{85}\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}"
+            .chars()
+        {
+            assert_eq!(shown(&format!("a{c}b")), None, "{c:?}");
+        }
+        for text in ["", " ", &"x".repeat(81), &"🦀".repeat(81)] {
+            assert_eq!(shown(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Addresses of llmux with a token in them, opened in a browser.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::support::llmux::{Llmux, anonymous_token, bound_token};
+use crate::support::{Client, Gate, Home, Response, Upstream};
+
+/// What a browser says when somebody opens an address.
+const OPENED: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nAccept: text/html,*/*\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n";
+
+fn open(gate: &Gate, target: &str, headers: &str) -> Response {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{OPENED}{headers}\r\n");
+    Client::exchange(gate.address(), request)
+}
+
+fn whoami(gate: &Gate, cookie: &str) -> Response {
+    let request = format!("GET /api/whoami HTTP/1.1\r\nHost: localhost\r\nCookie: fallgate={cookie}\r\n\r\n");
+    Client::exchange(gate.address(), request)
+}
+
+/// The secret in the cookie that an answer sets.
+#[track_caller]
+fn cookie(answer: &Response) -> String {
+    let cookie = answer.header("set-cookie").unwrap();
+    let (secret, attributes) = cookie.strip_prefix("fallgate=").unwrap().split_once("; ").unwrap();
+    assert!(attributes.contains("HttpOnly") && attributes.contains("SameSite=Lax"), "{attributes}");
+    assert!(secret.starts_with("fgl_"), "not a sign-in of ours");
+    secret.to_owned()
+}
+
+/// It asks to sign in, to come back there.
+#[track_caller]
+fn asks_to_sign_in(answer: &Response, back_to: &str) {
+    let location = format!("/login?returnTo={back_to}");
+    assert_eq!((answer.status, answer.header("location")), (303, Some(location.as_str())));
+    assert_eq!(answer.header("set-cookie"), None);
+}
+
+#[test]
+fn r23_r61_a_page_opened_with_a_good_old_token_is_opened_again_without_it() {
+    let upstream = Upstream::echo();
+    let config = format!(
+        "[[route]]\nname = \"old\"\npath = \"/old\"\nupstream = {:?}\nallow = [\"kind:legacy\"]\n",
+        upstream.url()
+    );
+    let gate = Gate::started(Home::new(), &config, |command| {
+        command.env("FALLGATE_LOG", "trace").stdout(Stdio::null());
+    });
+    let old = gate.legacy_token();
+    for (target, clean) in [
+        ("/?token=SECRET", "/"),
+        ("/s/7?x=1&token=SECRET&y=%2F2", "/s/7?x=1&y=%2F2"),
+        ("/tokens?token=SECRET&", "/tokens"),
+    ] {
+        let answer = open(&gate, &target.replace("SECRET", &old.secret), "");
+        assert_eq!((answer.status, answer.header("location")), (303, Some(clean)), "{target}");
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert!(!format!("{answer:?}").contains(&old.secret[4..]));
+        let who = whoami(&gate, &cookie(&answer)).json();
+        assert_eq!((&who["username"], &who["credential"]["kind"]), (&json!(null), &json!("login")));
+        assert_eq!(who["credential"]["name"], "Firefox on Linux");
+        assert_eq!(
+            who["credential"]["scopes"],
+            json!(["routes:use", "sessions:read", "sessions:attach", "sessions:write"])
+        );
+    }
+    // A browser of before 2023 says only what it wants to see.
+    let request =
+        format!("GET /?token={} HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*\r\n\r\n", old.secret);
+    let login = cookie(&Client::exchange(gate.address(), request));
+    // By its secret, since a path route takes no cookie: what it may use is what the old token may.
+    let bearer = format!("GET /old/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {login}\r\n\r\n");
+    assert_eq!(Client::exchange(gate.address(), &bearer).status, 200);
+    // It hangs on the old token.
+    gate.fallgate(&["token", "revoke", &old.id]).ok();
+    assert_eq!(whoami(&gate, &login).status, 401);
+    assert_eq!(Client::exchange(gate.address(), &bearer).status, 401);
+    asks_to_sign_in(&open(&gate, &format!("/?token={}", old.secret), ""), "/");
+    let log = gate.log();
+    assert!(log.contains("DEBUG"), "the log says little: {log}");
+    for secret in [&old.secret[4..], &login] {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+}
+
+#[test]
+fn whoever_is_somebody_already_or_brings_a_bad_token_is_asked_to_sign_in() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let old = gate.legacy_token().secret;
+    let login = gate.sign_in("ada");
+    let page = format!("/s/7?x=%26&token={old}");
+    for cookie in
+        [login.cookie(), "Cookie: fallgate=x\r\n".to_owned(), "Cookie: a=b; fallgate=\r\n".to_owned()]
+    {
+        asks_to_sign_in(&open(&gate, &page, &cookie), "/s/7%3Fx%3D%2526");
+    }
+    assert_eq!(whoami(&gate, &login.secret).status, 200, "it was ended");
+    for (token, back_to) in [
+        (anonymous_token('Z'), "/"),
+        (format!("{old}L"), "/"),
+        ("sas_".to_owned(), "/"),
+        (format!("sas_{}", "x".repeat(5_000)), "/"),
+        (format!("{old}&token={old}"), "/"),
+        (format!("{}.{}", &old[..20], &old[4..]), "/"),
+    ] {
+        asks_to_sign_in(&open(&gate, &format!("/?token={token}"), ""), back_to);
+    }
+    // A cookie of another name is none of ours.
+    assert_eq!(
+        open(&gate, &page, "Cookie: llmux=1; __Host-fallgate=x\r\n").header("location"),
+        Some("/s/7?x=%26")
+    );
+}
+
+#[test]
+fn r23_no_new_credential_and_no_other_request_is_taken_by_its_address() {
+    let gate = Gate::start();
+    let new = gate.token("ada").secret;
+    let login = gate.sign_in("ada").secret;
+    let (old, internal) = (gate.legacy_token().secret, gate.internal_token());
+    for secret in [&new, &login, &internal] {
+        let answer = open(&gate, &format!("/?token={secret}"), "");
+        assert_eq!((answer.status, answer.header("set-cookie")), (401, None));
+    }
+    for path in ["/api/whoami", "/api", "/api/nothing"] {
+        assert_eq!(open(&gate, &format!("{path}?token={old}"), "").status, 401, "{path}");
+    }
+    assert_eq!(open(&gate, &format!("/health?token={old}"), "").status, 200);
+    for (method, mode) in [("POST", "navigate"), ("HEAD", "navigate"), ("GET", "cors"), ("GET", "websocket")]
+    {
+        let mut client = Client::connect(gate.address());
+        client.send(format!(
+            "{method} /?token={old} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: {mode}\r\n\
+             Accept: text/html\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let answer = if method == "HEAD" { client.response_to_head() } else { client.response() };
+        assert_eq!((answer.status, answer.header("set-cookie")), (401, None), "{method} {mode}");
+    }
+    // What a program sends on purpose counts, and not the address.
+    let header = format!("Authorization: Bearer {}\r\n", anonymous_token('Z'));
+    asks_to_sign_in(&open(&gate, &format!("/?token={old}"), &header), "/");
+}
+
+#[test]
+fn a_bound_token_in_an_address_signs_its_owner_in_with_no_more_than_the_token_has() {
+    let gate = Gate::start();
+    let (_, bound, _) = Llmux::peopled(&gate);
+    gate.import_llmux(&[]).ok();
+    assert_eq!(bound, bound_token('s'));
+    let login = cookie(&open(&gate, &format!("/?token={bound}"), ""));
+    let who = whoami(&gate, &login).json();
+    assert_eq!((&who["username"], &who["role"]), (&json!("ada"), &json!("admin")));
+    let scopes = who["credential"]["scopes"].as_array().unwrap();
+    assert!(!scopes.iter().any(|scope| scope == "admin" || scope == "tokens:write"), "{scopes:?}");
+    gate.fallgate(&["user", "disable", "bob"]).ok();
+    assert_eq!(whoami(&gate, &login).status, 200);
+    gate.admin("root");
+    gate.fallgate(&["user", "disable", "ada"]).ok();
+    assert_eq!(whoami(&gate, &login).status, 401);
+    asks_to_sign_in(&open(&gate, &format!("/?token={bound}"), ""), "/");
+}

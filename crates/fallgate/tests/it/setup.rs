@@ -1,0 +1,137 @@
+//! The first run: nobody is there, and whoever reads the home folder makes the first admin.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::{Gate, Home, PASSPHRASE, Response, SignIn, wait_for};
+
+fn file(home: &Home) -> PathBuf {
+    home.path().join("setup-token")
+}
+
+fn token(gate: &Gate) -> String {
+    fs::read_to_string(file(gate)).unwrap().trim_end().to_owned()
+}
+
+fn set_up(gate: &Gate, headers: &str, token: &str, username: &str, passphrase: &str) -> Response {
+    let body = json!({"setup_token": token, "username": username, "passphrase": passphrase});
+    gate.ask("POST /api/setup", headers, &body)
+}
+
+#[test]
+fn r23_whoever_has_the_setup_token_makes_the_first_admin_once() {
+    let gate = Gate::start();
+    let token = token(&gate);
+    assert!(token.len() == 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token}");
+    assert_eq!(fs::metadata(file(&gate)).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert!(gate.log().contains(file(&gate).to_str().unwrap()), "{}", gate.log());
+    assert!(!gate.log().contains(&token));
+
+    let foreign = "Origin: http://evil.example\r\n";
+    let mut other = token.clone().into_bytes();
+    other[7] = if other[7] == b'0' { b'1' } else { b'0' };
+    let other = String::from_utf8(other).unwrap();
+    for (headers, token, username, passphrase, status, words) in [
+        ("", "", "ada", PASSPHRASE, 401, "setup token is wrong"),
+        ("", other.as_str(), "ada", PASSPHRASE, 401, "setup token is wrong"),
+        ("", &token, "Ada", PASSPHRASE, 400, "a-z, 0-9, _ and -"),
+        ("", &token, "ada", "short", 400, "12 to 1024 bytes"),
+        ("", &token, "ada", "adaadaadaada", 400, "too easy to guess"),
+        (foreign, &token, "ada", PASSPHRASE, 403, "own pages"),
+        ("Origin: null\r\n", &token, "ada", PASSPHRASE, 403, "own pages"),
+        ("Sec-Fetch-Site: same-site\r\n", &token, "ada", PASSPHRASE, 403, "own pages"),
+    ] {
+        let refused = set_up(&gate, headers, token, username, passphrase);
+        assert_eq!(refused.status, status, "{}", refused.text());
+        assert!(refused.text().contains(words), "{}", refused.text());
+        assert_eq!(refused.header("set-cookie"), None);
+    }
+    let made = set_up(&gate, "", &token, "ada", PASSPHRASE);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let told = made.json();
+    assert_eq!((&told["username"], &told["role"]), (&json!("ada"), &json!("admin")));
+    assert_eq!((&told["display_name"], &told["credential"]["kind"]), (&json!("ada"), &json!("login")));
+    let made = SignIn::of(&Response { status: 200, ..made });
+    assert_eq!(gate.ask("GET /api/users", &made.cookie(), &Value::Null).status, 200);
+    wait_for("the end of the file", || (!file(&gate).exists()).then_some(()));
+    assert_eq!(set_up(&gate, "", &token, "bob", PASSPHRASE).status, 409);
+    assert_eq!(gate.usernames(), ["ada"]);
+    let events = gate.fallgate(&["audit", "list", "--json"]).ok();
+    assert_eq!(events.json()["events"][0]["action"], "setup");
+    assert!(!events.stdout.contains(&token) && !gate.log().contains(&token));
+}
+
+#[test]
+fn while_there_is_no_user_the_api_says_so_and_what_is_public_works() {
+    let gate = Gate::start();
+    let bearer = "Authorization: Bearer x\r\n";
+    for (line, headers) in [
+        ("GET /api/whoami", ""),
+        ("GET /api/whoami", bearer),
+        ("GET /api/whoami", "Cookie: fallgate=x\r\n"),
+        ("POST /api/tokens", ""),
+        ("POST /api/logout", ""),
+        ("GET /nothing", ""),
+        ("PUT /api/tokens", bearer),
+    ] {
+        let answer = gate.ask(line, headers, &Value::Null);
+        assert_eq!(answer.status, 503, "{line}: {}", answer.text());
+        assert!(answer.text().contains("Setup needed"), "{}", answer.text());
+    }
+    let sign_in = gate.try_sign_in("ada", PASSPHRASE);
+    assert!(sign_in.status == 503 && sign_in.text().contains("Setup needed"), "{}", sign_in.text());
+    for line in ["GET /health", "GET /api/version"] {
+        assert_eq!(gate.ask(line, "", &Value::Null).status, 200, "{line}");
+    }
+    assert_eq!(gate.ask("POST /api/tokens/revoke", "", &json!({"token": "x"})).status, 204);
+}
+
+#[test]
+fn the_first_user_ends_the_setup_by_whatever_way_and_no_start_brings_it_back() {
+    let gate = Gate::start();
+    let token = token(&gate);
+    gate.user("ada");
+    assert_eq!(gate.ask("GET /api/whoami", "", &Value::Null).status, 401);
+    assert_eq!(set_up(&gate, "", &token, "bob", PASSPHRASE).status, 409);
+    wait_for("the end of the file", || (!file(&gate).exists()).then_some(()));
+    let home = gate.kill();
+    fs::write(file(&home), "left behind").unwrap();
+    let gate = Gate::on(home, "");
+    assert!(!file(&gate).exists());
+    assert!(!gate.log().contains("is waiting"), "{}", gate.log());
+}
+
+#[test]
+fn every_start_makes_another_token_and_follows_no_link_to_write_it() {
+    let gate = Gate::start();
+    let first = token(&gate);
+    let home = gate.kill();
+    let elsewhere = home.path().join("elsewhere");
+    fs::write(&elsewhere, "untouched").unwrap();
+    let _ = fs::remove_file(file(&home));
+    std::os::unix::fs::symlink(&elsewhere, file(&home)).unwrap();
+    let gate = Gate::on(home, "");
+    assert_ne!(token(&gate), first);
+    assert_eq!(fs::read_to_string(elsewhere).unwrap(), "untouched");
+    assert_eq!(set_up(&gate, "", &first, "ada", PASSPHRASE).status, 401);
+}
+
+#[test]
+fn two_setups_at_once_make_one_admin() {
+    let gate = Gate::start();
+    let token = token(&gate);
+    let statuses: Vec<_> = thread::scope(|scope| {
+        let ways: Vec<_> = ["ada", "bob", "eve"]
+            .into_iter()
+            .map(|name| scope.spawn(|| set_up(&gate, "", &token, name, PASSPHRASE).status))
+            .collect();
+        ways.into_iter().map(|way| way.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    assert_eq!(gate.usernames().len(), 1);
+}
