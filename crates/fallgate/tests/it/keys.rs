@@ -272,7 +272,7 @@ fn processes_that_begin_at_once_agree_on_one_key() {
         assert_eq!(listed["root_keys"].as_array().unwrap().len(), 1);
         assert_eq!(listed["signing_keys"].as_array().unwrap().len(), 7);
         home.fallgate(&["key", "rotate-signing"]).ok();
-        assert_eq!(left_over(&home), ["fallgate.db", "root.key"]);
+        assert_eq!(left_over(&home), ["fallgate.db", "revision", "root.key"]);
     }
 }
 
