@@ -269,6 +269,7 @@ pub(super) fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.admin("root");
     gate.user("ada");
     gate.user("bob");
+    gate.legacy_token();
     let signed_out = gate.sign_in("ada");
     assert_eq!(gate.ask("POST /api/logout", &signed_out.bearer(), &serde_json::Value::Null).status, 204);
     vec![
