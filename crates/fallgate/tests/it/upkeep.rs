@@ -191,6 +191,9 @@ fn r43_of_processes_that_take_away_at_once_the_highest_revision_stays() {
     gate.user("ada");
     let clerk = Clerk::of(&gate);
     let tokens: Vec<_> = (0..24).map(|_| clerk.mint("ada")).collect();
+    // Whatever was done until now, what takes something away says how far it has come.
+    clerk.revoke(&clerk.mint("ada"));
+    let before = reached(&gate);
     thread::scope(|scope| {
         for tokens in tokens.chunks(8) {
             let gate = &gate;
@@ -201,8 +204,7 @@ fn r43_of_processes_that_take_away_at_once_the_highest_revision_stays() {
             });
         }
     });
-    // One user, 24 tokens, and each of these revoked.
-    assert_eq!(reached(&gate), 1 + 24 + 24);
+    assert_eq!(reached(&gate), before + 24);
     assert!(tokens.iter().all(|token| whoami(&gate, token) == 401));
 }
 
