@@ -13,7 +13,7 @@ pub mod id;
 pub mod internal;
 pub mod legacy;
 pub mod lifetime;
-mod name;
+pub mod name;
 pub mod path;
 pub mod problem;
 pub mod root_key;

@@ -13,6 +13,12 @@ pub(crate) fn shown(text: &str) -> Option<&str> {
     ((1..=LONGEST).contains(&count) && !name.chars().any(misleads)).then_some(name)
 }
 
+/// The nearest name to a text that may be none: without what misleads, and cut short. `None` when nothing is left.
+pub fn nearest(text: &str) -> Option<String> {
+    let name: String = text.trim().chars().filter(|c| !misleads(*c)).take(LONGEST).collect();
+    shown(&name).map(str::to_owned)
+}
+
 /// Control characters, line and paragraph separators, and the explicit directional formatting characters of the
 /// Unicode Bidirectional Algorithm (UAX #9, section 2).
 fn misleads(c: char) -> bool {
@@ -36,6 +42,13 @@ mod tests {
             assert_eq!(shown(name), Some(name));
         }
         assert_eq!(shown("\u{2003} ada \n"), Some("ada"));
+    }
+
+    #[test]
+    fn what_is_no_name_has_a_nearest_one() {
+        assert_eq!(nearest("a\u{202e}b\n c\t ").as_deref(), Some("ab c"));
+        assert_eq!(nearest(&"🦀".repeat(81)), Some("🦀".repeat(80)));
+        assert_eq!(nearest(" \u{200f}\0 "), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fallgate_authority::{LlmuxImport, LlmuxToken, LlmuxUser};
 use fallgate_domain::clock::Timestamp;
+use fallgate_domain::name;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use rustix::fs::OFlags;
@@ -24,7 +25,6 @@ const AUTH: &str = "auth.json";
 const USERS: &str = "users.json";
 const TOKENS: &str = "tokens.json";
 const LARGEST: u64 = 16 * 1024 * 1024;
-const LONGEST_NAME: usize = 80;
 
 /// What kind of thing something was at llmux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ struct Reading {
 impl Reading {
     fn user(&mut self, entry: UserEntry) {
         let created_at = entry.created_at();
-        let name = entry.name.as_deref().and_then(cleaned);
+        let name = entry.name.as_deref().and_then(name::nearest);
         let label = Label { kind: Kind::User, name: shown(&entry.username), owner: None, expires_at: None };
         let username: Username = match entry.username.parse() {
             Ok(username) => username,
@@ -236,17 +236,10 @@ fn contents(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
 
 /// A token's name, as good as it can be had.
 fn named(name: Option<&str>) -> String {
-    name.and_then(cleaned).unwrap_or_else(|| "llmux".to_owned())
-}
-
-/// Without control characters, and of at most 80 others; `None` when nothing is left.
-fn cleaned(text: &str) -> Option<String> {
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    name.and_then(name::nearest).unwrap_or_else(|| "llmux".to_owned())
 }
 
 /// A name that may be none.
 fn shown(text: &str) -> String {
-    cleaned(text).unwrap_or_else(|| "?".to_owned())
+    name::nearest(text).unwrap_or_else(|| "?".to_owned())
 }

@@ -46,7 +46,9 @@ fn r23_r61_a_page_opened_with_a_good_old_token_is_opened_again_without_it() {
         "[[route]]\nname = \"old\"\npath = \"/old\"\nupstream = {:?}\nallow = [\"kind:legacy\"]\n",
         upstream.url()
     );
-    let gate = Gate::started(Home::new(), &config, |command| {
+    let home = Home::new();
+    home.user("ada");
+    let gate = Gate::started(home, &config, |command| {
         command.env("FALLGATE_LOG", "trace").stdout(Stdio::null());
     });
     let old = gate.legacy_token();
