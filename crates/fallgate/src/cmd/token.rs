@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::name::on_one_line;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
@@ -250,7 +251,7 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
         ("kind", token.kind.name().to_owned()),
         ("id", token.id.to_string()),
         ("owner", owner),
-        ("name", token.name),
+        ("name", on_one_line(&token.name).into_owned()),
         ("scopes", token.scopes.to_string()),
         ("expires", output::or_never(token.expires_at)),
         ("status", token.status.name().to_owned()),
