@@ -20,6 +20,7 @@ mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod failing;
 mod forwarded;
 mod framing;
 mod hammer;
