@@ -14,6 +14,7 @@ mod audit;
 mod canaries;
 mod cli;
 mod config;
+mod departed;
 mod described;
 mod differential;
 mod doctor;
