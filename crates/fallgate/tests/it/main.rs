@@ -25,6 +25,7 @@ mod failing;
 mod forwarded;
 mod framing;
 mod hammer;
+mod help;
 mod https;
 mod identity;
 mod internal_token;
