@@ -15,10 +15,10 @@ use std::time::Duration;
 use fallgate_domain::clock::Clock;
 use fallgate_domain::scope::{Scope, Scopes};
 
+use crate::entry::{Account, Entry};
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, Mutex, Ordering};
-use crate::view::{Account, Entry};
 
 /// A lease looks again at least this often, whatever it was told (requirement R51).
 const SECOND_LINE: Duration = Duration::from_secs(30);

@@ -34,6 +34,7 @@ pub mod actions;
 mod caller;
 mod cookie;
 mod device;
+mod entry;
 mod fresh;
 mod halt;
 mod hasher;

@@ -1,5 +1,5 @@
 //! What `tests/model.rs` explores: one registration against one revocation, in every interleaving, on the real
-//! [`Entry`], [`Account`](crate::view::Account) and [`Lease`](crate::Lease).
+//! [`Entry`], [`Account`](crate::entry::Account) and [`Lease`](crate::Lease).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Role;
 use fallgate_store::{CredentialRow, Revision, UserRow};
 
+use crate::entry::{Account, Entry, Parent};
 use crate::lease::Lease;
-use crate::view::{Account, Entry, Parent};
 
 /// One credential and its account.
 #[derive(Debug, Clone)]

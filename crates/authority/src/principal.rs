@@ -8,8 +8,8 @@ use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::{DisplayName, Role, Username};
 
+use crate::entry::Entry;
 use crate::lease::LeaseHandle;
-use crate::view::Entry;
 
 /// Who is calling, as the verifier found it. Only [`Verifier::verify`](crate::Verifier::verify) makes one: its fields
 /// are private to this crate, and there is no other constructor.

@@ -10,10 +10,10 @@ use fallgate_domain::credential::LastUse;
 use fallgate_store::{NotedUse, StoreError};
 use tokio::sync::mpsc;
 
+use crate::entry::Entry;
 use crate::presented::RequestFacts;
 use crate::sync::Ordering;
 use crate::verifier::Verifier;
-use crate::view::Entry;
 
 const AT_MOST_EVERY: i64 = 60_000;
 const HELD_EVERY: Duration = Duration::from_mins(1);

@@ -7,301 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
 use std::time::Duration;
 
-use fallgate_domain::clock::Timestamp;
-use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
-use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
-use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
-use slab::Slab;
 
-use crate::lease::LeaseState;
-use crate::refusal::Denial;
-use crate::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering};
-
-/// No expiry, as an entry keeps it.
-const NEVER: i64 = i64::MAX;
-
-/// One credential, as lean as a million of them must be. What can change is atomic, so that an entry is never
-/// replaced and a lease can hold on to it.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) id: CredentialId,
-    /// `None` where the secret cannot be looked up.
-    hash: Option<TokenHash>,
-    pub(crate) kind: CredentialKind,
-    pub(crate) account: Arc<Account>,
-    pub(crate) scopes: Scopes,
-    parent: Parent,
-    ended: AtomicBool,
-    /// Refused by this process, though the store could not be told.
-    halted: AtomicBool,
-    expires_at: AtomicI64,
-    /// The revision at which its row was last read. What was said of all tokens at a later one holds for it too.
-    read_at: AtomicU64,
-    /// When its use was last put down for writing, in milliseconds.
-    pub(crate) noted_at: AtomicI64,
-    /// How often it was used since then.
-    pub(crate) uses: AtomicU32,
-    idle: Option<Box<Idle>>,
-}
-
-/// How a sign-in ends by not being used.
-#[derive(Debug)]
-struct Idle {
-    /// After so long, in milliseconds.
-    after: i64,
-    used_at: AtomicI64,
-}
-
-/// What an entry hangs on.
-#[derive(Debug)]
-pub(crate) enum Parent {
-    None,
-    Entry(Arc<Entry>),
-    /// It names a parent that is no more; what hangs on nothing falls.
-    Gone,
-}
-
-/// A user's account, or the one that stands for credentials nobody owns. Leases hang here: whatever changes for an
-/// account or one of its credentials, exactly its leases are asked to look again.
-#[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) user: Option<AccountUser>,
-    disabled: AtomicBool,
-    gone: AtomicBool,
-    admin: AtomicBool,
-    /// Refused by this process, though the store could not be told.
-    halted: AtomicBool,
-    /// The revision at which all its tokens were last found revoked: those that were read before have ended.
-    tokens_ended_at: AtomicU64,
-    display_name: Mutex<Option<DisplayName>>,
-    pub(crate) leases: Mutex<Slab<Arc<LeaseState>>>,
-}
-
-/// The parts of a user that never change.
-#[derive(Debug)]
-pub(crate) struct AccountUser {
-    pub(crate) id: UserId,
-    pub(crate) username: Username,
-}
-
-impl Entry {
-    /// `idle`: how long a sign-in may lie unused.
-    pub(crate) fn new(
-        row: &CredentialRow,
-        account: Arc<Account>,
-        parent: Parent,
-        read_at: Revision,
-        idle: Duration,
-    ) -> Self {
-        let after = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
-        let used_at = row.used_at.map(Timestamp::millis);
-        let idle = used_at.map(|at| Box::new(Idle { after, used_at: AtomicI64::new(at) }));
-        let expires_at = row.expires_at.map_or(NEVER, Timestamp::millis);
-        Self {
-            id: row.id,
-            hash: row.hash,
-            kind: row.kind,
-            account,
-            scopes: row.scopes.clone(),
-            parent,
-            ended: AtomicBool::new(row.revoked),
-            halted: AtomicBool::new(false),
-            expires_at: AtomicI64::new(expires_at),
-            read_at: AtomicU64::new(read_at.0),
-            noted_at: AtomicI64::new(used_at.unwrap_or(0)),
-            uses: AtomicU32::new(0),
-            idle,
-        }
-    }
-
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-    }
-
-    /// Refuses it from now on in this process, whatever the store says.
-    pub(crate) fn halt(&self) {
-        self.halted.store(true, Ordering::Release);
-    }
-
-    /// Whether somebody ended it, by itself or with all tokens of its owner.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-            || self.halted.load(Ordering::Acquire)
-            || (self.is_token()
-                && self.account.tokens_ended_at.load(Ordering::Acquire)
-                    > self.read_at.load(Ordering::Acquire))
-    }
-
-    /// Whether this process let it in since then.
-    pub(crate) fn used_since(&self, since: Timestamp) -> bool {
-        self.noted_at.load(Ordering::Relaxed) >= since.millis()
-    }
-
-    /// Whether it is among what "all tokens" means.
-    pub(crate) fn is_token(&self) -> bool {
-        matches!(self.kind, CredentialKind::Token | CredentialKind::Legacy)
-    }
-
-    /// Is being used: neither it nor what it hangs on lies idle.
-    pub(crate) fn touch(&self, now: Timestamp) {
-        if let Some(idle) = &self.idle
-            && idle.used_at.load(Ordering::Relaxed) < now.millis()
-        {
-            idle.used_at.fetch_max(now.millis(), Ordering::Relaxed);
-        }
-        if let Parent::Entry(parent) = &self.parent {
-            parent.touch(now);
-        }
-    }
-
-    /// Whether it was used since its use was last put down for writing, so long ago that it should be again.
-    pub(crate) fn is_unnoted(&self, now: Timestamp, after: Duration) -> bool {
-        let used_at = self.idle.as_ref().map_or(0, |idle| idle.used_at.load(Ordering::Relaxed));
-        let noted_at = self.noted_at.load(Ordering::Relaxed);
-        used_at > noted_at && now.since(Timestamp::from_millis(noted_at)) >= after
-    }
-
-    /// Whoever goes on using it says so at least this often.
-    pub(crate) fn touch_every(&self) -> Option<Duration> {
-        let own = self.idle.as_ref().map(|idle| Duration::from_millis(idle.after.unsigned_abs() / 2));
-        let parents = match &self.parent {
-            Parent::Entry(parent) => parent.touch_every(),
-            Parent::None | Parent::Gone => None,
-        };
-        own.into_iter().chain(parents).min()
-    }
-
-    /// When it ends by itself however it is used; also the end of whatever it hangs on, if that comes first.
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let mut earliest = self.expires_at.load(Ordering::Acquire);
-        let mut parent = &self.parent;
-        while let Parent::Entry(entry) = parent {
-            earliest = earliest.min(entry.expires_at.load(Ordering::Acquire));
-            parent = &entry.parent;
-        }
-        (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
-    }
-
-    /// What a route's list takes it for: a sign-in by a token that nobody owns is no more than that token.
-    pub(crate) fn admitted_as(&self) -> CredentialKind {
-        match &self.parent {
-            Parent::Entry(parent) if self.account.user.is_none() => parent.admitted_as(),
-            _ => self.kind,
-        }
-    }
-
-    /// Whether the credential stands at `now`, and with which role. The one place where that is decided: for each
-    /// request, and again for each open connection when anything changed.
-    pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
-        // First, since it says more: with the account all its credentials end too.
-        let role = self.account.judge()?;
-        if self.has_ended() {
-            return Err(Denial::Revoked);
-        }
-        if self.has_expired(now) {
-            return Err(Denial::Expired);
-        }
-        let mut parent = &self.parent;
-        loop {
-            match parent {
-                Parent::None => break,
-                Parent::Gone => return Err(Denial::ParentEnded),
-                Parent::Entry(entry) => {
-                    if entry.has_ended() || entry.has_expired(now) {
-                        return Err(Denial::ParentEnded);
-                    }
-                    parent = &entry.parent;
-                }
-            }
-        }
-        Ok(role)
-    }
-
-    fn has_expired(&self, now: Timestamp) -> bool {
-        let lies_idle =
-            |idle: &Idle| now.millis() >= idle.used_at.load(Ordering::Relaxed).saturating_add(idle.after);
-        now.millis() >= self.expires_at.load(Ordering::Acquire) || self.idle.as_deref().is_some_and(lies_idle)
-    }
-
-    fn update(&self, row: &CredentialRow, read_at: Revision) {
-        self.read_at.store(read_at.0, Ordering::Release);
-        self.expires_at.store(row.expires_at.map_or(NEVER, Timestamp::millis), Ordering::Release);
-        self.ended.store(row.revoked, Ordering::Release);
-        if let Some((idle, used_at)) = self.idle.as_ref().zip(row.used_at) {
-            idle.used_at.fetch_max(used_at.millis(), Ordering::Relaxed);
-        }
-    }
-}
-
-impl Account {
-    pub(crate) fn of(row: &UserRow) -> Self {
-        let account = Self::bare(Some(AccountUser { id: row.id, username: row.username.clone() }));
-        account.update(row);
-        account
-    }
-
-    pub(crate) fn ownerless() -> Self {
-        Self::bare(None)
-    }
-
-    fn bare(user: Option<AccountUser>) -> Self {
-        Self {
-            user,
-            disabled: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            admin: AtomicBool::new(false),
-            halted: AtomicBool::new(false),
-            tokens_ended_at: AtomicU64::new(0),
-            display_name: Mutex::new(None),
-            leases: Mutex::new(Slab::new()),
-        }
-    }
-
-    /// What its user may do at most, now; `None` for the account that no user has.
-    pub(crate) fn role(&self) -> Option<Role> {
-        let role = if self.admin.load(Ordering::Acquire) { Role::Admin } else { Role::User };
-        self.user.is_some().then_some(role)
-    }
-
-    pub(crate) fn display_name(&self) -> Option<DisplayName> {
-        self.display_name.lock().clone()
-    }
-
-    /// Asks every lease that rests on this account to look again. Call it after the change is in the view, never
-    /// before: a lease that looked in between would find nothing new.
-    pub(crate) fn poke(&self) {
-        for (_, lease) in self.leases.lock().iter() {
-            lease.poke();
-        }
-    }
-
-    /// Refuses all its credentials from now on in this process, whatever the store says; or does so no more.
-    pub(crate) fn halt(&self, yes: bool) {
-        self.halted.store(yes, Ordering::Release);
-    }
-
-    fn judge(&self) -> Result<Option<Role>, Denial> {
-        if self.gone.load(Ordering::Acquire) {
-            return Err(Denial::OwnerGone);
-        }
-        if self.disabled.load(Ordering::Acquire) {
-            return Err(Denial::OwnerDisabled);
-        }
-        if self.halted.load(Ordering::Acquire) {
-            return Err(Denial::Halted);
-        }
-        Ok(self.role())
-    }
-
-    fn update(&self, row: &UserRow) {
-        self.disabled.store(row.disabled, Ordering::Release);
-        self.admin.store(row.role == Role::Admin, Ordering::Release);
-        *self.display_name.lock() = Some(row.display_name.clone());
-    }
-}
+use crate::entry::{Account, Entry, Parent};
+use crate::sync::Ordering;
 
 /// An entry under the hash of its secret: the key lies in the entry, once.
 #[derive(Debug)]
@@ -411,7 +122,7 @@ impl View {
         for account in self.accounts.pin().values() {
             let leases = account.leases.lock();
             let entries = leases.iter().filter_map(|(_, lease)| lease.credential());
-            held.extend(entries.filter(|entry| entry.idle.is_some()));
+            held.extend(entries.filter(|entry| entry.can_lie_idle()));
         }
         held
     }
@@ -593,7 +304,13 @@ impl View {
 
 #[cfg(all(test, not(feature = "model")))]
 mod tests {
+    use fallgate_domain::clock::Timestamp;
+    use fallgate_domain::credential::CredentialKind;
+    use fallgate_domain::scope::Scopes;
+    use fallgate_domain::user::Role;
+
     use super::*;
+    use crate::refusal::Denial;
 
     fn row(id: u8, parent: Option<u8>) -> CredentialRow {
         CredentialRow {

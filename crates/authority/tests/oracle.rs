@@ -175,12 +175,19 @@ impl World {
                 let Some(token) = self.some(token) else { return };
                 let stood = self.line(token).all(|link| !link.revoked && self.now() < link.ends);
                 let lifetime = Lifetime::For(HOUR * u32::try_from(hours).unwrap());
+                let end = lifetime.ends_at(self.now()).unwrap().unwrap();
+                let above = self.line(token).skip(1).map(|link| link.ends).min();
                 match self.elsewhere.redate_token(self.tokens[token].id, lifetime, &cli()).await {
                     Ok(_) => {
                         assert!(stood, "what has ended stays so");
-                        self.tokens[token].ends = lifetime.ends_at(self.now()).unwrap().unwrap();
+                        assert!(above.is_none_or(|above| end <= above), "it outlives what it hangs on");
+                        self.tokens[token].ends = end;
                     }
                     Err(TokenError::Ended(_)) => assert!(!stood),
+                    Err(TokenError::Outlives(latest)) => {
+                        assert_eq!(above, Some(latest));
+                        assert!(end > latest);
+                    }
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -295,7 +302,7 @@ impl World {
 
 proptest! {
     // Every act is flushed to the disk, and every account costs a real hash.
-    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn r27_r42_every_decision_is_what_a_simple_model_says(acts in proptest::collection::vec(act(), 20..60)) {

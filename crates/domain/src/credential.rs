@@ -156,16 +156,14 @@ pub struct NewCredential {
     pub hash: TokenHash,
 }
 
-/// What a token may be called: 1 to 80 characters after trimming, no control characters, no line breaks and no marks that
-/// turn the text's direction.
+/// What a token may be called: 1 to 80 characters after trimming, no control characters. Anything else may be in it, so
+/// whoever shows it escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName(String);
 
 /// A text that cannot be a token's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "a token's name has 1 to 80 characters and no control characters, line breaks or marks for the direction of text"
-)]
+#[error("a token's name has 1 to 80 characters and no control characters")]
 pub struct InvalidTokenName;
 
 impl FromStr for TokenName {

@@ -1,26 +1,37 @@
 //! Names that people give to themselves and to their things: what all of them must be.
 
+use std::borrow::Cow;
+
 /// The most characters of a name, where a character is a Unicode scalar value: an emoji that is put together from
 /// several counts as several.
 const LONGEST: usize = 80;
 
-/// The text without blanks around it, if it can be a name: 1 to 80 characters, of which none is a control character,
-/// separates lines or paragraphs, or turns the direction of the text around it. With those a name could look like
-/// another, or make a list look as if it said something else. Joiners stay: emoji and scripts need them.
+/// The text without blanks around it, if it can be a name: 1 to 80 characters, none of them a control character.
+/// Anything else may be in it, so whoever shows it escapes it for its place.
 pub(crate) fn shown(text: &str) -> Option<&str> {
     let name = text.trim();
     let count = name.chars().count();
-    ((1..=LONGEST).contains(&count) && !name.chars().any(misleads)).then_some(name)
+    ((1..=LONGEST).contains(&count) && !name.chars().any(char::is_control)).then_some(name)
 }
 
-/// The nearest name to a text that may be none: without what misleads, and cut short. `None` when nothing is left.
+/// The nearest name to a text that may be none: without control characters, and cut short. `None` when nothing is left.
 pub fn nearest(text: &str) -> Option<String> {
-    let name: String = text.trim().chars().filter(|c| !misleads(*c)).take(LONGEST).collect();
+    let name: String = text.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
     shown(&name).map(str::to_owned)
 }
 
+/// The text as a line of a terminal can show it: what would move the cursor, or turn the direction of the text around
+/// it, stands there as an escape such as `\u{202e}`.
+pub fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if misleads(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
 /// Control characters, line and paragraph separators, and the explicit directional formatting characters of the
-/// Unicode Bidirectional Algorithm (UAX #9, section 2).
+/// Unicode Bidirectional Algorithm (UAX #9, section 2). Joiners are none of them: emoji and scripts need them.
 fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -46,20 +57,27 @@ mod tests {
 
     #[test]
     fn what_is_no_name_has_a_nearest_one() {
-        assert_eq!(nearest("a\u{202e}b\n c\t ").as_deref(), Some("ab c"));
+        assert_eq!(nearest("a\u{1b}b\n c\t ").as_deref(), Some("ab c"));
         assert_eq!(nearest(&"🦀".repeat(81)), Some("🦀".repeat(80)));
-        assert_eq!(nearest(" \u{200f}\0 "), None);
+        assert_eq!(nearest(" \u{7f}\0 "), None);
     }
 
     #[test]
-    fn what_hides_or_turns_text_is_no_name() {
-        for c in "\0\t\n\u{7f}\u{85}\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}"
-            .chars()
-        {
+    fn control_characters_and_too_few_or_many_are_no_name() {
+        for c in "\0\t\n\u{7f}\u{85}".chars() {
             assert_eq!(shown(&format!("a{c}b")), None, "{c:?}");
         }
         for text in ["", " ", &"x".repeat(81), &"🦀".repeat(81)] {
             assert_eq!(shown(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_would_move_the_cursor_or_turn_text_is_escaped_on_a_terminal() {
+        for c in "\u{1b}\r\u{2028}\u{61c}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+            assert_eq!(on_one_line(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
+        }
+        let family = "👩\u{200d}👩\u{200d}👧 שלום";
+        assert_eq!(on_one_line(family), family);
     }
 }

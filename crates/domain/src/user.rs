@@ -49,16 +49,14 @@ impl Username {
     }
 }
 
-/// The name a person is shown by: 1 to 80 characters after trimming, no control characters, no line breaks and no marks
-/// that turn the text's direction. Anything else may be in it, so whoever shows it escapes it.
+/// The name a person is shown by: 1 to 80 characters after trimming, no control characters. Anything else may be in it,
+/// so whoever shows it escapes it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(Box<str>);
 
 /// A text that cannot be a display name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "a display name has 1 to 80 characters and no control characters, line breaks or marks for the direction of text"
-)]
+#[error("a display name has 1 to 80 characters and no control characters")]
 pub struct InvalidDisplayName;
 
 impl FromStr for DisplayName {

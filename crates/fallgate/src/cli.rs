@@ -14,7 +14,6 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 
 pub(crate) use self::access::{Login, Passwd, Where};
 
-const CONFIG: &str = "The config file [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
 const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
 
@@ -137,7 +136,8 @@ pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    #[arg(long, value_name = "FILE", help = CONFIG)]
+    /// The file that the global `--config` names.
+    #[arg(skip)]
     pub(crate) config: Option<PathBuf>,
 }
 

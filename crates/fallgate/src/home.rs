@@ -142,6 +142,12 @@ impl Home {
         }
     }
 
+    /// Whether a daemon has the folder now.
+    pub(crate) fn is_served(&self) -> bool {
+        let file = File::open(self.path.join(LOCK));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
     fn check(path: &Path, metadata: &Metadata) -> Result<Self, Failure> {
         let shown = path.display();
         if !metadata.is_dir() {

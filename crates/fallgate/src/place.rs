@@ -52,7 +52,7 @@ impl Place {
             Some(origin) => Ok(Self::Server(origin)),
             None => Ok(Self::Home(Here {
                 folder: environment.home_folder(flags.home.as_deref())?,
-                policy: Config::load(&Settings::default(), environment).map(|config| config.policy),
+                policy: policy(flags, environment),
             })),
         }
     }
@@ -107,6 +107,24 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Server").field(&self.origin.text()).finish()
     }
+}
+
+/// The rules in the config, for whoever works on a home folder.
+pub(crate) fn policy(flags: &Where, environment: &Environment) -> Result<Policy, Failure> {
+    let settings = Settings { listen: None, config: flags.config.clone() };
+    Config::load(&settings, environment).map(|config| config.policy)
+}
+
+/// The same for what changes or shows a home folder: where the surroundings name a server, which folder is meant has to
+/// be said.
+pub(crate) fn this_home(flags: &Where, environment: &Environment) -> Result<HomeFolder, Failure> {
+    this_machine(flags)?;
+    if flags.home.is_none() && environment.text(SERVER)?.is_some() {
+        return Err(Failure::usage(format_args!(
+            "{SERVER} names a gate, and this works on a home folder of this machine only: name the folder with --home, or unset {SERVER}"
+        )));
+    }
+    environment.home_folder(flags.home.as_deref())
 }
 
 /// For commands that are about this machine alone: a server cannot be meant.

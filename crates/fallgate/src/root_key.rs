@@ -98,7 +98,7 @@ pub(crate) async fn unlock(
         Ok(Unlocked::Current) => {}
         Ok(Unlocked::ByOld(current)) if held.kept == Kept::File => {
             let shown = file.path.display();
-            match file.replace(&held.key, &current) {
+            match file.replace(registrar, &held.key, &current).await {
                 Ok(()) => {
                     notice(format!("{shown} held the old root key of a rotation; it holds the new one now"));
                     held.key = current;
@@ -206,15 +206,36 @@ impl RootKeyFile {
         self.read()?.ok_or_else(|| self.unwritable(&ErrorKind::NotFound.into()))
     }
 
-    /// Puts a new key into the place of the old one, in one step: whoever reads the file sees one or the other. A third
-    /// key stays: then another process has gone on from here.
-    pub(crate) fn replace(&self, old: &RootKey, new: &RootKey) -> Result<(), Failure> {
+    /// Puts a new key into the place of the old one, in one step: whoever reads the file sees one or the other. The old
+    /// one is kept beside it under its id, since backups from before the rotation open with nothing else. A third key
+    /// stays: then another process has gone on from here.
+    pub(crate) async fn replace(
+        &self,
+        registrar: &Registrar,
+        old: &RootKey,
+        new: &RootKey,
+    ) -> Result<(), Failure> {
+        let keys = registrar.keys().await?;
+        let kept = keys.root_keys.iter().find(|key| !key.current).map(|key| self.kept(&key.id));
         let lock = self.lock()?;
         if self.read()?.is_some_and(|found| !found.is_same_as(old)) {
             return Ok(());
         }
-        let replaced = self.write(&lock, new, |unfinished, path| fs::rename(unfinished, path));
+        let replaced = self.write(&lock, new, |unfinished, path| {
+            if let Some(kept) = &kept {
+                match fs::hard_link(path, kept) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+            }
+            fs::rename(unfinished, path)
+        });
         replaced.map_err(|error| self.unwritable(&error))
+    }
+
+    /// Where a key of that id is kept once another has taken its place.
+    pub(crate) fn kept(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{FILE}.{id}"))
     }
 
     /// Held while something is written: a file that is left unfinished here is nobody's.

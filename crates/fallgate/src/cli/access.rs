@@ -12,6 +12,8 @@ const PLACE: &str = "Where it works";
 const SERVER: &str = "On the gate at this address, over HTTP [default: $FALLGATE_SERVER, else on a home folder]. The credential is $FALLGATE_TOKEN, else what `fallgate login` has saved";
 const HOME: &str = "On this folder of this machine, directly [default: $FALLGATE_HOME, else $XDG_DATA_HOME/fallgate, else ~/.local/share/fallgate]";
 
+const CONFIG: &str = "The config file, whose policy commands on a home folder keep to [default: $FALLGATE_CONFIG, else fallgate/fallgate.toml in $XDG_CONFIG_HOME or ~/.config]";
+
 /// For every command.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
@@ -22,6 +24,8 @@ pub(crate) struct Where {
     pub(crate) insecure_http: bool,
     #[arg(long, global = true, help_heading = PLACE, display_order = 99, value_name = "DIR", help = HOME)]
     pub(crate) home: Option<PathBuf>,
+    #[arg(long, global = true, help_heading = PLACE, display_order = 100, value_name = "FILE", help = CONFIG)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 const GATE: &str = "The gate, by its address [default: $FALLGATE_SERVER, else the one you are signed in to]";

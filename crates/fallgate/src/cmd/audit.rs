@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fallgate_domain::audit::Event;
+use fallgate_domain::name::on_one_line;
 use fallgate_store::EventFilter;
 
 use crate::cli::Audit;
@@ -53,7 +54,11 @@ async fn tail(place: Place, json: bool) -> Result<(), Failure> {
     loop {
         for event in events {
             seen = event.seq;
-            let line = if json { serde_json::to_string(&event)? } else { cells(&event).join("  ") };
+            let line = if json {
+                serde_json::to_string(&event)?
+            } else {
+                on_one_line(&cells(&event).join("  ")).into_owned()
+            };
             if !output::more_data(&format!("{line}\n"))? {
                 return Ok(());
             }

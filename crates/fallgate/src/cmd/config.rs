@@ -1,27 +1,27 @@
 //! `fallgate config …`
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fallgate_relay::{Entrance, Route};
 use serde::Serialize;
 
-use crate::cli::Config as Verb;
+use crate::cli::{Config as Verb, Settings};
 use crate::cmd::serve::{entrance, upstream};
 use crate::config::{Config, Environment, PublicUrl, Setting};
 use crate::failure::Failure;
 use crate::output;
 
-pub(crate) fn run(verb: &Verb, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn run(verb: Verb, file: Option<PathBuf>, environment: &Environment) -> Result<(), Failure> {
     match verb {
         Verb::Check { settings } => {
-            let config = Config::load(settings, environment)?;
+            let config = Config::load(&Settings { config: file, ..settings }, environment)?;
             output::data(&found(&config, environment))
         }
         Verb::Explain { settings, json } => {
-            let config = Config::load(settings, environment)?;
+            let config = Config::load(&Settings { config: file, ..settings }, environment)?;
             let explained = Explained::of(&config);
-            output::data(&if *json { output::json(&explained)? } else { explained.text() })
+            output::data(&if json { output::json(&explained)? } else { explained.text() })
         }
     }
 }

@@ -7,8 +7,8 @@ use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_store::{Imported, Taken};
 use serde::Serialize;
 
-use crate::cli::{Import, Settings};
-use crate::config::{Config, Environment};
+use crate::cli::Import;
+use crate::config::Environment;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::llmux::{self, Installation, Kind, Label};
@@ -18,7 +18,12 @@ use crate::{cmd, lifecycle, output};
 /// else.
 const ALLOW: &str = r#"allow = ["role:admin", "role:user", "kind:legacy"]"#;
 
-pub(crate) fn run(verb: Import, home: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn run(
+    verb: Import,
+    home: &HomeFolder,
+    environment: &Environment,
+    policy: Policy,
+) -> Result<(), Failure> {
     let Import::Llmux { state_dir, data_dir, dry_run, json } = verb;
     let [state, data] = environment.folders_of("llmux");
     let mut folders: Vec<PathBuf> = [state_dir.or(state), data_dir.or(data)].into_iter().flatten().collect();
@@ -28,7 +33,6 @@ pub(crate) fn run(verb: Import, home: &HomeFolder, environment: &Environment) ->
     }
     // All of it is read before there is anything to take it in.
     let found = llmux::read(&folders, SystemClock.now())?;
-    let policy = Config::load(&Settings::default(), environment)?.policy;
     cmd::runtime()?.block_on(llmux(home, policy, found, dry_run, json))
 }
 

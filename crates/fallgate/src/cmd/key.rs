@@ -128,7 +128,7 @@ async fn rotate(
     registrar.rotate_root_key(&new, &lifecycle::actor()).await?;
     let confirm = folder.command("key rotate --confirm");
     if held.kept == Kept::File {
-        file.replace(&held.key, &new).map_err(|failure| {
+        file.replace(&registrar, &held.key, &new).await.map_err(|failure| {
             Failure::failed(format_args!(
                 "{failure}; everything is sealed under a new root key, and the old one opens it: `{confirm}` will replace the file first"
             ))
@@ -137,6 +137,12 @@ async fn rotate(
             "Everything is sealed under a new root key, which {} holds now.\nThe old one still opens. End it with `{confirm}`",
             file.path().display()
         ));
+        if let Some(old) = registrar.keys().await?.root_keys.iter().find(|key| !key.current) {
+            output::say(format_args!(
+                "Backups made until now need the old one, which is kept in {}: put it where they are",
+                file.kept(&old.id).display()
+            ));
+        }
     } else {
         output::say(format_args!(
             "Everything is sealed under the new root key. The old one still opens.\nPut the new one into {ROOT_KEY}, restart the daemon, and end the old one with `{confirm}`"
@@ -149,7 +155,9 @@ async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), F
     let (registrar, _, held) = unlocked(folder, environment).await?;
     let confirmed = registrar.confirm_root_key(&held.key, &lifecycle::actor()).await?;
     output::say(match confirmed {
-        Confirmed::Confirmed => "The old root key opens nothing any more.",
+        Confirmed::Confirmed => {
+            "The old root key opens nothing here any more. Backups from before the rotation still need it."
+        }
         Confirmed::Nothing => "There is no rotation to confirm.",
     });
     Ok(())

@@ -34,18 +34,27 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
     let place = || Place::choose(&flags, environment);
     // For what is about this machine, whatever server the surroundings name.
     let here = || place::this_machine(&flags);
+    let this_home = || place::this_home(&flags, environment);
     let home = || here().and_then(|()| environment.home_folder(flags.home.as_deref()));
     match cli.noun {
-        Noun::Serve(serve) => serve::run(&serve, &home()?, environment),
+        Noun::Serve(mut serve) => {
+            serve.settings.config.clone_from(&flags.config);
+            serve::run(&serve, &home()?, environment)
+        }
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
-        Noun::InternalToken(verb) => internal_token::run(&verb, &home()?),
-        Noun::Import(import) => import::run(import, &home()?, environment),
+        Noun::InternalToken(verb) => internal_token::run(&verb, &this_home()?),
+        Noun::Import(import) => {
+            import::run(import, &this_home()?, environment, place::policy(&flags, environment)?)
+        }
         Noun::Audit(audit) => audit::run(audit, place()?, environment),
-        Noun::Key(key) => key::run(key, &home()?, environment),
-        Noun::Store(store) => store::run(store, &home()?),
-        Noun::Config(config) => here().and_then(|()| config::run(&config, environment)),
-        Noun::Doctor { settings, format } => doctor::run(&settings, format.json, &home()?, environment),
+        Noun::Key(key) => key::run(key, &this_home()?, environment),
+        Noun::Store(store) => store::run(store, &this_home()?),
+        Noun::Config(config) => here().and_then(|()| config::run(config, flags.config.clone(), environment)),
+        Noun::Doctor { mut settings, format } => {
+            settings.config.clone_from(&flags.config);
+            doctor::run(&settings, format.json, &home()?, environment)
+        }
         Noun::Login(login) => access::login(login, &flags, environment),
         Noun::Logout => access::logout(&flags, environment),
         Noun::Status { format } => access::status(&format, &flags, environment),

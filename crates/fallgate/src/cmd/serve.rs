@@ -46,6 +46,7 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.value, config.file.clone());
+    let exposed = config.is_exposed();
     let parts = assemble::gate(home, folder, config, root_key).await?;
     let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
     let without_users = parts.verifier.needs_setup().await?;
@@ -65,6 +66,11 @@ async fn serve_until_stopped(
     };
     output::say(banner.text());
     warn_of_neighbours(&parts.gate);
+    if exposed {
+        tracing::warn!(
+            "other machines can reach this address, and tokens come over plain http: put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
+        );
+    }
     if let Some(file) = setup_file {
         let verifier = parts.verifier.clone();
         tokio::spawn(async move {

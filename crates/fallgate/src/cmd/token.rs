@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::name::on_one_line;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
@@ -61,7 +62,6 @@ fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
 async fn create(place: Place, new: NewToken, as_qr: bool, json: bool) -> Result<(), Failure> {
     output::expect_reader("the token's secret")?;
     let desk = Desk::open(place, false).await?;
-    let asked = new.owner.clone();
     let minted = desk.mint(new).await?;
     let token = &minted.token;
     let text = Zeroizing::new(if json { output::json(&minted)? } else { format!("{}\n", minted.secret) });
@@ -70,9 +70,6 @@ async fn create(place: Place, new: NewToken, as_qr: bool, json: bool) -> Result<
     output::say(announcement(&minted));
     if as_qr {
         output::say(qr::code(&minted.secret, io::stderr().is_terminal())?.as_str());
-    }
-    if asked.is_some() && asked != token.username {
-        output::warn("only an admin can make tokens for others, so this one is your own");
     }
     Ok(())
 }
@@ -250,7 +247,7 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
         ("kind", token.kind.name().to_owned()),
         ("id", token.id.to_string()),
         ("owner", owner),
-        ("name", token.name),
+        ("name", on_one_line(&token.name).into_owned()),
         ("scopes", token.scopes.to_string()),
         ("expires", output::or_never(token.expires_at)),
         ("status", token.status.name().to_owned()),

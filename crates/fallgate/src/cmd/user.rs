@@ -2,7 +2,7 @@
 
 use fallgate_authority::UserPatch;
 use fallgate_domain::user::{Role, Username};
-use fallgate_web::view::EndedView;
+use fallgate_web::view::{EndedView, UserView};
 
 use crate::cli::User;
 use crate::cmd::consent::Consent;
@@ -53,7 +53,12 @@ async fn create(place: Place, new: NewUser, source: PassphraseSource, json: bool
     let user = desk.create_user(new, passphrase).await?;
     let what = if user.role == Role::Admin { "admin" } else { "user" };
     let next = desk.command(format_args!("token create --username {}", user.username));
-    output::say(format_args!("Made the {what} {}. A token for them: {next}", user.username));
+    output::say(format_args!("Made the {what} {} {}. A token for them: {next}", user.username, desk.place()));
+    let is_admin = |user: &UserView| user.role == Role::Admin && user.disabled_at.is_none();
+    if !is_admin(&user) && matches!(desk, Desk::Home(_)) && !desk.users().await?.users.iter().any(is_admin) {
+        let admin = desk.command(format_args!("user set-role {} admin", user.username));
+        output::warn(format_args!("there is no admin, so nobody can manage this gate over HTTP: {admin}"));
+    }
     if json { output::data(&output::json(&user)?) } else { Ok(()) }
 }
 

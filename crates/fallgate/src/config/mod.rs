@@ -92,6 +92,12 @@ impl Config {
         Hosts::new(public.into_iter().chain(listen).chain(self.hosts.value.iter().cloned()))
     }
 
+    /// Whether other machines can come in, and nothing says that they come by TLS.
+    pub(crate) fn is_exposed(&self) -> bool {
+        let https = self.public_url.as_ref().is_some_and(|url| url.value.0.https);
+        !self.listen.value.ip().is_loopback() && !https
+    }
+
     fn from_document(
         document: Option<&Document>,
         flags: &Settings,

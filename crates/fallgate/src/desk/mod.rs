@@ -93,6 +93,14 @@ impl Desk {
         }
     }
 
+    /// Where it is, in words that end a sentence.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Home(desk) => format!("in {}", desk.folder().path.display()),
+            Self::Server(desk) => format!("at {}", desk.server().origin.text()),
+        }
+    }
+
     /// Everybody, by username.
     pub(crate) async fn users(&self) -> Result<UserList, Failure> {
         at_either!(self, desk => desk.users())

@@ -6,7 +6,7 @@ use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
-use fallgate_domain::scope::Scopes;
+use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
@@ -170,6 +170,14 @@ impl ServerDesk {
 
     pub(super) fn mint(&self, new: NewToken) -> Result<MintedView, Failure> {
         let NewToken { owner, name, scopes, lifetime } = new;
+        // The API mints what a plain user asks for others for themselves: nobody should take it for somebody else's.
+        if let Some(owner) = &owner {
+            let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+            let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
+            if !for_all && me.username.as_ref() != Some(owner) {
+                return Err(words::for_others());
+            }
+        }
         let body = Mint {
             name: name.unwrap_or_default(),
             username: owner.as_ref(),

@@ -38,6 +38,10 @@ pub(super) fn mint(error: MintError) -> Failure {
     }
 }
 
+pub(super) fn for_others() -> Failure {
+    Failure::failed("only an admin can make tokens for others: leave --username out, or ask one")
+}
+
 pub(super) fn broken_trail(broken: impl std::fmt::Display) -> Failure {
     Failure::failed(format_args!("{broken}: the trail is not what Fallgate wrote; compare it with a backup"))
 }

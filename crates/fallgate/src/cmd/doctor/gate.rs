@@ -29,7 +29,7 @@ pub(super) fn found(config: &Config) -> String {
 }
 
 pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, checks: &mut Vec<Check>) {
-    checks.push(port(config.listen.value));
+    checks.push(port(config.listen.value, stored.served));
     checks.extend(address(config));
     if config.routes.iter().next().is_none() {
         checks.push(Check::warn(
@@ -55,8 +55,15 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
 }
 
 /// Free, taken by a Fallgate, or taken by something else.
-fn port(listen: SocketAddr) -> Check {
+fn port(listen: SocketAddr, served: bool) -> Check {
     match TcpListener::bind(listen) {
+        Ok(_) if served => {
+            return Check::warn(
+                "port",
+                format!("a gate serves this home, but not at {listen}"),
+                "give the --listen and --config that it was started with",
+            );
+        }
         Ok(_) => return Check::ok("port", format!("{listen} is free; `fallgate serve` would take it")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {}
         Err(error) => {
@@ -78,8 +85,14 @@ fn port(listen: SocketAddr) -> Check {
         }
     }
     let answer = String::from_utf8_lossy(&answer);
-    if answer.ends_with(r#"{"status":"ok"}"#) {
+    if answer.ends_with(r#"{"status":"ok"}"#) && served {
         Check::ok("port", format!("a gate listens on {listen}, and is well"))
+    } else if answer.ends_with(r#"{"status":"ok"}"#) {
+        Check::fail(
+            "port",
+            format!("a gate listens on {listen}, but serves another home than this one"),
+            "name its folder with --home, or stop it, or choose another address with --listen",
+        )
     } else if answer.contains("Fallgate") {
         Check::fail(
             "port",
@@ -97,9 +110,8 @@ fn port(listen: SocketAddr) -> Check {
 
 /// Passphrases and tokens in the clear on a network.
 fn address(config: &Config) -> Option<Check> {
-    let listen = config.listen.value;
-    let https = config.public_url.as_ref().is_some_and(|url| url.value.text().starts_with("https://"));
-    (!listen.ip().is_loopback() && !https).then(|| {
+    config.is_exposed().then(|| {
+        let listen = config.listen.value;
         Check::warn(
             "port",
             format!("{listen} can be reached from other machines, and there is no https in front of it"),
@@ -131,7 +143,10 @@ fn admission(route: &Route, folder: &HomeFolder, stored: &Stored) -> Vec<Check> 
         Admit::User(name) if !users.iter().any(|user| user.username == *name) => Some(Check::warn(
             "route",
             format!("{} allows user:{name}, and there is no such user", route.policy.name),
-            folder.command(format_args!("user create {name}")),
+            format!(
+                "correct the name in the config, or make the user: {}",
+                folder.command(format_args!("user create {name}"))
+            ),
         )),
         _ => None,
     };

@@ -83,7 +83,7 @@ pub(crate) fn run(
             None
         }
     };
-    let stored = cmd::runtime()?.block_on(store::look(folder, now, &mut checks));
+    let stored = cmd::runtime()?.block_on(store::look(folder, environment, now, &mut checks));
     if let Some(config) = &config {
         gate::check(config, folder, &stored, &mut checks);
     }

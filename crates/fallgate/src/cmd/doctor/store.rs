@@ -12,8 +12,9 @@ use fallgate_domain::user::{Role, User};
 use fallgate_store::CredentialFilter;
 
 use super::Check;
+use crate::config::Environment;
 use crate::home::{Home, HomeFolder};
-use crate::{cmd, lifecycle, output};
+use crate::{cmd, lifecycle, output, root_key};
 
 /// Less room than this on the disk, in bytes, and acts will soon fail.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -26,9 +27,16 @@ const CLOCK_SLACK: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) users: Option<Vec<User>>,
+    /// Whether a daemon has the folder.
+    pub(super) served: bool,
 }
 
-pub(super) async fn look(folder: &HomeFolder, now: Timestamp, checks: &mut Vec<Check>) -> Stored {
+pub(super) async fn look(
+    folder: &HomeFolder,
+    environment: &Environment,
+    now: Timestamp,
+    checks: &mut Vec<Check>,
+) -> Stored {
     let path = &folder.path;
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -56,12 +64,39 @@ pub(super) async fn look(folder: &HomeFolder, now: Timestamp, checks: &mut Vec<C
         }
     };
     match cmd::open(&home, folder, Policy::default()).await {
-        Ok(registrar) => contents(&registrar, folder, now, checks).await,
+        Ok(registrar) => {
+            checks.push(root_key(&registrar, &home, environment).await);
+            let served = home.is_served();
+            Stored { served, ..contents(&registrar, folder, now, checks).await }
+        }
         Err(failure) => {
-            let fix = "restore a backup, or move the file away to begin anew; docs/backup.md says how";
+            // What a restored backup needs is said in the failure itself.
+            let fix = if failure.to_string().contains("store restore --accept") {
+                "as it says"
+            } else {
+                "restore a backup, or move the file away to begin anew; docs/backup.md says how"
+            };
             checks.push(Check::fail("store", failure.to_string(), fix));
             Stored::default()
         }
+    }
+}
+
+/// Whether the daemon would start with the key that is there.
+async fn root_key(registrar: &Registrar, home: &Home, environment: &Environment) -> Check {
+    let is_new = registrar.keys().await.is_ok_and(|keys| keys.root_keys.is_empty());
+    match root_key::unlock_kept(registrar, home, environment).await {
+        Ok(()) => Check::ok("keys", "the root key fits the store"),
+        Err(_)
+            if is_new && environment.root_key().is_none() && !home.path().join(root_key::FILE).exists() =>
+        {
+            Check::ok("keys", "the first start makes the root key")
+        }
+        Err(failure) => Check::fail(
+            "keys",
+            failure.to_string(),
+            "put the root key back that the store is sealed under; docs/keys.md says which there can be",
+        ),
     }
 }
 
@@ -134,7 +169,9 @@ async fn contents(
                 return Stored::default();
             }
         };
-    checks.push(Check::ok("store", format!("{} users, {} good tokens", users.len(), tokens.len())));
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let counted = format!("{}, {}", count(users.len(), "user"), count(tokens.len(), "good token"));
+    checks.push(Check::ok("store", counted));
     checks.push(match last {
         Some(event) if event.at > now.plus(CLOCK_SLACK) => Check::fail(
             "clock",
@@ -166,5 +203,5 @@ async fn contents(
             folder.command(format_args!("token expire {} --at 90d", credential.id)),
         ));
     }
-    Stored { users: Some(users) }
+    Stored { users: Some(users), served: false }
 }
