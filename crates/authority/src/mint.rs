@@ -9,7 +9,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, NewCredential, TokenName};
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
-use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::lifetime::{self, InvalidLifetime, Lifetime};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{User, Username};
@@ -63,7 +63,7 @@ pub enum MintError {
     #[error("a token cannot outlive the one that mints it, which ends at {0}")]
     OutlivesParent(Timestamp),
     /// A longer life than the policy allows to any token.
-    #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]
+    #[error("a token lasts at most {} here", lifetime::written(*longest))]
     BeyondPolicy {
         /// The longest there is.
         longest: Duration,

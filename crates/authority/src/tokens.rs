@@ -8,7 +8,7 @@ use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
-use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_domain::lifetime::{self, InvalidLifetime, Lifetime};
 use fallgate_domain::secret;
 use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
@@ -43,7 +43,7 @@ pub enum TokenError {
     )]
     Outlives(Timestamp),
     /// A longer life than the policy allows to any token.
-    #[error("a token lasts at most {} days here", longest.as_secs() / 86_400)]
+    #[error("a token lasts at most {} here", lifetime::written(*longest))]
     BeyondPolicy {
         /// The longest there is.
         longest: Duration,

@@ -55,6 +55,15 @@ impl Lifetime {
     }
 }
 
+/// A duration as [`Lifetime`] reads it, in the largest unit from days down that it is a multiple of: `90d`, `12h`.
+pub fn written(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
+    let (length, unit) =
+        units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, 's'));
+    format!("{}{unit}", seconds / length)
+}
+
 impl FromStr for Lifetime {
     type Err = InvalidLifetime;
 
@@ -102,6 +111,15 @@ mod tests {
             let ends = text.parse::<Lifetime>().unwrap().ends_at(now).unwrap();
             assert_eq!(ends.map(|at| at.to_string()).as_deref(), end, "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for text in ["90d", "12h", "90m", "45s", "3601s"] {
+            let Ok(Lifetime::For(duration)) = text.parse() else { panic!("{text}") };
+            assert_eq!(written(duration), text);
+        }
+        assert_eq!(written(Duration::from_secs(2 * 7 * 86_400)), "14d");
     }
 
     #[test]

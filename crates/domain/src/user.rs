@@ -9,24 +9,35 @@ use crate::clock::Timestamp;
 use crate::id::UserId;
 use crate::name;
 
-/// A username: `^[a-z0-9_-]{1,32}$`. Unique, never changes, and not an OS user.
+/// What the audit trail calls the machine itself: a user of that name could not be told from it.
+const MACHINE: &str = "internal";
+
+/// A username: `^[a-z0-9_-]{1,32}$`, and not `internal`. Unique, never changes, and not an OS user.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Username(Box<str>);
 
 /// A text that cannot be a username.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a username has 1 to 32 of the characters a-z, 0-9, _ and -")]
-pub struct InvalidUsername;
+pub enum InvalidUsername {
+    /// It is too long or too short, or has other characters.
+    #[error("a username has 1 to 32 of the characters a-z, 0-9, _ and -")]
+    Form,
+    /// It means the machine itself.
+    #[error("{MACHINE} is what the machine itself is called in the audit trail: take another name")]
+    Reserved,
+}
 
 impl FromStr for Username {
     type Err = InvalidUsername;
 
     fn from_str(text: &str) -> Result<Self, InvalidUsername> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
+        if !(1..=32).contains(&text.len()) || !text.bytes().all(allowed) {
+            Err(InvalidUsername::Form)
+        } else if text == MACHINE {
+            Err(InvalidUsername::Reserved)
         } else {
-            Err(InvalidUsername)
+            Ok(Self(text.into()))
         }
     }
 }
@@ -170,8 +181,9 @@ mod tests {
             assert!(good.parse::<Username>().is_ok(), "{good}");
         }
         for bad in ["", "Alice", "a b", "ä", "a/b", "a\n", &"x".repeat(33)] {
-            assert_eq!(bad.parse::<Username>(), Err(InvalidUsername), "{bad}");
+            assert_eq!(bad.parse::<Username>(), Err(InvalidUsername::Form), "{bad}");
         }
+        assert_eq!("internal".parse::<Username>(), Err(InvalidUsername::Reserved));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod access;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
@@ -28,6 +28,20 @@ pub(crate) struct Cli {
     pub(crate) place: Where,
     #[command(subcommand)]
     pub(crate) noun: Noun,
+}
+
+impl Cli {
+    /// What was typed. A mistake, like a call for help, ends the process.
+    pub(crate) fn typed() -> Self {
+        let mut tree = Self::tree();
+        let matches = tree.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut tree).exit())
+    }
+
+    /// All commands, as they are parsed, explained and written down.
+    pub(crate) fn tree() -> Command {
+        access::show_places(Self::command())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -435,18 +449,16 @@ pub(crate) enum Config {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_tree_is_sound() {
-        Cli::command().debug_assert();
+        Cli::tree().debug_assert();
     }
 
     #[test]
     fn every_command_has_help_that_says_what_it_is_for() {
-        fn walk(command: &mut clap::Command) {
+        fn walk(command: &mut Command) {
             let name = command.get_name().to_owned();
             assert!(command.get_about().is_some(), "{name} says nothing about itself");
             let help = command.render_long_help().to_string();
@@ -456,7 +468,7 @@ mod tests {
             }
             command.get_subcommands_mut().for_each(walk);
         }
-        let mut command = Cli::command();
+        let mut command = Cli::tree();
         command.build();
         walk(&mut command);
     }

@@ -19,14 +19,12 @@ mod root_key;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::Cli;
 use crate::config::Environment;
 
 /// Runs what the command line asks for. Exit code 0: done; 1: refused or failed, with one line on stderr; 2: usage.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::typed();
     lifecycle::keep_new_files_private();
     match cmd::run(cli, &Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command};
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::user::Username;
 
@@ -26,6 +26,28 @@ pub(crate) struct Where {
     pub(crate) home: Option<PathBuf>,
     #[arg(long, global = true, help_heading = PLACE, display_order = 100, value_name = "FILE", help = CONFIG)]
     pub(crate) config: Option<PathBuf>,
+}
+
+const GATE: &str = "The gate, by its address [default: $FALLGATE_SERVER, else the one you are signed in to]";
+
+/// Shows each command the places that it can work at. The others are understood all the same, and refused with the
+/// reason or, like the home folder of what is about a gate only, without a meaning.
+pub(super) fn show_places(command: Command) -> Command {
+    let hidden: [(&[&str], &[&str]); 3] = [
+        (&["serve", "internal-token", "import", "key", "store", "doctor"], &["server", "insecure_http"]),
+        (&["config", "version", "completions", "man"], &["server", "insecure_http", "home"]),
+        (&["login", "logout", "status", "passwd"], &["home"]),
+    ];
+    let flags: Vec<_> = command.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
+    let nouns = hidden.into_iter().flat_map(|(nouns, hidden)| nouns.iter().map(move |noun| (*noun, hidden)));
+    nouns.fold(command, |command, (noun, hidden)| {
+        let flags = flags.iter().map(|flag| {
+            let (name, is_about_a_gate) = (flag.get_id().as_str(), hidden == ["home"]);
+            let flag = flag.clone().hide(hidden.contains(&name));
+            if is_about_a_gate && name == "server" { flag.help(GATE) } else { flag }
+        });
+        command.mut_subcommand(noun, |noun| noun.args(flags))
+    })
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::cli::Cli;
@@ -12,12 +11,12 @@ use crate::output;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "fallgate", &mut script);
+    clap_complete::generate(shell, &mut Cli::tree(), "fallgate", &mut script);
     output::data(&String::from_utf8_lossy(&script))
 }
 
 pub(crate) fn man(folder: &Path) -> Result<(), Failure> {
-    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::tree(), folder));
     written.map_err(|error| {
         Failure::failed(format_args!(
             "cannot write to {}: {error}; name a folder of your own",

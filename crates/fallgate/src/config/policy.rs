@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fallgate_authority::Policy;
-use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::lifetime::{self, Lifetime};
 
 use super::file::Section;
 use super::{Setting, Source};
@@ -31,9 +31,9 @@ pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Ru
 
     let mut section = table(&mut root, "logins", &["idle", "life"])?;
     let line = duration(section.as_mut(), "idle", &mut policy.login_idle)?;
-    rule("logins.idle", in_words(policy.login_idle), line);
+    rule("logins.idle", lifetime::written(policy.login_idle), line);
     let line = duration(section.as_mut(), "life", &mut policy.login_life)?;
-    rule("logins.life", in_words(policy.login_life), line);
+    rule("logins.life", lifetime::written(policy.login_life), line);
 
     let mut section = table(&mut root, "passphrases", &["min_bytes"])?;
     let mut line = None;
@@ -119,13 +119,5 @@ fn written(text: &str) -> Option<Duration> {
 }
 
 fn or(duration: Option<Duration>, none: &str) -> String {
-    duration.map_or_else(|| none.to_owned(), in_words)
-}
-
-/// As the config writes it, in the largest unit that it is a multiple of.
-fn in_words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length));
-    unit.map_or_else(|| format!("{seconds}s"), |(length, unit)| format!("{}{unit}", seconds / length))
+    duration.map_or_else(|| none.to_owned(), lifetime::written)
 }

@@ -104,3 +104,17 @@ fn the_api_is_as_described_to_a_program_that_is_signed_in() {
     let gate = gate();
     assert_true_to_its_description(&gate, ("Authorization", &bearer(&gate.sign_in("ada").secret)));
 }
+
+#[test]
+fn the_api_is_as_described_to_this_machines_own_programs() {
+    let gate = gate();
+    let token = gate.internal_token();
+    assert_true_to_its_description(&gate, ("Authorization", &bearer(&token)));
+}
+
+#[test]
+fn the_api_is_as_described_to_an_old_token_of_llmux() {
+    let gate = gate();
+    let token = gate.legacy_token();
+    assert_true_to_its_description(&gate, ("Authorization", &bearer(&token.secret)));
+}

@@ -37,14 +37,17 @@ fn a_manual_page_is_written_for_each_command() {
     let folder = home.beside().join("deep/man1");
     let written = home.fallgate(&["man", folder.to_str().unwrap()]).ok();
     assert!(written.stdout.is_empty() && written.stderr.contains("man fallgate"), "{}", written.stderr);
-    for name in
-        ["fallgate", "fallgate-serve", "fallgate-user-create", "fallgate-token-revoke", "fallgate-login"]
-    {
+    for (name, place) in [
+        ("fallgate", "server"),
+        ("fallgate-serve", "home"),
+        ("fallgate-user-create", "server"),
+        ("fallgate-token-revoke", "server"),
+        ("fallgate-login", "server"),
+    ] {
         let page = fs::read_to_string(folder.join(format!("{name}.1"))).unwrap();
-        assert!(
-            page.contains(".TH") && page.contains(".SH NAME") && page.contains("\\-\\-server"),
-            "{name}: {page}"
-        );
+        for part in [".TH", ".SH NAME", &format!("\\-\\-{place}")] {
+            assert!(page.contains(part), "{name} without {part}: {page}");
+        }
     }
     let refused = home.fallgate(&["man", "/dev/null/man"]).refused(1);
     assert!(refused.contains("cannot write to /dev/null/man"), "{refused}");
