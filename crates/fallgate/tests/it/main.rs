@@ -26,6 +26,7 @@ mod hammer;
 mod identity;
 mod internal_token;
 mod keys;
+mod mishaps;
 mod moving_in;
 mod old_links;
 mod oversize;
