@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use fallgate_domain::name::on_one_line;
+
 /// A command's failure. Shown as one line, whatever is in the text.
 #[derive(Debug, Clone)]
 pub(crate) enum Failure {
@@ -33,7 +35,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Failed(text) | Self::Usage(text)) = self;
         let words: Vec<&str> = text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect();
-        f.write_str(&words.join(" "))
+        f.write_str(&on_one_line(&words.join(" ")))
     }
 }
 
@@ -52,5 +54,6 @@ mod tests {
     fn a_failure_is_one_line_without_control_characters() {
         let failure = Failure::failed("no\nsuch\u{1b}[31m file\r\n");
         assert_eq!(failure.to_string(), "no such [31m file");
+        assert_eq!(Failure::failed("a\u{202e}b").to_string(), "a\\u{202e}b");
     }
 }

@@ -1,13 +1,14 @@
 //! The desk of a gate: each operation is a request to its API.
 
 use fallgate_authority::{MintError, TokenError, UserError, UserPatch, WholeTrail};
-use fallgate_domain::audit::{Chain, Event};
+use fallgate_domain::audit::{BrokenLink, Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::secret::SecretText;
+use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
@@ -184,7 +185,12 @@ impl ServerDesk {
             scopes,
             end: lifetime.map_or(End::Usual {}, End::from),
         };
-        let minted = self.client.send(Method::POST, "/api/tokens", &body);
+        let minted: Result<MintedView, Fault> = self.client.send(Method::POST, "/api/tokens", &body);
+        if let Ok(minted) = &minted
+            && PlainToken::parse(TokenKind::Token, minted.secret.as_bytes()).is_err()
+        {
+            return Err(words::no_token());
+        }
         minted.map_err(|fault| {
             fault.or(|status| match (status, owner) {
                 (404, Some(owner)) => Some(words::mint(MintError::UnknownUser(owner))),
@@ -331,14 +337,16 @@ impl ServerDesk {
         let mut behind = seq;
         while behind < newest {
             let end = behind.saturating_add(PAGE);
-            let mut events =
-                page(Some(end.saturating_add(1)), u32::try_from(PAGE).unwrap_or(u32::MAX))?.events;
+            let EventPage { mut events, checkpoint, .. } =
+                page(Some(end.saturating_add(1)), u32::try_from(PAGE).unwrap_or(u32::MAX))?;
             events.retain(|event| event.seq > seq);
             if !events.is_empty() {
                 events.reverse();
                 return Ok(events);
             }
-            behind = end;
+            // Only a checkpoint explains a page with nothing in it.
+            let missing = || words::broken_trail(BrokenLink::Missing(behind.saturating_add(1)));
+            behind = checkpoint.map(|kept| kept.seq).filter(|kept| *kept > behind).ok_or_else(missing)?;
         }
         Ok(Vec::new())
     }

@@ -38,6 +38,10 @@ pub(super) fn mint(error: MintError) -> Failure {
     }
 }
 
+pub(super) fn no_token() -> Failure {
+    Failure::failed("what the server made is no token of Fallgate's, so nothing is shown: is it a Fallgate?")
+}
+
 pub(super) fn for_others() -> Failure {
     Failure::failed("only an admin can make tokens for others: leave --username out, or ask one")
 }

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{After, CONTINUE, Connection};
 use super::refuse::Answer;
@@ -29,6 +29,10 @@ use crate::wire::socket::Wire;
 
 /// How much of an answer is gathered before it is written.
 const FLUSH_AT: usize = 64 * 1024;
+
+/// How long a body for one of our own doors may take, all of it: they are small, and whoever lets one drip holds a
+/// connection that others want (requirement R67).
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Our own pages and API: a request in, an answer out, never an error.
 pub type Doors =
@@ -82,7 +86,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     connection.client.input.consume(connection.head.len());
 
     let worker = connection.worker.clone();
-    let mut feed = Feed { left: body_kind, expects_continue, patience: worker.gate.limits.idle };
+    let mut feed = Feed { left: body_kind, expects_continue };
     let answered = {
         let door = AssertUnwindSafe((worker.gate.doors)(request)).catch_unwind();
         let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door);
@@ -135,8 +139,6 @@ fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Bo
 struct Feed {
     left: BodyKind,
     expects_continue: bool,
-    /// How long the client may leave the door waiting.
-    patience: Duration,
 }
 
 impl Feed {
@@ -155,10 +157,10 @@ impl Feed {
             return;
         }
         let mut decoder = ChunkDecoder::for_requests();
+        let deadline = Instant::now() + BODY_WITHIN;
         loop {
             match self.next(&mut decoder, client) {
-                Ok(Some(piece)) if piece.is_empty() => match timeout(self.patience, client.fill(stock)).await
-                {
+                Ok(Some(piece)) if piece.is_empty() => match timeout_at(deadline, client.fill(stock)).await {
                     Ok(Ok(count)) if count > 0 => {}
                     _ => {
                         let _ = to_door.send(Err(BrokenBody)).await;
