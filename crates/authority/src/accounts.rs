@@ -303,6 +303,7 @@ impl Verifier {
     /// Shuts an account out of this process at least, if the store could not be told.
     fn shut_out(&self, username: &Username, error: UserError) -> UserError {
         match error {
+            UserError::Store(StoreError::CallerEnded) => error,
             UserError::Store(error) => self.halt_user(username, &error).into(),
             error => error,
         }
@@ -328,5 +329,5 @@ impl Verifier {
 }
 
 fn acting(permit: &Permit<ManageUsers>, ip: Option<IpAddr>) -> Result<Actor, UserError> {
-    Actor::of(permit.principal(), ip).ok_or(UserError::Ownerless)
+    Actor::of(permit, ip).ok_or(UserError::Ownerless)
 }

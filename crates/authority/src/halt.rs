@@ -15,6 +15,21 @@ use crate::verifier::Verifier;
 )]
 pub struct Unwritten;
 
+/// Ends in this process what could not be written down; unless it is because whoever asked for it was shut out, who then
+/// ends nothing.
+pub(crate) fn or_halt<T, E>(
+    written: Result<T, StoreError>,
+    halt: impl FnOnce(&StoreError) -> Unwritten,
+) -> Result<T, E>
+where
+    E: From<StoreError> + From<Unwritten>,
+{
+    written.map_err(|error| match error {
+        StoreError::CallerEnded => error.into(),
+        error => halt(&error).into(),
+    })
+}
+
 impl Verifier {
     /// Refuses a credential from now on and cuts what rests on it.
     pub(crate) fn halt_credential(&self, id: CredentialId, error: &StoreError) -> Unwritten {

@@ -13,14 +13,20 @@ use zeroize::Zeroizing;
 use crate::accounts::{UserError, UserPatch};
 use crate::caller::SignedIn;
 use crate::passphrase::Passphrase;
-use crate::registrar::{Actor, RevokeOutcome};
+use crate::registrar::{Actor, Authority, RevokeOutcome};
 use crate::signin::SignInError;
 use crate::verifier::Verifier;
 
 impl SignedIn {
     fn actor(&self, ip: Option<IpAddr>) -> Actor {
         let credential = self.principal().credential();
-        Actor::User { id: self.owner, username: self.username().clone(), credential, ip }
+        Actor::User {
+            id: self.owner,
+            username: self.username().clone(),
+            credential,
+            ip,
+            by: Authority::Standing,
+        }
     }
 }
 

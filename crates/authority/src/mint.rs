@@ -173,12 +173,13 @@ impl Verifier {
         self.freshen().await?;
         let principal = permit.principal();
         principal.entry.judge(self.clock().now()).map_err(|_| MintError::ParentEnded)?;
-        let (Some(actor), Some(username)) = (Actor::of(principal, ip), principal.username()) else {
+        let (Some(actor), Some(username)) = (Actor::of(permit, ip), principal.username()) else {
             return Err(MintError::UnknownUser(order.owner));
         };
         if !principal.is_admin() {
             order.owner = username.clone();
         }
+        let actor = if order.owner == *username { actor } else { actor.for_others() };
         let owner = self.registrar.owner(&order.owner).await?;
         let parent = ParentLimits::of(principal, &owner);
         self.registrar.issue(order, owner, parent, &actor).await

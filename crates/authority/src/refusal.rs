@@ -29,6 +29,8 @@ pub enum Denial {
     OwnerDisabled,
     /// Its owner was deleted.
     OwnerGone,
+    /// It stood when the request came in, and not any more when what was asked for was to be done.
+    CallerEnded,
     /// The username that came with it is not its owner's.
     WrongUsername,
     /// Its owner was to be shut out, or the store was lost: refused by this process until it is restarted.
@@ -46,6 +48,7 @@ impl Denial {
             Self::ParentEnded => "parent-ended",
             Self::OwnerDisabled => "owner-disabled",
             Self::OwnerGone => "owner-gone",
+            Self::CallerEnded => "caller-ended",
             Self::WrongUsername => "wrong-username",
             Self::Halted => "halted",
         }

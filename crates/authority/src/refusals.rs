@@ -101,6 +101,7 @@ fn event(
         target: network,
         ip: ip.map(|ip| ip.to_string()),
         detail,
+        author: None,
     }
 }
 

@@ -7,21 +7,22 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use fallgate_domain::audit::{self, NewEvent};
+use fallgate_domain::audit::{self, Author, NewEvent};
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::Revocation;
 use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::scope::PlainScope;
 use fallgate_domain::user::Username;
 use fallgate_store::{Revoked, Store, StoreError, Vault};
 use serde_json::Value;
 
 use crate::actions::WriteTokens;
+use crate::halt::or_halt;
 use crate::hasher::Hasher;
 use crate::keys::Keyring;
-use crate::permit::Permit;
+use crate::permit::{Action, Permit};
 use crate::policy::Policy;
-use crate::principal::Principal;
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 
@@ -57,6 +58,8 @@ pub enum Actor {
         credential: CredentialId,
         /// From where.
         ip: Option<IpAddr>,
+        /// What that credential must still be good for when the act is committed.
+        by: Authority,
     },
     /// Whoever brought a credential's own secret, to end it or to be signed in by it.
     Holder {
@@ -67,15 +70,48 @@ pub enum Actor {
     },
 }
 
+/// What a caller's credential must be good for, from the permit until the commit. A caller who is shut out in between
+/// does not act any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// Nothing: it comes to be by this act.
+    New,
+    /// It must stand.
+    Standing,
+    /// It must stand and have this scope, within what its owner's role allows.
+    Scope(PlainScope),
+}
+
 impl Actor {
-    /// The caller as an actor; `None` for a credential that nobody owns, which cannot act.
-    pub fn of(principal: &Principal, ip: Option<IpAddr>) -> Option<Self> {
+    /// The caller as an actor, by what they have a permit for; `None` for a credential that nobody owns, which cannot
+    /// act.
+    pub fn of<A: Action>(permit: &Permit<A>, ip: Option<IpAddr>) -> Option<Self> {
+        let principal = permit.principal();
         Some(Self::User {
             id: principal.user()?,
             username: principal.username()?.clone(),
             credential: principal.credential(),
             ip,
+            by: Authority::Scope(A::SCOPE),
         })
+    }
+
+    /// The same, acting for somebody else: as an admin.
+    pub(crate) fn for_others(mut self) -> Self {
+        if let Self::User { by, .. } = &mut self {
+            *by = Authority::Scope(PlainScope::Admin);
+        }
+        self
+    }
+
+    fn author(&self, at: Timestamp) -> Option<Author> {
+        let Self::User { credential, by, .. } = self else { return None };
+        let needs = match by {
+            Authority::New => return None,
+            Authority::Standing => None,
+            Authority::Scope(scope) => Some(*scope),
+        };
+        Some(Author { credential: *credential, needs, at })
     }
 
     /// As the audit trail names it.
@@ -111,7 +147,7 @@ impl Actor {
                 (Some(*credential), ip.map(|ip| ip.to_string()))
             }
         };
-        NewEvent { at, action, actor: self.name(), credential, target, ip, detail }
+        NewEvent { at, action, actor: self.name(), credential, target, ip, detail, author: self.author(at) }
     }
 }
 
@@ -179,17 +215,19 @@ impl Verifier {
     ) -> Result<RevokeOutcome, TokenError> {
         // The request's body may have taken its time: what counts is what the caller may do now.
         self.freshen().await?;
-        let Some(actor) = Actor::of(permit.principal(), ip) else { return Ok(RevokeOutcome::NotYours) };
+        let Some(actor) = Actor::of(permit, ip) else { return Ok(RevokeOutcome::NotYours) };
         let Some(listed) = self.store().credential(id).await? else { return Ok(RevokeOutcome::Unknown) };
         let own = listed.credential.owner == permit.principal().user();
-        if !(own || listed.credential.minted_by == actor.mark() || permit.principal().is_admin()) {
+        let own = own || listed.credential.minted_by == actor.mark();
+        if !own && !permit.principal().is_admin() {
             return Ok(RevokeOutcome::NotYours);
         }
+        let actor = if own { actor } else { actor.for_others() };
         // From here on the caller is to hear what came of it, also when it is their own credential that ends: the
         // request that does it is not among what is cut.
         permit.principal().lease.forget();
         let revoked = self.registrar.revoke(id, None, &actor).await;
-        let outcome = revoked.map_err(|error| self.halt_credential(id, &error))?;
+        let outcome = or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))?;
         // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
         // next request's trouble, and refuses it.
         if let Err(error) = self.freshen().await {

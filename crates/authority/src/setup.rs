@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::accounts::CheckPassphraseError;
 use crate::caller::Newcomer;
 use crate::passphrase::HashFailed;
-use crate::registrar::Actor;
+use crate::registrar::{Actor, Authority};
 use crate::signin::NewSignIn;
 use crate::verifier::Verifier;
 
@@ -125,6 +125,7 @@ impl Verifier {
             username: user.username.clone(),
             credential: credential.id,
             ip: newcomer.ip,
+            by: Authority::New,
         };
         let detail = BTreeMap::from([("role".to_owned(), Value::from(user.role.name()))]);
         let event = actor.event(now, audit::Action::Setup, user.username.to_string(), detail);

@@ -20,7 +20,7 @@ use crate::caller::Newcomer;
 use crate::device;
 use crate::hasher::{HasherBusy, Lane};
 use crate::passphrase::{self, HashFailed, Verdict};
-use crate::registrar::Actor;
+use crate::registrar::{Actor, Authority};
 use crate::throttle::Throttled;
 use crate::uses;
 use crate::verifier::Verifier;
@@ -132,6 +132,7 @@ impl Verifier {
                 username: user.username.clone(),
                 credential: credential.id,
                 ip: newcomer.ip,
+                by: Authority::New,
             };
             let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
             let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);
@@ -208,6 +209,7 @@ impl Verifier {
             target: user.map_or_else(|| NOBODY.to_owned(), |user| user.username.to_string()),
             ip: ip.map(|ip| ip.to_string()),
             detail: BTreeMap::from([("reason".to_owned(), miss.name().into())]),
+            author: None,
         }
     }
 

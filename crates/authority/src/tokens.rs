@@ -16,7 +16,7 @@ use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
 
 use crate::actions::{ReadIdentity, WriteTokens};
-use crate::halt::Unwritten;
+use crate::halt::{Unwritten, or_halt};
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
 use crate::throttle::{Throttle, Throttled};
@@ -205,8 +205,7 @@ impl Verifier {
         name: TokenName,
         ip: Option<IpAddr>,
     ) -> Result<Listed, TokenError> {
-        let actor = Actor::of(permit.principal(), ip).ok_or(TokenError::NotYours)?;
-        self.managed(permit, id).await?;
+        let (_, actor) = self.managed(permit, id, ip).await?;
         let listed = self.registrar.rename_token(id, name, &actor).await?;
         self.freshen().await?;
         Ok(listed)
@@ -223,8 +222,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<Listed, TokenError> {
         let principal = permit.principal();
-        let actor = Actor::of(principal, ip).ok_or(TokenError::NotYours)?;
-        let listed = self.managed(permit, id).await?;
+        let (listed, actor) = self.managed(permit, id, ip).await?;
         // As for a mint: what an admin does for others hangs on nothing.
         let own_by_token =
             principal.kind() == CredentialKind::Token && listed.credential.owner == principal.user();
@@ -252,13 +250,24 @@ impl Verifier {
         }))
     }
 
-    /// A token that the caller may manage.
-    async fn managed(&self, permit: &Permit<WriteTokens>, id: CredentialId) -> Result<Listed, TokenError> {
+    /// A token that the caller may manage, and as whom.
+    async fn managed(
+        &self,
+        permit: &Permit<WriteTokens>,
+        id: CredentialId,
+        ip: Option<IpAddr>,
+    ) -> Result<(Listed, Actor), TokenError> {
         // The request's body may have taken its time: what counts is what the caller may do now.
         self.freshen().await?;
+        let actor = Actor::of(permit, ip).ok_or(TokenError::NotYours)?;
         let listed = self.registrar.token(id).await?;
-        let is_own = listed.credential.owner == permit.principal().user();
-        if is_own || permit.principal().is_admin() { Ok(listed) } else { Err(TokenError::NotYours) }
+        if listed.credential.owner == permit.principal().user() {
+            Ok((listed, actor))
+        } else if permit.principal().is_admin() {
+            Ok((listed, actor.for_others()))
+        } else {
+            Err(TokenError::NotYours)
+        }
     }
 
     /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Open connections
@@ -270,19 +279,19 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<u64, TokenError> {
         let principal = permit.principal();
-        let (Some(actor), Some(own)) = (Actor::of(principal, ip), principal.username()) else {
+        let (Some(actor), Some(own)) = (Actor::of(permit, ip), principal.username()) else {
             return Err(TokenError::NotYours);
         };
-        let (whose, except) = match of {
-            Some(other) if principal.is_admin() => (other, None),
+        let (whose, except, actor) = match of {
+            Some(other) if principal.is_admin() => (other, None, actor.for_others()),
             Some(other) if other != own => return Err(TokenError::NotYours),
-            _ => (own, Some(principal.credential())),
+            _ => (own, Some(principal.credential()), actor),
         };
         let owner = self.registrar.owner_of_tokens(whose).await?;
         // The caller is to hear what came of it, also when what they use hangs on what they end.
         principal.lease.forget();
         let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
-        let count = revoked.map_err(|error| self.halt_tokens(owner.id, except, &error))?;
+        let count = or_halt::<_, TokenError>(revoked, |error| self.halt_tokens(owner.id, except, error))?;
         self.freshen().await?;
         Ok(count)
     }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::id::{CredentialId, SigningKeyId};
+use crate::scope::PlainScope;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,6 +129,19 @@ pub struct NewEvent {
     pub ip: Option<String>,
     /// More, by name. Strings, integers, booleans and lists of them; no fractions, which RFC 8785 writes specially.
     pub detail: BTreeMap<String, Value>,
+    /// On whose authority it is done, if that can end: whoever commits it makes sure first that it has not.
+    pub author: Option<Author>,
+}
+
+/// A credential that acts, and what it needs for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Which. Its lineage must stand, and its owner be enabled.
+    pub credential: CredentialId,
+    /// What it and its owner's role must allow; `None`: that it stands is enough.
+    pub needs: Option<PlainScope>,
+    /// The time against which expiry is held.
+    pub at: Timestamp,
 }
 
 /// A recorded event, as `audit list --json` and `GET /api/audit` show it.
@@ -305,6 +319,7 @@ mod tests {
                     ("b".to_owned(), Value::from(1)),
                     ("a".to_owned(), Value::from("x")),
                 ]),
+                author: None,
             },
         );
         // Python: hashlib.sha256(json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
@@ -328,6 +343,7 @@ mod tests {
                 target: seq.to_string(),
                 ip: None,
                 detail: BTreeMap::new(),
+                author: None,
             };
             trail.push(Event::link(seq, prev, new));
         }

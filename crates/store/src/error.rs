@@ -90,6 +90,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// Whoever asked for it was shut out before it was done; nothing was done.
+    #[error("the credential that asked for this has ended, or may not do it any more")]
+    CallerEnded,
     /// It contradicts what is there: an id or a secret's hash that is taken.
     #[error("{reason}")]
     Conflict {
@@ -105,6 +108,7 @@ pub(crate) enum Fault {
     /// A row holds what no row of ours can hold.
     Unreadable(String),
     Unavailable(String),
+    CallerEnded,
     NewerSchema(i64),
     NotOurs,
     OlderCopy {
@@ -149,6 +153,7 @@ impl Fault {
                 return StoreError::NewerSchema { database, found, known: crate::sqlite::KNOWN_SCHEMA };
             }
             Self::NotOurs => return StoreError::NotOurs { database },
+            Self::CallerEnded => return StoreError::CallerEnded,
             Self::OlderCopy { found, reached } => {
                 return StoreError::OlderCopy { database, found: found.0, reached: reached.0 };
             }

@@ -139,7 +139,7 @@ impl Vault {
             changes::note(act, &[])?;
             Ok(ChangedKeys::Changed)
         };
-        self.backend.write(act).await
+        self.backend.write(None, act).await
     }
 
     /// Puts `new` in the place of `read`: root keys and everything sealed, in one transaction. The revision rises, so
@@ -150,6 +150,7 @@ impl Vault {
         new: Keys,
         event: NewEvent,
     ) -> Result<ChangedKeys, StoreError> {
+        let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
             let now =
                 Keys { epoch: epoch(act)?, root_keys: root_keys(act)?, signing_keys: signing_keys(act)? };
@@ -164,14 +165,14 @@ impl Vault {
             audit::append(act, event)?;
             Ok(ChangedKeys::Changed)
         };
-        self.backend.write(act).await
+        self.backend.write(author, act).await
     }
 
     /// Deletes the audit events up to the checkpoint's, which has to be there with the checkpoint's hash and must not
     /// be the last one, and leaves the checkpoint in their and all earlier ones' place. How many were deleted; `None`:
     /// the trail is not like that, or there is a later checkpoint, and nothing was done.
     pub async fn trim_audit(&self, checkpoint: Checkpoint) -> Result<Option<u64>, StoreError> {
-        self.backend.write(move |act| trim(act, &checkpoint)).await
+        self.backend.write(None, move |act| trim(act, &checkpoint)).await
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod accounts;
 mod audit;
+mod author;
 mod changes;
 mod credentials;
 mod error;

@@ -74,7 +74,7 @@ impl Vault {
 
     /// Writes a sign-in, if the passphrase that it rests on still counts and its owner is enabled.
     pub async fn sign_in(&self, login: NewLogin, event: NewEvent) -> Result<SignedIn, StoreError> {
-        self.backend.write(move |act| sign_in(act, &login, event)).await
+        self.backend.write(event.author.clone(), move |act| sign_in(act, &login, event)).await
     }
 
     /// Ends all sign-ins of a user but `except`; tells how many of them were good until then by their own dates. None:
@@ -86,7 +86,9 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<u64, StoreError> {
-        self.backend.write(move |act| revoke_all(act, owner, except, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| revoke_all(act, owner, except, &revocation, event))
+            .await
     }
 
     /// Sets the passphrase of an enabled account whose old one was found right by `proof`. Revokes every sign-in of
@@ -102,6 +104,7 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<ChangedPassphrase, StoreError> {
+        let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
             if !still_counts(act, id, &proof)? {
                 return Ok(ChangedPassphrase::Superseded);
@@ -114,7 +117,7 @@ impl Vault {
             audit::append(act, accounts::told_of(event, ended))?;
             Ok(ChangedPassphrase::Changed(revision, ended))
         };
-        self.backend.write(act).await
+        self.backend.write(author, act).await
     }
 
     /// Makes the first account of all, and its sign-in, whose `last_use` is written too; `event` tells of the account.
@@ -125,6 +128,7 @@ impl Vault {
         login: NewCredential,
         event: NewEvent,
     ) -> Result<FirstUser, StoreError> {
+        let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
             let empty = r#"SELECT NOT EXISTS (SELECT 1 FROM "user")"#;
             if !act.prepare_cached(empty)?.query_row([], |row| row.get(0))? {
@@ -139,7 +143,7 @@ impl Vault {
                 }
             }
         };
-        self.backend.add(act).await
+        self.backend.add(author, act).await
     }
 
     /// Writes down that these are still in use: what is held open is used without a request (requirement R32). From
@@ -156,7 +160,7 @@ impl Vault {
             }
             Ok(())
         };
-        self.backend.add(act).await
+        self.backend.add(None, act).await
     }
 }
 

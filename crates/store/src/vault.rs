@@ -230,7 +230,9 @@ impl Vault {
         passphrase: Option<PassphraseHash>,
         event: NewEvent,
     ) -> Result<CreatedUser, StoreError> {
-        self.backend.add(move |act| users::create(act, &user, passphrase.as_ref(), event)).await
+        self.backend
+            .add(event.author.clone(), move |act| users::create(act, &user, passphrase.as_ref(), event))
+            .await
     }
 
     /// Changes an account: all of the changes or none, each that changes anything recorded with its event. The last
@@ -240,7 +242,8 @@ impl Vault {
         id: UserId,
         changes: Vec<(UserChange, NewEvent)>,
     ) -> Result<ChangedUser, StoreError> {
-        self.backend.write(move |act| accounts::change(act, id, changes)).await
+        let author = changes.first().and_then(|(_, event)| event.author.clone());
+        self.backend.write(author, move |act| accounts::change(act, id, changes)).await
     }
 
     /// Revokes all credentials of an account, then takes the account away. What is made later under its name is
@@ -251,7 +254,9 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<DeletedUser, StoreError> {
-        self.backend.write(move |act| accounts::delete(act, id, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| accounts::delete(act, id, &revocation, event))
+            .await
     }
 
     /// Sets the passphrase of an account and revokes every sign-in of theirs, and, with `revoke_tokens`, everything
@@ -264,10 +269,11 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<SetPassphrase, StoreError> {
+        let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
             accounts::set_passphrase(act, id, &passphrase, revoke_tokens, &revocation, event)
         };
-        self.backend.write(act).await
+        self.backend.write(author, act).await
     }
 
     /// Writes a new credential, once it is sure that its owner is enabled and that nothing it hangs on has ended as
@@ -276,7 +282,7 @@ impl Vault {
     /// [`StoreError::Conflict`] when its id or its hash is taken, or when it is of a kind that is never minted:
     /// [`Vault::hold_internal`] and [`Vault::import`] alone write those.
     pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
-        self.backend.add(move |act| credentials::mint(act, &new, event)).await
+        self.backend.add(event.author.clone(), move |act| credentials::mint(act, &new, event)).await
     }
 
     /// Ends a credential and with it all that hangs on it. One row says so (requirement R31): what hangs on it is
@@ -287,7 +293,9 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<Revoked, StoreError> {
-        self.backend.write(move |act| credentials::revoke(act, id, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| credentials::revoke(act, id, &revocation, event))
+            .await
     }
 
     /// Ends all tokens of one owner, or of everybody, that are good by their own dates, but `except`. How many that
@@ -300,7 +308,11 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<u64, StoreError> {
-        self.backend.write(move |act| tokens::revoke_all(act, owner, except, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| {
+                tokens::revoke_all(act, owner, except, &revocation, event)
+            })
+            .await
     }
 
     /// Gives a credential another name.
@@ -310,7 +322,7 @@ impl Vault {
         name: String,
         event: NewEvent,
     ) -> Result<Amended, StoreError> {
-        self.backend.add(move |act| tokens::rename(act, id, &name, event)).await
+        self.backend.add(event.author.clone(), move |act| tokens::rename(act, id, &name, event)).await
     }
 
     /// Gives a credential another end, none for never. What has ended as of `now` stays so.
@@ -321,7 +333,9 @@ impl Vault {
         now: Timestamp,
         event: NewEvent,
     ) -> Result<Amended, StoreError> {
-        self.backend.write(move |act| tokens::redate(act, id, expires_at, now, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| tokens::redate(act, id, expires_at, now, event))
+            .await
     }
 
     /// Whose secret hashes to this, ended or not.
@@ -337,7 +351,9 @@ impl Vault {
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<InternalHeld, StoreError> {
-        self.backend.write(move |act| internal::hold(act, &new, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| internal::hold(act, &new, &revocation, event))
+            .await
     }
 
     /// Takes in users and tokens from elsewhere, as one act; what was taken before is passed over. With `dry_run` all
@@ -348,7 +364,7 @@ impl Vault {
         dry_run: bool,
         event: NewEvent,
     ) -> Result<Imported, StoreError> {
-        self.backend.write(move |act| imports::take(act, &import, dry_run, event)).await
+        self.backend.write(event.author.clone(), move |act| imports::take(act, &import, dry_run, event)).await
     }
 
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
@@ -358,14 +374,14 @@ impl Vault {
             return Ok(());
         }
         let uses = uses.to_vec();
-        self.backend.add(move |act| credentials::note_uses(act, &uses)).await
+        self.backend.add(None, move |act| credentials::note_uses(act, &uses)).await
     }
 
     /// Takes away at most `most` credentials that ended before `before`, so that a call is short; 0 means that there
     /// are none left. What still has something hanging on it goes in a later call. The event's detail is told the
     /// count; none: nothing is recorded.
     pub async fn purge(&self, before: Timestamp, most: u32, event: NewEvent) -> Result<u64, StoreError> {
-        self.backend.add(move |act| upkeep::purge(act, before, most, event)).await
+        self.backend.add(event.author.clone(), move |act| upkeep::purge(act, before, most, event)).await
     }
 
     /// Ends those of the tokens that were still not used since then (requirement R34), each with its event, and tells
@@ -376,7 +392,7 @@ impl Vault {
         since: Timestamp,
         revocation: Revocation,
     ) -> Result<Vec<CredentialId>, StoreError> {
-        self.backend.write(move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
+        self.backend.write(None, move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
     }
 
     /// Writes events that belong to no act, all or none. The revision does not rise.
@@ -384,13 +400,13 @@ impl Vault {
         if events.is_empty() {
             return Ok(());
         }
-        self.backend.add(move |act| upkeep::record(act, events)).await
+        self.backend.add(None, move |act| upkeep::record(act, events)).await
     }
 
     /// Sees to it that no older copy of the database than it is now is ever taken for this one. What takes something
     /// away does this by itself, before it is acknowledged.
     pub async fn keep_revision(&self) -> Result<(), StoreError> {
-        self.backend.write(|_| Ok(())).await
+        self.backend.write(None, |_| Ok(())).await
     }
 
     /// Takes an older copy for the truth from now on: ends every credential in it, and begins a new epoch at a revision
@@ -403,6 +419,8 @@ impl Vault {
         event: NewEvent,
     ) -> Result<Accepted, StoreError> {
         let reached = self.backend.reached()?;
-        self.backend.write(move |act| upkeep::accept_restored(act, reached, &revocation, event)).await
+        self.backend
+            .write(event.author.clone(), move |act| upkeep::accept_restored(act, reached, &revocation, event))
+            .await
     }
 }

@@ -95,6 +95,9 @@ impl IntoResponse for WebError {
 
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
+        if error == StoreError::CallerEnded {
+            return Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded));
+        }
         tracing::error!(%error, "the store failed");
         Self::Unavailable
     }

@@ -501,6 +501,7 @@ pub(crate) fn with_a_past(home: &Home, count: u64) {
             target: "ada".to_owned(),
             ip: None,
             detail: std::collections::BTreeMap::new(),
+            author: None,
         };
         let event = Event::link(seq, prev, new);
         let row = (

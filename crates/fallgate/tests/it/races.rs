@@ -280,3 +280,69 @@ fn open_until_refused(round: &Round, gate: std::net::SocketAddr) -> usize {
     }
     count
 }
+
+/// Asks for the same again and again on some connections of its own, until told that it may not.
+fn insist(
+    gate: &Gate,
+    line: &str,
+    token: &Token,
+    body: &str,
+    clients: usize,
+) -> Vec<thread::JoinHandle<usize>> {
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        token.header(),
+        body.len()
+    );
+    let address = gate.address();
+    let one = |request: String| {
+        move || {
+            for done in 0..20_000 {
+                match Client::exchange(address, &request).status {
+                    200 | 201 => {}
+                    401 => return done,
+                    status => panic!("{status}"),
+                }
+            }
+            panic!("it goes on and on")
+        }
+    };
+    (0..clients).map(|_| thread::spawn(one(request.clone()))).collect()
+}
+
+#[test]
+fn r9_r57_whoever_is_shut_out_cannot_let_themselves_in_again_by_what_is_under_way() {
+    let gate = Gate::start();
+    gate.admin("root");
+    gate.admin("ada");
+    for _ in 0..4 {
+        let token = gate.token_with("ada", &["--scope", "admin"]);
+        let clients = insist(&gate, "PATCH /api/users/ada", &token, r#"{"disabled":false}"#, 8);
+        spin(random() % 20_000);
+        gate.fallgate(&["user", "disable", "ada"]).ok();
+        let done: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
+        let users = gate.fallgate(&["user", "list", "--json"]).ok().json();
+        let ada = users["users"].as_array().unwrap().iter().find(|user| user["username"] == "ada").unwrap();
+        assert!(!ada["disabled_at"].is_null(), "enabled again, by one of {done} requests");
+        gate.fallgate(&["user", "enable", "ada"]).ok();
+    }
+}
+
+#[test]
+fn r9_r31_what_is_under_way_mints_nothing_after_the_one_who_mints_was_ended() {
+    let gate = Gate::start();
+    gate.user("bob");
+    for _ in 0..4 {
+        let sign_in = gate.sign_in("bob");
+        let login = Token { id: sign_in.id.clone(), secret: sign_in.secret.clone() };
+        let clients = insist(&gate, "POST /api/tokens", &login, r#"{"name":"x","scopes":[]}"#, 8);
+        spin(random() % 20_000);
+        let arguments = ["user", "reset-passphrase", "bob", "--passphrase-stdin", "--revoke-tokens"];
+        gate.fallgate_with(&arguments, crate::support::PASSPHRASE).ok();
+        for client in clients {
+            client.join().unwrap();
+        }
+        let tokens = gate.fallgate(&["token", "list", "--user", "bob", "--json"]).ok().json();
+        assert_eq!(tokens["tokens"].as_array().unwrap().len(), 0, "{tokens}");
+    }
+}

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use fallgate_domain::audit::Author;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use thread_local::ThreadLocal;
 
@@ -23,7 +24,7 @@ use crate::sqlite::file::DatabaseFile;
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{changes, credentials, users};
+use crate::{author, changes, credentials, users};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -81,11 +82,12 @@ impl Sqlite {
     /// for this one any more: whatever takes something away is written by this.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
+        author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (file, reached) = (Arc::clone(&self.file), Arc::clone(&self.reached));
         let answer = self.writer.run(move |connection| {
-            let (answer, revision) = transact(connection, &file, |transaction| {
+            let (answer, revision) = transact(connection, &file, author.as_ref(), |transaction| {
                 let answer = act(transaction)?;
                 Ok((answer, changes::revision(transaction)?))
             })?;
@@ -102,10 +104,11 @@ impl Sqlite {
     /// file that says how far the database has come may lag behind.
     pub(crate) async fn add<T: Send + 'static>(
         &self,
+        author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
-        let answer = self.writer.run(move |connection| transact(connection, &file, act));
+        let answer = self.writer.run(move |connection| transact(connection, &file, author.as_ref(), act));
         answer.await.map_err(|fault| fault.at(self.file.path()))
     }
 
@@ -170,12 +173,16 @@ impl Sqlite {
 fn transact<T>(
     connection: &mut Connection,
     file: &DatabaseFile,
+    author: Option<&Author>,
     act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     file.check()?;
     // Immediate: the write lock is taken before anything is read, so what is read is still true at the commit.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     migrate::refuse_unknown(&transaction)?;
+    if let Some(author) = author {
+        author::refuse_ended(&transaction, author)?;
+    }
     let answer = act(&transaction)?;
     transaction.commit()?;
     Ok(answer)
@@ -195,7 +202,7 @@ mod tests {
         id[12..].copy_from_slice(&number.to_be_bytes());
         let last = LastUse { at: Timestamp::from_millis(0), ip: None, user_agent: Some("x".repeat(256)) };
         sqlite
-            .write(move |act| {
+            .write(None, move |act| {
                 act.execute(
                     "INSERT INTO credential (id, kind, minted_by, name, hint, scopes, created_at)
                      VALUES (?1, 'token', '', '', '', '', 0)",
@@ -248,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let mut act = Box::pin(sqlite.write(move |act| {
+        let mut act = Box::pin(sqlite.write(None, move |act| {
             wait.recv().unwrap();
             changes::note(act, &[])
         }));
@@ -257,7 +264,7 @@ mod tests {
         drop(act);
         go.send(()).unwrap();
         // The next in line comes after it.
-        let revision = sqlite.write(|act| changes::revision(act)).await.unwrap();
+        let revision = sqlite.write(None, |act| changes::revision(act)).await.unwrap();
         assert_eq!(revision, Revision(1));
     }
 

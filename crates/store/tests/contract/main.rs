@@ -6,6 +6,7 @@
 
 mod accounts;
 mod audit;
+mod authors;
 mod changes;
 mod concurrency;
 mod coverage;

@@ -122,6 +122,7 @@ pub(crate) fn event(action: Action, target: &str) -> NewEvent {
         target: target.to_owned(),
         ip: Some("192.0.2.7".to_owned()),
         detail: BTreeMap::from([("reason".to_owned(), "a \"test\" of ünïcode".into())]),
+        author: None,
     }
 }
 

@@ -213,6 +213,7 @@ mod tests {
             target: "x".to_owned(),
             ip: None,
             detail: BTreeMap::new(),
+            author: None,
         };
         assert_described::<Event>(fallgate_domain::audit::Event::link(1, FIRST_PREV.to_owned(), new));
     }

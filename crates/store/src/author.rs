@@ -1,0 +1,25 @@
+//! Whether whoever asked for an act may still do it, at the moment at which it is done.
+
+use fallgate_domain::audit::Author;
+use fallgate_domain::scope::{Scope, Scopes};
+use rusqlite::Transaction;
+
+use crate::error::Fault;
+use crate::{credentials, users};
+
+/// Refuses an act whose author was shut out after their request was let in. The transaction has the write lock, so
+/// nobody is shut out between this and the commit.
+pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(), Fault> {
+    let stands = credentials::lineage(act, author.credential)?.is_some_and(|end| end.stands(author.at));
+    let row = credentials::row(act, author.credential)?;
+    let (true, Some(credential)) = (stands, row) else { return Err(Fault::CallerEnded) };
+    let Some(owner) = credential.owner else { return Err(Fault::CallerEnded) };
+    let Some(user) = users::row(act, owner)?.filter(|user| !user.disabled) else {
+        return Err(Fault::CallerEnded);
+    };
+    let allows = |scope: &Scope| credential.scopes.allow(scope) && Scopes::ceiling(user.role).allow(scope);
+    match author.needs.map(Scope::from) {
+        Some(scope) if !allows(&scope) => Err(Fault::CallerEnded),
+        _ => Ok(()),
+    }
+}
