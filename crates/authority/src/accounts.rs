@@ -18,7 +18,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::actions::ManageUsers;
-use crate::halt::Unwritten;
+use crate::halt::{Owned, Unwritten};
 use crate::hasher::{HasherBusy, Lane};
 use crate::passphrase::{HashFailed, Passphrase, WeakPassphrase};
 use crate::permit::Permit;
@@ -258,7 +258,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<User, UserError> {
         let user = self.registrar.create_user(order, &acting(permit, ip)?).await?;
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(user)
     }
 
@@ -281,7 +281,7 @@ impl Verifier {
         if disabled == Some(false) {
             self.unhalt_user(username);
         }
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(user)
     }
 
@@ -296,7 +296,7 @@ impl Verifier {
         permit.principal().lease.forget();
         let deleted = self.registrar.delete_user(username, &actor).await;
         let ended = deleted.map_err(|error| self.shut_out(username, error))?;
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(ended)
     }
 
@@ -322,8 +322,14 @@ impl Verifier {
         // Until the hash is there the caller can still be cut.
         let (id, hash) = self.registrar.ready_passphrase(username, passphrase).await?;
         permit.principal().lease.forget();
-        let ended = self.registrar.set_passphrase(id, username, hash, revoke_tokens, &actor).await?;
-        self.freshen().await?;
+        let set = self.registrar.set_passphrase(id, username, hash, revoke_tokens, &actor).await;
+        let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
+        let ended = set.map_err(|error| match error {
+            UserError::Store(StoreError::CallerEnded) => error,
+            UserError::Store(error) => self.halt_owned(id, to_end, None, &error).into(),
+            error => error,
+        })?;
+        self.freshen_after_act().await;
         Ok(ended)
     }
 }

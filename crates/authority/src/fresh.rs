@@ -24,6 +24,14 @@ impl Verifier {
         if newest == self.view.revision() { Ok(()) } else { self.catch_up().await }
     }
 
+    /// The same after an act of one's own, which is durable already: that the store cannot be read now is the next
+    /// request's trouble, which is refused, and no failure of the act.
+    pub(crate) async fn freshen_after_act(&self) {
+        if let Err(error) = self.freshen().await {
+            tracing::error!(%error, "an act is written down but not yet seen; refusing every credential until it is");
+        }
+    }
+
     async fn catch_up(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.applying.lock().await;
         let known = self.view.revision();
@@ -48,20 +56,21 @@ impl Verifier {
     pub async fn watch(&self) {
         let mut ticks = tokio::time::interval(WATCH_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
+        let (mut failing, mut cut) = (false, false);
         let (mut followed, mut locked_out) = (self.view.revision(), false);
         for tick in 0_u64.. {
             ticks.tick().await;
             // A database file that was replaced shows no new revision: only a look at the file itself tells.
             if tick % LOOK_AT_FILE_EVERY == 0 {
                 let pinged = self.store().ping().await;
-                let was_lost = self.lost.swap(pinged.is_err(), Ordering::AcqRel);
-                // For good: what is open rests on something that nobody can look at again.
-                if !was_lost && matches!(pinged, Err(StoreError::Replaced { .. })) {
-                    self.halt_all();
-                }
+                self.lost.store(pinged.is_err(), Ordering::Release);
             }
-            match self.freshen().await {
+            let fresh = self.freshen().await;
+            if !cut && fresh.as_ref().is_err_and(is_lost) {
+                cut = true;
+                self.halt_all();
+            }
+            match fresh {
                 Ok(()) if failing => {
                     failing = false;
                     tracing::info!("the store can be read again");
@@ -83,4 +92,9 @@ impl Verifier {
             }
         }
     }
+}
+
+/// For good: what is open rests on something that nobody can look at again.
+fn is_lost(error: &StoreError) -> bool {
+    matches!(error, StoreError::Replaced { .. } | StoreError::WentBack { .. })
 }

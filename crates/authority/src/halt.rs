@@ -1,9 +1,11 @@
 //! What is to end and cannot be written down, because the disk is full, say, ends in this process all the same.
 
+use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::user::Username;
 use fallgate_store::StoreError;
 
+use crate::entry::Entry;
 use crate::verifier::Verifier;
 
 /// An end that this process keeps to and nobody else knows of.
@@ -30,42 +32,74 @@ where
     })
 }
 
+/// What of somebody's is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owned {
+    /// Sign-ins.
+    Logins,
+    /// What "all tokens" means.
+    Tokens,
+    /// Whatever it is.
+    Everything,
+}
+
+impl Owned {
+    fn has(self, entry: &Entry) -> bool {
+        match self {
+            Self::Logins => entry.kind == CredentialKind::Login,
+            Self::Tokens => entry.is_token(),
+            Self::Everything => true,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Logins => "sign-ins",
+            Self::Tokens => "tokens",
+            Self::Everything => "credentials",
+        }
+    }
+}
+
+/// In each the log comes last: that a line cannot be written must not keep anything from ending.
 impl Verifier {
     /// Refuses a credential from now on and cuts what rests on it.
     pub(crate) fn halt_credential(&self, id: CredentialId, error: &StoreError) -> Unwritten {
-        tracing::error!(%error, credential = %id, "cannot write down that a credential ends; refusing it until restarted");
         if let Some(entry) = self.view.entry_of(id) {
             entry.halt();
             // After it, never before: the contract of `View::apply`.
             entry.account.poke();
         }
+        tracing::error!(%error, credential = %id, "cannot write down that a credential ends; refusing it until restarted");
         Unwritten
     }
 
-    /// The same with all tokens of somebody, but one.
-    pub(crate) fn halt_tokens(
+    /// The same with all that somebody has of a kind, but one.
+    pub(crate) fn halt_owned(
         &self,
         owner: UserId,
+        what: Owned,
         except: Option<CredentialId>,
         error: &StoreError,
     ) -> Unwritten {
-        tracing::error!(%error, user = %owner, "cannot write down that a user's tokens end; refusing them until restarted");
         if let Some(account) = self.view.account(owner) {
             self.view.each(|entry| {
                 let is_theirs = entry.account.user.as_ref().is_some_and(|user| user.id == owner);
-                if is_theirs && entry.is_token() && Some(entry.id) != except {
+                if is_theirs && what.has(entry) && Some(entry.id) != except {
                     entry.halt();
                 }
             });
             account.poke();
         }
+        let what = what.name();
+        tracing::error!(%error, user = %owner, what, "cannot write down that these of a user's end; refusing them until restarted");
         Unwritten
     }
 
     /// The same with a whole account; or lets it in again, if that is what somebody wants now.
     pub(crate) fn halt_user(&self, username: &Username, error: &StoreError) -> Unwritten {
-        tracing::error!(%error, user = %username, "cannot write down that a user is shut out; refusing them until restarted");
         self.set_halted(username, true);
+        tracing::error!(%error, user = %username, "cannot write down that a user is shut out; refusing them until restarted");
         Unwritten
     }
 

@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{UserError, UserPatch};
 use crate::caller::SignedIn;
+use crate::halt::{Owned, or_halt};
 use crate::passphrase::Passphrase;
 use crate::registrar::{Actor, Authority, RevokeOutcome};
 use crate::signin::SignInError;
+use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 
 impl SignedIn {
@@ -31,8 +33,9 @@ impl SignedIn {
 }
 
 impl Verifier {
-    /// Ends the sign-in that asks for it. Open connections are cut before this returns.
-    pub async fn sign_out(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<(), StoreError> {
+    /// Ends the sign-in that asks for it. Open connections are cut before this returns, also when it fails with
+    /// [`TokenError::Unwritten`]; so it is with all that ends sign-ins.
+    pub async fn sign_out(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<(), TokenError> {
         let id = caller.principal().credential();
         self.end(caller, id, audit::Action::Logout, "signed out", ip).await.map(drop)
     }
@@ -56,7 +59,7 @@ impl Verifier {
         caller: &SignedIn,
         id: CredentialId,
         ip: Option<IpAddr>,
-    ) -> Result<RevokeOutcome, StoreError> {
+    ) -> Result<RevokeOutcome, TokenError> {
         let listed = self.store().credential(id).await?;
         let own = |listed: &Listed| {
             listed.credential.owner == Some(caller.owner) && listed.credential.kind == CredentialKind::Login
@@ -68,15 +71,17 @@ impl Verifier {
     }
 
     /// Ends all of the caller's sign-ins but the one in use; tells how many.
-    pub async fn end_other_logins(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<u64, StoreError> {
+    pub async fn end_other_logins(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<u64, TokenError> {
         let (actor, now) = (caller.actor(ip), self.clock().now());
         let target = caller.username().to_string();
         let event = actor.event(now, audit::Action::LoginRevokeAll, target, BTreeMap::new());
         let reason = Some("signed out everywhere else".to_owned());
         let revocation = Revocation { at: now, by: actor.mark(), reason };
         let keep = Some(caller.principal().credential());
-        let count = self.registrar.vault.revoke_logins(caller.owner, keep, revocation, event).await?;
-        self.freshen().await?;
+        let revoked = self.registrar.vault.revoke_logins(caller.owner, keep, revocation, event).await;
+        let halt = |error: &StoreError| self.halt_owned(caller.owner, Owned::Logins, keep, error);
+        let count = or_halt::<_, TokenError>(revoked, halt)?;
+        self.freshen_after_act().await;
         Ok(count)
     }
 
@@ -89,7 +94,7 @@ impl Verifier {
     ) -> Result<User, UserError> {
         let patch = UserPatch { display_name: Some(display_name), ..UserPatch::default() };
         let user = self.registrar.change_user(caller.username(), patch, &caller.actor(ip)).await?;
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(user)
     }
 
@@ -112,12 +117,13 @@ impl Verifier {
         let revocation = Revocation { at: now, by: actor.mark(), reason };
         let keep = caller.principal().credential();
         let vault = &self.registrar.vault;
-        match vault
-            .change_passphrase(caller.owner, proof, hash, keep, revoke_tokens, revocation, event)
-            .await?
-        {
+        let changed =
+            vault.change_passphrase(caller.owner, proof, hash, keep, revoke_tokens, revocation, event).await;
+        let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
+        let halt = |error: &StoreError| self.halt_owned(caller.owner, to_end, Some(keep), error);
+        match or_halt::<_, SignInError>(changed, halt)? {
             ChangedPassphrase::Changed(_, ended) => {
-                self.freshen().await?;
+                self.freshen_after_act().await;
                 Ok(ended)
             }
             ChangedPassphrase::Superseded => Err(SignInError::Unsettled),
@@ -131,22 +137,19 @@ impl Verifier {
         action: audit::Action,
         reason: &str,
         ip: Option<IpAddr>,
-    ) -> Result<RevokeOutcome, StoreError> {
+    ) -> Result<RevokeOutcome, TokenError> {
         let (actor, now) = (caller.actor(ip), self.clock().now());
         let event = actor.event(now, action, id.to_string(), BTreeMap::new());
         let revocation = Revocation { at: now, by: actor.mark(), reason: Some(reason.to_owned()) };
         // Whoever ends what they use themselves is to hear that it is done.
         caller.principal().lease.forget();
-        let outcome = match self.registrar.vault.revoke(id, revocation, event).await? {
+        let revoked = self.registrar.vault.revoke(id, revocation, event).await;
+        let outcome = match or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))? {
             Revoked::Revoked(_) => RevokeOutcome::Revoked,
             Revoked::AlreadyRevoked => RevokeOutcome::AlreadyRevoked,
             Revoked::Unknown => RevokeOutcome::Unknown,
         };
-        // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
-        // next request's trouble, and refuses it.
-        if let Err(error) = self.freshen().await {
-            tracing::error!(%error, "a sign-in was ended, but this is not yet seen");
-        }
+        self.freshen_after_act().await;
         Ok(outcome)
     }
 }

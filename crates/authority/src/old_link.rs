@@ -101,7 +101,7 @@ impl Verifier {
         let new = NewCredential { credential: credential.clone(), hash: secret.hash() };
         match self.registrar.vault.mint(new, event).await? {
             Minted::Minted(_) => {
-                self.freshen().await?;
+                self.freshen_after_act().await;
                 Ok(Some(LinkSignIn { credential, secret }))
             }
             // It ended just now.

@@ -228,11 +228,8 @@ impl Verifier {
         permit.principal().lease.forget();
         let revoked = self.registrar.revoke(id, None, &actor).await;
         let outcome = or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))?;
-        // Commit, then cut; only then acknowledge. It is durable already: that the store cannot be read now is the
-        // next request's trouble, and refuses it.
-        if let Err(error) = self.freshen().await {
-            tracing::error!(%error, "a revocation is written but not yet seen");
-        }
+        // Commit, then cut; only then acknowledge.
+        self.freshen_after_act().await;
         Ok(outcome)
     }
 }

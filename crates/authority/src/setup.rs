@@ -131,7 +131,7 @@ impl Verifier {
         let event = actor.event(now, audit::Action::Setup, user.username.to_string(), detail);
         match self.registrar.vault.create_first_user(user.clone(), hash, new, event).await? {
             FirstUser::Created(_) => {
-                self.freshen().await?;
+                self.freshen_after_act().await;
                 Ok(NewSignIn { credential, user, secret })
             }
             FirstUser::NotTheFirst => Err(SetupError::Done),

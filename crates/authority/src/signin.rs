@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::caller::Newcomer;
 use crate::device;
+use crate::halt::Unwritten;
 use crate::hasher::{HasherBusy, Lane};
 use crate::passphrase::{self, HashFailed, Verdict};
 use crate::registrar::{Actor, Authority};
@@ -75,6 +76,9 @@ pub enum SignInError {
     /// No random bytes for the secret.
     #[error(transparent)]
     Entropy(#[from] NoEntropy),
+    /// What was to end with the passphrase until now has ended in this process only.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -145,7 +149,7 @@ impl Verifier {
                 actor.event(credential.created_at, audit::Action::Login, user.username.to_string(), detail);
             let login = NewLogin { new, proof, rehashed, replaces };
             if let Written::SignedIn(_) = self.registrar.vault.sign_in(login, event).await? {
-                self.freshen().await?;
+                self.freshen_after_act().await;
                 return Ok(NewSignIn { credential, user, secret });
             }
         }

@@ -16,7 +16,7 @@ use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
 
 use crate::actions::{ReadIdentity, WriteTokens};
-use crate::halt::{Unwritten, or_halt};
+use crate::halt::{Owned, Unwritten, or_halt};
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar, RevokeOutcome};
 use crate::throttle::{Throttle, Throttled};
@@ -207,7 +207,7 @@ impl Verifier {
     ) -> Result<Listed, TokenError> {
         let (_, actor) = self.managed(permit, id, ip).await?;
         let listed = self.registrar.rename_token(id, name, &actor).await?;
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(listed)
     }
 
@@ -228,7 +228,7 @@ impl Verifier {
             principal.kind() == CredentialKind::Token && listed.credential.owner == principal.user();
         let latest = principal.expires_at().filter(|_| own_by_token);
         let listed = self.registrar.redate_within(id, lifetime, latest, &actor).await?;
-        self.freshen().await?;
+        self.freshen_after_act().await;
         Ok(listed)
     }
 
@@ -291,8 +291,9 @@ impl Verifier {
         // The caller is to hear what came of it, also when what they use hangs on what they end.
         principal.lease.forget();
         let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
-        let count = or_halt::<_, TokenError>(revoked, |error| self.halt_tokens(owner.id, except, error))?;
-        self.freshen().await?;
+        let halt = |error: &StoreError| self.halt_owned(owner.id, Owned::Tokens, except, error);
+        let count = or_halt::<_, TokenError>(revoked, halt)?;
+        self.freshen_after_act().await;
         Ok(count)
     }
 
@@ -314,7 +315,10 @@ impl Verifier {
         let actor = Actor::Holder { credential: id, ip };
         let revoked = self.registrar.revoke(id, Some("by its holder".to_owned()), &actor).await;
         match revoked.map_err(|error| self.halt_credential(id, &error))? {
-            RevokeOutcome::Revoked => Ok(self.freshen().await?),
+            RevokeOutcome::Revoked => {
+                self.freshen_after_act().await;
+                Ok(())
+            }
             RevokeOutcome::AlreadyRevoked | RevokeOutcome::Unknown | RevokeOutcome::NotYours => Ok(()),
         }
     }

@@ -64,6 +64,8 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // It would tell of a line that cannot be written on stderr too, and panic when that fails.
+        .log_internal_errors(false)
         .try_init()
         .map_err(Failure::failed)
 }

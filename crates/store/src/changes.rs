@@ -57,7 +57,7 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
         revoked_all: Vec::new(),
     };
     if changes.revision < since {
-        return Err(went_back(since, changes.revision));
+        return Err(Fault::WentBack { seen: since, found: changes.revision });
     }
     let mut moved = snapshot
         .prepare_cached("SELECT DISTINCT kind, id FROM change WHERE revision > ?1 ORDER BY kind DESC, id")?;
@@ -88,14 +88,6 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
         }
     }
     Ok(changes)
-}
-
-/// The ever-rising number fell: an older copy of the database was put in its place.
-pub(crate) fn went_back(from: Revision, to: Revision) -> Fault {
-    Fault::Unavailable(format!(
-        "it went back from revision {} to {}, as if an older copy had been put in its place; restart",
-        from.0, to.0
-    ))
 }
 
 fn to_revision(number: i64) -> Result<Revision, Fault> {

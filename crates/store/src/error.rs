@@ -2,7 +2,7 @@
 //!
 //! Three kinds of trouble, which a caller answers differently: it cannot be reached now ([`StoreError::Unavailable`]:
 //! refuse with 503, try again later), it will not serve as it is ([`StoreError::Corrupt`], [`StoreError::NewerSchema`],
-//! [`StoreError::NotOurs`], [`StoreError::OlderCopy`], [`StoreError::Unguarded`], [`StoreError::Replaced`]: stop), or what was asked contradicts what is there ([`StoreError::Conflict`]). Every text
+//! [`StoreError::NotOurs`], [`StoreError::OlderCopy`], [`StoreError::Unguarded`], [`StoreError::Replaced`], [`StoreError::WentBack`]: stop), or what was asked contradicts what is there ([`StoreError::Conflict`]). Every text
 //! is one line that says which database, what is wrong and what to do; none has a secret or a statement in it.
 
 use std::path::{Path, PathBuf};
@@ -76,6 +76,19 @@ pub enum StoreError {
         /// Which.
         database: String,
     },
+    /// It fell below a revision that this process has seen: an older copy was put into it while it was open. For good:
+    /// it takes a restart, which looks whether what was revoked since would stand again.
+    #[error(
+        "the database {database} cannot be used: it went back from revision {seen} to {found}, as if an older copy had been put in its place; restart"
+    )]
+    WentBack {
+        /// Which.
+        database: String,
+        /// The highest revision that was seen.
+        seen: u64,
+        /// The revision it had then.
+        found: u64,
+    },
     /// There is something already where a backup was to be written.
     #[error("{file} is there already, and a backup overwrites nothing; name another file")]
     BackupExists {
@@ -117,6 +130,10 @@ pub(crate) enum Fault {
     },
     Unguarded(String),
     Replaced,
+    WentBack {
+        seen: Revision,
+        found: Revision,
+    },
     BackupExists(PathBuf),
     BackupFailed(PathBuf, String),
     /// What was asked can never be.
@@ -159,6 +176,9 @@ impl Fault {
             }
             Self::Unguarded(reason) => return StoreError::Unguarded { database, reason },
             Self::Replaced => return StoreError::Replaced { database },
+            Self::WentBack { seen, found } => {
+                return StoreError::WentBack { database, seen: seen.0, found: found.0 };
+            }
             Self::BackupExists(file) => {
                 return StoreError::BackupExists { file: file.display().to_string() };
             }

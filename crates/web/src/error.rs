@@ -126,6 +126,7 @@ impl From<SignInError> for WebError {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
+            SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
             SignInError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SignInError::Unsettled => Self::Unavailable,

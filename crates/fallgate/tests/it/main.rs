@@ -30,6 +30,7 @@ mod https;
 mod identity;
 mod internal_token;
 mod keys;
+mod mishaps;
 mod moving_in;
 mod old_links;
 mod oversize;

@@ -6,13 +6,15 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Fault;
+use crate::revision::Revision;
 
 /// How long a new file's switch to a write-ahead log is waited for.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,8 +35,18 @@ pub(crate) fn wait_for_lock(tries: i32) -> bool {
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     identity: Identity,
-    /// Another file was seen at the path. For good: the two share one log, so neither can be trusted.
-    replaced: AtomicBool,
+    lost: OnceLock<Lost>,
+    /// The highest revision that this process has seen in it.
+    seen: AtomicU64,
+}
+
+/// Why a file is not used any more, for good.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// Another file was seen at the path. The two share one log, so neither can be trusted.
+    Replaced,
+    /// An older copy was put into it. Written on, it would soon pass for the one that was lost.
+    WentBack { seen: Revision, found: Revision },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,27 +59,49 @@ impl DatabaseFile {
     /// The file that is at `path` now.
     pub(crate) fn at(path: PathBuf) -> Result<Self, Fault> {
         let identity = identity(&path)?;
-        Ok(Self { path, identity, replaced: AtomicBool::new(false) })
+        Ok(Self { path, identity, lost: OnceLock::new(), seen: AtomicU64::new(0) })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Refuses once another file was seen in its place. Asks nobody.
-    pub(crate) fn refuse_replaced(&self) -> Result<(), Fault> {
-        if self.replaced.load(Ordering::Acquire) {
-            return Err(Fault::Replaced);
+    /// Refuses once another file was seen in its place, or an older copy in it. Asks nobody.
+    pub(crate) fn refuse_lost(&self) -> Result<(), Fault> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(Lost::Replaced) => Err(Fault::Replaced),
+            Some(&Lost::WentBack { seen, found }) => Err(Fault::WentBack { seen, found }),
         }
+    }
+
+    /// The highest revision that was seen: what is read from now on is at this one or above.
+    pub(crate) fn seen(&self) -> Revision {
+        Revision(self.seen.load(Ordering::Acquire))
+    }
+
+    /// Holds a revision that was read against [`DatabaseFile::seen`] as it was before.
+    pub(crate) fn hold_to(&self, seen: Revision, found: Revision) -> Result<(), Fault> {
+        if found < seen {
+            // Only the first reason counts.
+            let _ = self.lost.set(Lost::WentBack { seen, found });
+            return self.refuse_lost();
+        }
+        self.saw(found);
         Ok(())
+    }
+
+    /// This revision is committed.
+    pub(crate) fn saw(&self, revision: Revision) {
+        self.seen.fetch_max(revision.0, Ordering::AcqRel);
     }
 
     /// Looks whether the file is still the one that was opened.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if identity(&self.path)? != self.identity {
-            self.replaced.store(true, Ordering::Release);
+            let _ = self.lost.set(Lost::Replaced);
         }
-        self.refuse_replaced()
+        self.refuse_lost()
     }
 
     /// A connection that only reads.

@@ -51,6 +51,7 @@ impl Sqlite {
             if !admitted {
                 reached.admit(&mut writer)?;
             }
+            file.saw(changes::revision(&writer)?);
             let file = Arc::new(file);
             let reader = file.connect()?;
             Ok(Self {
@@ -180,11 +181,16 @@ fn transact<T>(
     // Immediate: the write lock is taken before anything is read, so what is read is still true at the commit.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     migrate::refuse_unknown(&transaction)?;
+    // Nobody commits meanwhile, so whatever anybody has seen is in it. Else nothing is written: an older copy must not
+    // rise above what the revision file says.
+    file.hold_to(file.seen(), changes::revision(&transaction)?)?;
     if let Some(author) = author {
         author::refuse_ended(&transaction, author)?;
     }
     let answer = act(&transaction)?;
+    let revision = changes::revision(&transaction)?;
     transaction.commit()?;
+    file.saw(revision);
     Ok(answer)
 }
 
@@ -248,6 +254,38 @@ mod tests {
         limit(&sqlite, None).await;
         note(&sqlite, acknowledged).await.unwrap();
         assert_eq!(sqlite.read(read).await.unwrap(), i64::from(acknowledged + 1) * 1001);
+    }
+
+    /// As `sqlite3 fallgate.db ".restore older.db"` does.
+    fn restore_in_place(from: &std::path::Path, into: &std::path::Path) {
+        let (from, mut into) = (Connection::open(from).unwrap(), Connection::open(into).unwrap());
+        let restore = rusqlite::backup::Backup::new(&from, &mut into).unwrap();
+        restore.run_to_completion(100, std::time::Duration::from_millis(1), None).unwrap();
+    }
+
+    #[tokio::test]
+    async fn r43_an_older_copy_that_was_put_into_the_open_file_is_not_written_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, older) = (folder.path().join("fallgate.db"), folder.path().join("older.db"));
+        let sqlite = Sqlite::open(path.clone(), false).await.unwrap();
+        sqlite.backup(older.clone(), |_| ()).await.unwrap();
+        for _ in 0..3 {
+            let _ = sqlite.write(None, |act| changes::note(act, &[])).await.unwrap();
+        }
+        restore_in_place(&older, &path);
+        for _ in 0..5 {
+            let written = sqlite.write(None, |act| changes::note(act, &[])).await;
+            assert!(matches!(written, Err(StoreError::WentBack { seen: 3, found: 0, .. })), "{written:?}");
+            let added = sqlite.add(None, |act| changes::note(act, &[])).await;
+            assert!(matches!(added, Err(StoreError::WentBack { .. })), "{added:?}");
+        }
+        assert!(matches!(sqlite.revision(), Err(StoreError::WentBack { .. })), "for whoever decides, too");
+        drop(sqlite);
+        let restarted = Sqlite::open(path, false).await;
+        assert!(
+            matches!(restarted, Err(StoreError::OlderCopy { found: 0, reached: 3, .. })),
+            "{restarted:?}"
+        );
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ impl Probe {
 
     /// The revision now. Reads it only when something was committed since the last time.
     pub(crate) fn revision(&mut self, file: &DatabaseFile) -> Result<Revision, Fault> {
-        file.refuse_replaced()?;
+        file.refuse_lost()?;
         if let Some(Seen { header: Some(header), revision }) = &self.seen
             && self.database.shows(header)
         {
@@ -55,6 +55,8 @@ impl Probe {
     #[cold]
     fn read_revision(&mut self, file: &DatabaseFile) -> Result<Revision, Fault> {
         file.check()?;
+        // Before it is read: another thread may see more in between.
+        let known = file.seen();
         let (header, revision) = patiently(|| {
             // Before the revision, never after: what is committed in between is in the revision, and costs one more
             // read the next time. The other way round it would be taken for seen.
@@ -63,11 +65,7 @@ impl Probe {
             migrate::refuse_unknown(&snapshot)?;
             Ok((header, changes::revision(&snapshot)?))
         })?;
-        if let Some(seen) = self.seen
-            && revision < seen.revision
-        {
-            return Err(changes::went_back(seen.revision, revision));
-        }
+        file.hold_to(known, revision)?;
         self.seen = Some(Seen { header, revision });
         Ok(revision)
     }

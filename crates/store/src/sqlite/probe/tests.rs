@@ -162,15 +162,19 @@ fn the_journal_mode_cannot_be_switched_under_a_probe() {
 }
 
 #[test]
-fn a_revision_that_went_back_is_refused_each_time() {
+fn a_revision_that_went_back_is_refused_for_good() {
     let mut fixture = Fixture::new();
     raise(&fixture.writer);
     assert_eq!(fixture.revision(), 1);
     fixture.writer.execute("UPDATE state SET revision = 0", []).unwrap();
-    for _ in 0..3 {
+    for step in 0..3 {
         let fault = fixture.probe.revision(&fixture.file).unwrap_err();
-        assert!(matches!(fault, Fault::Unavailable(_)), "{fault:?}");
+        assert!(matches!(fault, Fault::WentBack { .. }), "{fault:?}");
+        // Also once it has come as far again, which is then another history.
+        fixture.writer.execute("UPDATE state SET revision = ?1", [step]).unwrap();
     }
+    let other = Probe::open(&fixture.file).and_then(|mut probe| probe.revision(&fixture.file));
+    assert!(matches!(other, Err(Fault::WentBack { .. })), "{other:?}");
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn a_file_in_its_place_is_refused_by_the_next_read() {
     fs::write(&path, "").unwrap();
     raise(&fixture.writer);
     assert!(fixture.probe.revision(&fixture.file).is_err());
-    fixture.file.refuse_replaced().unwrap_err();
+    fixture.file.refuse_lost().unwrap_err();
     assert!(fixture.probe.revision(&fixture.file).is_err(), "for good");
 }
 
