@@ -30,21 +30,26 @@ pub(crate) struct Where {
 
 const GATE: &str = "The gate, by its address [default: $FALLGATE_SERVER, else the one you are signed in to]";
 
+/// What has no meaning on a home folder.
+const ABOUT_A_GATE: &[&str] = &["login", "logout", "status", "passwd"];
+
 /// Shows each command the places that it can work at. The others are understood all the same, and refused with the
 /// reason or, like the home folder of what is about a gate only, without a meaning.
 pub(super) fn show_places(command: Command) -> Command {
-    let hidden: [(&[&str], &[&str]); 3] = [
-        (&["serve", "internal-token", "import", "key", "store", "doctor"], &["server", "insecure_http"]),
-        (&["config", "version", "completions", "man"], &["server", "insecure_http", "home"]),
-        (&["login", "logout", "status", "passwd"], &["home"]),
+    let hidden: [(&[&str], &[&str]); 5] = [
+        (&["serve", "import", "doctor"], &["server", "insecure_http"]),
+        (&["internal-token", "key", "store"], &["server", "insecure_http", "config"]),
+        (&["config"], &["server", "insecure_http", "home"]),
+        (&["version", "completions", "man"], &["server", "insecure_http", "home", "config"]),
+        (ABOUT_A_GATE, &["home", "config"]),
     ];
     let flags: Vec<_> = command.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
     let nouns = hidden.into_iter().flat_map(|(nouns, hidden)| nouns.iter().map(move |noun| (*noun, hidden)));
     nouns.fold(command, |command, (noun, hidden)| {
         let flags = flags.iter().map(|flag| {
-            let (name, is_about_a_gate) = (flag.get_id().as_str(), hidden == ["home"]);
+            let name = flag.get_id().as_str();
             let flag = flag.clone().hide(hidden.contains(&name));
-            if is_about_a_gate && name == "server" { flag.help(GATE) } else { flag }
+            if name == "server" && ABOUT_A_GATE.contains(&noun) { flag.help(GATE) } else { flag }
         });
         command.mut_subcommand(noun, |noun| noun.args(flags))
     })

@@ -78,7 +78,7 @@ fn users_are_made_and_listed() {
     let words =
         ["user", "create", "ada", "--admin", "--display-name", " Ada L. ", "--passphrase-stdin", "--json"];
     let made = home.fallgate_with(&words, "otter slate canyon vivid 41\nnot this").ok();
-    assert!(made.stderr.starts_with("Made the admin ada."), "{}", made.stderr);
+    assert!(made.stderr.starts_with("Made the admin ada in "), "{}", made.stderr);
     assert_eq!(made.json()["display_name"], "Ada L.");
     home.user("bob");
     let listed = home.fallgate(&["user", "list", "--json"]).ok().json();

@@ -23,7 +23,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("token inspect", &[], BOTH),
     ("internal-token show", &[], HOME),
     ("internal-token rotate", &[], HOME),
-    ("import llmux", &["--state-dir", "--data-dir", "--dry-run"], HOME),
+    ("import llmux", &["--state-dir", "--data-dir", "--dry-run", "--config"], HOME),
     ("audit list", &["--user", "--action", "--limit", "--before"], BOTH),
     ("audit tail", &[], BOTH),
     ("audit verify", &[], BOTH),
@@ -46,7 +46,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
 ];
 const GATE: &[&str] = &["--server", "--insecure-http"];
 const HOME: &[&str] = &["--home"];
-const BOTH: &[&str] = &["--server", "--insecure-http", "--home"];
+const BOTH: &[&str] = &["--server", "--insecure-http", "--home", "--config"];
 
 fn help(home: &Home, words: &str) -> String {
     let mut arguments: Vec<&str> = words.split_whitespace().collect();

@@ -486,7 +486,7 @@ fn a_rotation_that_is_killed_at_any_moment_leaves_a_home_that_opens() {
 }
 
 /// Puts events into the trail that are older than any is kept.
-fn with_a_past(home: &Home, count: u64) {
+pub(crate) fn with_a_past(home: &Home, count: u64) {
     // The schema is the store's own affair.
     Clerk::of(home).read(async |store| store.ping().await).unwrap();
     let database = Connection::open(database(home)).unwrap();

@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::lifetime::Lifetime;
 use serde_json::{Value, json};
 
+use crate::keys::with_a_past;
 use crate::support::llmux::Llmux;
-use crate::support::{Clerk, Client, Gate, Home, PASSPHRASE, SignIn, wait_for};
+use crate::support::{Clerk, Client, Gate, Home, PASSPHRASE, SignIn, Token, wait_for};
 
 const HOUR: i64 = 3_600_000;
 
@@ -183,14 +185,11 @@ fn r34_after_how_many_days_unused_tokens_end_the_config_says_and_nought_is_never
     let long_ago = Clerk::days_ago(&home, 500);
     let unused = long_ago.mint_for("ada", Lifetime::Never);
     // The gate takes this one away in the same round.
-    let ended = long_ago.mint_for("ada", Lifetime::For(std::time::Duration::from_hours(24)));
+    let ended = long_ago.mint_for("ada", Lifetime::For(Duration::from_hours(24)));
     let lately = Clerk::days_ago(&home, 31).mint_for("ada", Lifetime::Never);
     drop(long_ago);
     let gate = Gate::on(home, "[tokens]\nunused_days = 0\n");
-    wait_for("the gate's first round", || {
-        let listed = gate.fallgate(&["token", "list", "--all", "--json"]).ok().stdout;
-        (!listed.contains(&ended.id)).then_some(())
-    });
+    first_round(&gate, &ended);
     assert_eq!((status_of(&gate, &unused.secret), status_of(&gate, &lately.secret)), both("active"));
     let gate = Gate::on(gate.kill(), "[tokens]\nunused_days = 30\n");
     wait_for("the end of both", || {
@@ -198,6 +197,31 @@ fn r34_after_how_many_days_unused_tokens_end_the_config_says_and_nought_is_never
         (now == both("revoked")).then_some(())
     });
     assert!(gate.log().contains("unused for 30 days"), "{}", gate.log());
+}
+
+#[test]
+fn how_long_audit_events_are_kept_the_config_says() {
+    let home = Home::new();
+    home.user("ada");
+    with_a_past(&home, 50);
+    let ended = Clerk::days_ago(&home, 60).mint_for("ada", Lifetime::For(Duration::from_hours(24)));
+    let gate = Gate::on(home, "[audit]\nkeep = \"forever\"\n");
+    first_round(&gate, &ended);
+    let verified = |home: &Home| home.fallgate(&["audit", "verify"]).ok().stdout;
+    assert!(!verified(&gate).contains("checkpoint"), "{}", verified(&gate));
+    let gate = Gate::on(gate.kill(), "[audit]\nkeep = \"30d\"\n");
+    wait_for("the deletion", || verified(&gate).contains("since the checkpoint of 20").then_some(()));
+    // The mint was 60 days ago.
+    let listed = gate.fallgate(&["audit", "list", "--json"]).ok().stdout;
+    assert!(!listed.contains("token.mint") && listed.contains("store.sweep"), "{listed}");
+}
+
+/// Waits until the gate has kept house once: it takes away what ended long ago last.
+fn first_round(gate: &Gate, ended: &Token) {
+    wait_for("the gate's first round", || {
+        let listed = gate.fallgate(&["token", "list", "--all", "--json"]).ok().stdout;
+        (!listed.contains(&ended.id)).then_some(())
+    });
 }
 
 fn both(status: &str) -> (String, String) {

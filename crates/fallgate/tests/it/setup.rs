@@ -66,7 +66,7 @@ fn r23_whoever_has_the_setup_token_makes_the_first_admin_once() {
 }
 
 #[test]
-fn while_there_is_no_user_the_api_says_so_and_what_is_public_works() {
+fn r9_while_there_is_no_user_the_api_says_so_and_only_what_is_public_works() {
     let gate = Gate::start();
     let bearer = "Authorization: Bearer x\r\n";
     for (line, headers) in [
