@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::actions::ManageUsers;
 use crate::halt::{Owned, Unwritten};
-use crate::hasher::{HasherBusy, Lane};
+use crate::hash_queue::Lane;
+use crate::hasher::HasherBusy;
 use crate::passphrase::{HashFailed, Passphrase, WeakPassphrase};
 use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar};

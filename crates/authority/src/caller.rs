@@ -31,7 +31,8 @@ enum Carrier {
 #[derive(Debug)]
 pub struct Somebody(());
 
-/// A verified caller who is signed in: their credential is a sign-in, however it came.
+/// A verified caller who signed in by their passphrase: their credential is such a sign-in, however it came. A sign-in
+/// that hangs on a token, as of an old address, may no more than that, so it is none.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
     principal: Principal,
@@ -39,6 +40,11 @@ pub struct SignedIn {
     pub(crate) owner: UserId,
     username: Username,
 }
+
+/// A verified caller whose credential is a sign-in of any kind, also one that hangs on a token or that nobody owns. It
+/// can end itself, and nothing else is to be had for being one.
+#[derive(Debug)]
+pub struct AnySignIn(pub(crate) Principal);
 
 /// Whoever asks to be signed in, and not because a page of another site has their browser ask.
 #[derive(Debug)]
@@ -148,13 +154,39 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let principal = Principal::from_request_parts(parts, state).await?;
+        let AnySignIn(principal) = AnySignIn::from_request_parts(parts, state).await?;
         let owner = principal.user().zip(principal.username().cloned());
-        match owner.filter(|_| principal.kind() == CredentialKind::Login) {
+        match owner.filter(|_| !principal.entry.parent.is_some()) {
             Some((owner, username)) => Ok(Self { principal, owner, username }),
-            None => Err(Refusal::NoSignIn),
+            None => Err(no_sign_in(&principal, parts, state)),
         }
     }
+}
+
+impl<S> FromRequestParts<S> for AnySignIn
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let principal = Principal::from_request_parts(parts, state).await?;
+        if principal.kind() == CredentialKind::Login {
+            Ok(Self(principal))
+        } else {
+            Err(no_sign_in(&principal, parts, state))
+        }
+    }
+}
+
+fn no_sign_in<S>(principal: &Principal, parts: &Parts, state: &S) -> Refusal
+where
+    Arc<Verifier>: FromRef<S>,
+{
+    let verifier = Arc::<Verifier>::from_ref(state);
+    verifier.count_refusal(&Refusal::NoSignIn, Some(principal.credential()), peer(parts));
+    Refusal::NoSignIn
 }
 
 /// A sign-in that was begun by another site's page is refused: it could be somebody else's, for the visitor to use.

@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) kind: CredentialKind,
     pub(crate) account: Arc<Account>,
     pub(crate) scopes: Scopes,
-    parent: Parent,
+    pub(crate) parent: Parent,
     ended: AtomicBool,
     /// Refused by this process, though the store could not be told.
     halted: AtomicBool,
@@ -58,6 +58,13 @@ pub(crate) enum Parent {
     Entry(Arc<Entry>),
     /// It names a parent that is no more; what hangs on nothing falls.
     Gone,
+}
+
+impl Parent {
+    /// Whether there is or was one.
+    pub(crate) const fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
 }
 
 /// A user's account, or the one that stands for credentials nobody owns. Leases hang here: whatever changes for an

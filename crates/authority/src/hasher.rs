@@ -1,9 +1,7 @@
 //! Where passphrases are hashed: threads of their own at the lowest priority, few of them, behind a bounded queue
 //! (requirement R53). So a flood of them slows neither requests nor one another without end.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,34 +9,12 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use crate::network::Network;
+use crate::hash_queue::{Job, Lane, Queue};
 
-/// How many jobs may wait. Each has one passphrase of at most 1 KiB; the 64 MiB that a hash takes are a thread's.
-const QUEUE: usize = 64;
-/// And how many of one lane.
-const QUEUE_OF_LANE: usize = QUEUE / 4;
 /// When to come again after the queue was full: about as long as half of it takes.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// The lowest priority there is for a thread that may still run on an otherwise idle machine.
 const NICE: i32 = 19;
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// For whom a job is done. The lanes take turns, so one that floods waits for itself alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// Whoever has shown already that they may ask for it.
-    Known,
-    /// A stranger, by their network.
-    Stranger(Network),
-}
-
-impl Lane {
-    /// The lane of a stranger at that address.
-    pub(crate) fn of(ip: Option<IpAddr>) -> Self {
-        Self::Stranger(Network::of(ip))
-    }
-}
 
 /// Threads that hash. They are started when there is something to do.
 pub(crate) struct Hasher {
@@ -70,47 +46,6 @@ struct State {
     threads: usize,
     idle: usize,
     closed: bool,
-}
-
-/// The jobs that wait, by lane. The lane in front is served next.
-#[derive(Default)]
-struct Queue(VecDeque<(Lane, VecDeque<Job>)>);
-
-impl Queue {
-    fn len(&self) -> usize {
-        self.0.iter().map(|(_, jobs)| jobs.len()).sum()
-    }
-
-    /// Lets a job wait, if there is room in its lane. When there is none in all, the longest lane gives up its last
-    /// job for one of a lane that stays shorter: it is dropped, and whoever waits for it hears so.
-    fn push(&mut self, lane: Lane, job: Job) -> Result<(), HasherBusy> {
-        let own = self.0.iter().find(|(held, _)| *held == lane).map_or(0, |(_, jobs)| jobs.len());
-        if own >= QUEUE_OF_LANE {
-            return Err(HasherBusy);
-        }
-        if self.len() >= QUEUE {
-            let longest = self.0.iter_mut().max_by_key(|(_, jobs)| jobs.len());
-            match longest {
-                Some((_, jobs)) if jobs.len() > own + 1 => drop(jobs.pop_back()),
-                _ => return Err(HasherBusy),
-            }
-        }
-        match self.0.iter_mut().find(|(held, _)| *held == lane) {
-            Some((_, jobs)) => jobs.push_back(job),
-            None => self.0.push_back((lane, VecDeque::from([job]))),
-        }
-        Ok(())
-    }
-
-    /// The next job; its lane goes to the back.
-    fn pop(&mut self) -> Option<Job> {
-        let (lane, mut jobs) = self.0.pop_front()?;
-        let job = jobs.pop_front();
-        if !jobs.is_empty() {
-            self.0.push_back((lane, jobs));
-        }
-        job
-    }
 }
 
 impl Hasher {
@@ -148,7 +83,7 @@ impl Hasher {
                 Err(error) => {
                     tracing::error!(%error, "cannot start a thread for passphrases");
                     if state.threads == 0 {
-                        state.queue.0.clear();
+                        state.queue.clear();
                         return Err(HasherBusy);
                     }
                 }
@@ -164,7 +99,7 @@ impl Drop for Hasher {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         state.closed = true;
-        state.queue.0.clear();
+        state.queue.clear();
         drop(state);
         self.shared.work.notify_all();
     }
@@ -215,6 +150,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::hash_queue::{OF_SITE as QUEUE_OF_LANE, STRANGERS as QUEUE};
 
     fn hasher(threads_at_most: usize) -> Hasher {
         Hasher { shared: Arc::default(), threads_at_most }
@@ -238,12 +174,13 @@ mod tests {
     async fn r53_what_the_queue_does_not_hold_is_refused_and_the_rest_is_done_in_order() {
         let (hasher, go) = occupied();
         let (done, in_order) = mpsc::channel();
+        let stranger = Lane::of(None);
         for number in 0..QUEUE_OF_LANE {
             let done = done.clone();
             let job = Box::new(move || done.send(number).unwrap());
-            hasher.submit(Lane::Known, job).unwrap();
+            hasher.submit(stranger, job).unwrap();
         }
-        assert_eq!(hasher.run(Lane::Known, || ()).await, Err(HasherBusy));
+        assert_eq!(hasher.run(stranger, || ()).await, Err(HasherBusy));
         go.send(()).unwrap();
         let numbers: Vec<_> = in_order.iter().take(QUEUE_OF_LANE).collect();
         assert_eq!(numbers, (0..QUEUE_OF_LANE).collect::<Vec<_>>());

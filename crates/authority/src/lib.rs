@@ -37,6 +37,7 @@ mod device;
 mod entry;
 mod fresh;
 mod halt;
+mod hash_queue;
 mod hasher;
 mod import;
 mod imported_hash;
@@ -76,7 +77,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
-pub use caller::{Newcomer, SignedIn, Somebody};
+pub use caller::{AnySignIn, Newcomer, SignedIn, Somebody};
 pub use cookie::cookie_name;
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;

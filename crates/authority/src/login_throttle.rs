@@ -11,7 +11,7 @@ use std::time::Duration;
 use fallgate_domain::clock::Timestamp;
 use parking_lot::Mutex;
 
-use crate::network::Network;
+use crate::network::{Network, Site};
 use crate::throttle::Throttled;
 
 /// Failures of one pair that cost nothing.
@@ -23,8 +23,10 @@ const LONGEST_PAUSE: i64 = 15 * 60 * 1_000;
 const FORGOTTEN_AFTER: i64 = 24 * 60 * 60 * 1_000;
 /// Failures of one network within [`WINDOW`], whatever the name.
 const OF_NETWORK: usize = 30;
+/// The same for all networks of a site that has many.
+const OF_SITE: usize = 120;
 const WINDOW: i64 = 10 * 60 * 1_000;
-/// How many pairs are remembered, and how many networks.
+/// How many pairs are remembered, and how many networks, and sites.
 const PAIRS: usize = 16_384;
 const NETWORKS: usize = 4_096;
 
@@ -44,11 +46,19 @@ pub(crate) struct Pair {
     network: Network,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tables {
     pairs: HashMap<Pair, Failures>,
-    /// When each network's last failures were, oldest first.
-    networks: HashMap<Network, VecDeque<i64>>,
+    networks: Windows<Network>,
+    sites: Windows<Site>,
+}
+
+/// When the last failures were of each that is counted, oldest first.
+#[derive(Debug)]
+struct Windows<K> {
+    /// So many are free.
+    most: usize,
+    times: HashMap<K, VecDeque<i64>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,6 +89,7 @@ impl LoginThrottle {
         if let Some(failures) = tables.pairs.get_mut(pair)
             && failures.count >= FREE
         {
+            failures.last = now.millis();
             failures.again_at = now.millis().saturating_add(pause(failures.count));
         }
         Ok(())
@@ -89,18 +100,18 @@ impl LoginThrottle {
         let now = now.millis();
         let mut tables = self.tables.lock();
         tables.make_room(&pair, now);
+        tables.networks.failed(pair.network, now);
+        let site = pair.network.site();
+        if site.has_many() {
+            tables.sites.failed(site, now);
+        }
         let failures = tables.pairs.entry(pair).or_default();
-        if now.saturating_sub(failures.last) >= FORGOTTEN_AFTER {
+        if failures.are_past(now) {
             *failures = Failures::default();
         }
         failures.count = failures.count.saturating_add(1);
         failures.last = now;
         failures.again_at = now.saturating_add(pause(failures.count));
-        let times = tables.networks.entry(pair.network).or_default();
-        if times.len() >= OF_NETWORK {
-            times.pop_front();
-        }
-        times.push_back(now);
     }
 
     /// Forgets the failures of this pair, and of no other.
@@ -111,14 +122,11 @@ impl LoginThrottle {
 
 impl Tables {
     fn check(&self, pair: &Pair, now: i64) -> Result<(), Throttled> {
-        let of_pair = self.pairs.get(pair).map_or(0, |failures| failures.again_at);
-        let of_network = match self.networks.get(&pair.network) {
-            Some(times) if times.len() >= OF_NETWORK => times.front().map_or(0, |oldest| oldest + WINDOW),
-            _ => 0,
-        };
-        // A clock that was set back makes nobody wait longer than a clock that was not.
-        let left = of_pair.saturating_sub(now).min(LONGEST_PAUSE);
-        let left = left.max(of_network.saturating_sub(now).min(WINDOW));
+        let of_pair = self.pairs.get(pair).filter(|failures| !failures.are_past(now));
+        let of_pair = of_pair.map_or(0, |failures| failures.again_at);
+        let (of_network, of_site) =
+            (self.networks.again_at(pair.network, now), self.sites.again_at(pair.network.site(), now));
+        let left = of_pair.max(of_network).max(of_site).saturating_sub(now);
         match u64::try_from(left) {
             Ok(left) if left > 0 => Err(Throttled { retry_after: Duration::from_secs(left.div_ceil(1_000)) }),
             _ => Ok(()),
@@ -127,7 +135,7 @@ impl Tables {
 
     fn make_room(&mut self, pair: &Pair, now: i64) {
         if self.pairs.len() >= PAIRS && !self.pairs.contains_key(pair) {
-            self.pairs.retain(|_, failures| now.saturating_sub(failures.last) < FORGOTTEN_AFTER);
+            self.pairs.retain(|_, failures| !failures.are_past(now));
             if self.pairs.len() >= PAIRS {
                 let least = self.pairs.iter().min_by_key(|(_, failures)| (failures.count, failures.last));
                 if let Some(least) = least.map(|(pair, _)| *pair) {
@@ -135,14 +143,59 @@ impl Tables {
                 }
             }
         }
-        if self.networks.len() >= NETWORKS && !self.networks.contains_key(&pair.network) {
-            let newest = |times: &VecDeque<i64>| times.back().copied().unwrap_or(0);
-            self.networks.retain(|_, times| now.saturating_sub(newest(times)) < WINDOW);
-            if self.networks.len() >= NETWORKS {
-                let least = self.networks.iter().min_by_key(|(_, times)| (times.len(), newest(times)));
-                if let Some(least) = least.map(|(network, _)| *network) {
-                    self.networks.remove(&least);
-                }
+    }
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self { pairs: HashMap::new(), networks: Windows::new(OF_NETWORK), sites: Windows::new(OF_SITE) }
+    }
+}
+
+impl Failures {
+    /// Whether they count no more. What lies ahead was written down before the clock was set back, nobody knows when:
+    /// it is forgotten, or it would count until the clock is there again.
+    const fn are_past(&self, now: i64) -> bool {
+        self.last > now || now.saturating_sub(self.last) >= FORGOTTEN_AFTER
+    }
+}
+
+impl<K: Copy + Eq + Hash> Windows<K> {
+    fn new(most: usize) -> Self {
+        Self { most, times: HashMap::new() }
+    }
+
+    /// When the next try is free.
+    fn again_at(&self, key: K, now: i64) -> i64 {
+        match self.times.get(&key) {
+            // Of a clock that was set back all is forgotten, as with pairs.
+            Some(times) if times.len() >= self.most && times.back().is_some_and(|last| *last <= now) => {
+                times.front().map_or(0, |oldest| oldest.saturating_add(WINDOW))
+            }
+            _ => 0,
+        }
+    }
+
+    fn failed(&mut self, key: K, now: i64) {
+        self.make_room(key, now);
+        let times = self.times.entry(key).or_default();
+        times.retain(|time| *time <= now);
+        if times.len() >= self.most {
+            times.pop_front();
+        }
+        times.push_back(now);
+    }
+
+    fn make_room(&mut self, key: K, now: i64) {
+        if self.times.len() < NETWORKS || self.times.contains_key(&key) {
+            return;
+        }
+        let newest = |times: &VecDeque<i64>| times.back().copied().unwrap_or(0);
+        self.times.retain(|_, times| (0..WINDOW).contains(&now.saturating_sub(newest(times))));
+        if self.times.len() >= NETWORKS {
+            let least = self.times.iter().min_by_key(|(_, times)| (times.len(), newest(times)));
+            if let Some(least) = least.map(|(key, _)| *key) {
+                self.times.remove(&least);
             }
         }
     }
@@ -257,6 +310,42 @@ mod tests {
         }
         assert_eq!(wait(&throttle, &stubborn, at(1)), 31);
         let tables = throttle.tables.lock();
-        assert_eq!((tables.pairs.len(), tables.networks.len()), (PAIRS, NETWORKS));
+        assert_eq!((tables.pairs.len(), tables.networks.times.len()), (PAIRS, NETWORKS));
+    }
+
+    #[test]
+    fn r54_a_site_with_many_networks_fails_a_hundred_and_twenty_times() {
+        let throttle = LoginThrottle::default();
+        let pair = |number: u32| {
+            let network = 0x2001_0db8_0001_0000_u64 + u64::from(number);
+            let ip = std::net::Ipv6Addr::from_bits(u128::from(network) << 64);
+            throttle.pair(&format!("name-{number}"), Some(ip.into()))
+        };
+        for number in 0..120 {
+            throttle.begin(&pair(number), at(0)).unwrap();
+            throttle.failed(pair(number), at(0));
+        }
+        assert_eq!(wait(&throttle, &pair(999), at(1)), 599);
+        assert_eq!(wait(&throttle, &pair(0x1_0000), at(1)), 0, "the next site");
+        for number in 0..2 * u32::try_from(NETWORKS).unwrap() {
+            throttle.failed(pair(number << 16), at(2));
+        }
+        assert_eq!(throttle.tables.lock().sites.times.len(), NETWORKS);
+    }
+
+    #[test]
+    fn r54_a_clock_that_was_ahead_and_is_set_back_locks_nobody_out() {
+        let throttle = LoginThrottle::default();
+        let pair = throttle.pair("ada", Some(ip("192.0.2.1")));
+        let year = 365 * 24 * 60 * 60;
+        (0..40).for_each(|_| throttle.failed(pair, at(year)));
+        assert!(wait(&throttle, &pair, at(year)) > 0);
+        assert_eq!(wait(&throttle, &pair, at(0)), 0);
+        for _ in 0..4 {
+            throttle.failed(pair, at(0));
+        }
+        assert_eq!(wait(&throttle, &pair, at(0)), 0, "it begins anew");
+        throttle.failed(pair, at(0));
+        assert_eq!(wait(&throttle, &pair, at(0)), 2);
     }
 }

@@ -11,9 +11,11 @@ use fallgate_store::{ChangedPassphrase, CredentialFilter, EndedCredentials, List
 use zeroize::Zeroizing;
 
 use crate::accounts::{UserError, UserPatch};
-use crate::caller::SignedIn;
+use crate::caller::{AnySignIn, SignedIn};
 use crate::halt::{Owned, or_halt};
+use crate::hash_queue::Lane;
 use crate::passphrase::Passphrase;
+use crate::principal::Principal;
 use crate::registrar::{Actor, Authority, RevokeOutcome};
 use crate::signin::SignInError;
 use crate::tokens::TokenError;
@@ -35,9 +37,12 @@ impl SignedIn {
 impl Verifier {
     /// Ends the sign-in that asks for it. Open connections are cut before this returns, also when it fails with
     /// [`TokenError::Unwritten`]; so it is with all that ends sign-ins.
-    pub async fn sign_out(&self, caller: &SignedIn, ip: Option<IpAddr>) -> Result<(), TokenError> {
-        let id = caller.principal().credential();
-        self.end(caller, id, audit::Action::Logout, "signed out", ip).await.map(drop)
+    pub async fn sign_out(&self, caller: &AnySignIn, ip: Option<IpAddr>) -> Result<(), TokenError> {
+        let AnySignIn(principal) = caller;
+        let credential = principal.credential();
+        // Nobody owns the sign-in of an anonymous old token.
+        let actor = Actor::standing(principal, ip).unwrap_or(Actor::Holder { credential, ip });
+        self.end(principal, &actor, credential, audit::Action::Logout, "signed out").await.map(drop)
     }
 
     /// The caller's sign-ins that stand, oldest first.
@@ -67,7 +72,8 @@ impl Verifier {
         if !listed.as_ref().is_some_and(own) {
             return Ok(RevokeOutcome::Unknown);
         }
-        self.end(caller, id, audit::Action::LoginRevoke, "ended by its owner", ip).await
+        let reason = "ended by its owner";
+        self.end(caller.principal(), &caller.actor(ip), id, audit::Action::LoginRevoke, reason).await
     }
 
     /// Ends all of the caller's sign-ins but the one in use; tells how many.
@@ -109,7 +115,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<EndedCredentials, SignInError> {
         let (actor, username) = (caller.actor(ip), caller.username().to_string());
-        let proof = self.prove(&username, current, ip).await?.proof;
+        let proof = self.prove(&username, current, ip, Lane::Known).await?.proof;
         let hash = self.registrar.hash(new).await?;
         let now = self.clock().now();
         let event = actor.event(now, audit::Action::UserPassphrase, username, BTreeMap::new());
@@ -132,17 +138,17 @@ impl Verifier {
 
     async fn end(
         &self,
-        caller: &SignedIn,
+        caller: &Principal,
+        actor: &Actor,
         id: CredentialId,
         action: audit::Action,
         reason: &str,
-        ip: Option<IpAddr>,
     ) -> Result<RevokeOutcome, TokenError> {
-        let (actor, now) = (caller.actor(ip), self.clock().now());
+        let now = self.clock().now();
         let event = actor.event(now, action, id.to_string(), BTreeMap::new());
         let revocation = Revocation { at: now, by: actor.mark(), reason: Some(reason.to_owned()) };
         // Whoever ends what they use themselves is to hear that it is done.
-        caller.principal().lease.forget();
+        caller.lease.forget();
         let revoked = self.registrar.vault.revoke(id, revocation, event).await;
         let outcome = match or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))? {
             Revoked::Revoked(_) => RevokeOutcome::Revoked,

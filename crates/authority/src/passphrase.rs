@@ -101,32 +101,51 @@ pub(crate) fn hash(text: &str, entropy: &dyn Entropy) -> Result<PassphraseHash, 
     Ok(PassphraseHash::new(hash.to_string()))
 }
 
-/// Holds a passphrase against what is stored, by the form that this says it has. Takes as long as hashing.
-pub(crate) fn verify(stored: &PassphraseHash, text: &str) -> Result<Verdict, HashFailed> {
+/// What checking a passphrase costs, whosever it is: one argon2id, and, as long as somebody's hash of llmux is in the
+/// store, as much scrypt as the dearest of these takes. So time does not tell who has which, nor who is nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Costs {
+    imported: Option<u8>,
+}
+
+impl Costs {
+    /// With the largest N of the store's imported hashes, if it has any.
+    pub(crate) fn with_imported(n: Option<u64>) -> Self {
+        Self { imported: n.and_then(imported_hash::log_n) }
+    }
+}
+
+/// Holds a passphrase against what is stored, by the form that this says it has.
+pub(crate) fn verify(stored: &PassphraseHash, text: &str, costs: Costs) -> Result<Verdict, HashFailed> {
     if imported_hash::is_one(stored) {
         let imported = ScryptHash::parse(stored.expose()).map_err(|_| HashFailed::Unreadable)?;
-        return Ok(if imported.matches(text.as_bytes()) { Verdict::RightButOld } else { Verdict::Wrong });
+        let is_right = imported.matches(text.as_bytes());
+        imported_hash::top_up(imported.log_n(), costs.imported.unwrap_or_default(), text.as_bytes());
+        // Whoever is right is hashed anew, which costs the same as this.
+        return if is_right { Ok(Verdict::RightButOld) } else { verify_nothing(text, Costs::default()) };
     }
     let stored = PasswordHash::new(stored.expose()).map_err(|_| HashFailed::Unreadable)?;
-    match argon2()?.verify_password(text.as_bytes(), &stored) {
+    let verdict = match argon2()?.verify_password(text.as_bytes(), &stored) {
         Ok(()) if is_as_made_now(&stored) => Ok(Verdict::Right),
         Ok(()) => Ok(Verdict::RightButOld),
         Err(Mismatch::PasswordInvalid) => Ok(Verdict::Wrong),
         Err(Mismatch::OutOfMemory) => Err(HashFailed::Argon2),
         Err(_) => Err(HashFailed::Unreadable),
+    }?;
+    if let Some(log_n) = costs.imported {
+        imported_hash::spend(log_n, text.as_bytes());
     }
+    Ok(verdict)
 }
 
 /// Takes as long as [`verify`] and finds out nothing: for accounts that are not there (requirement R52).
-pub(crate) fn verify_nothing(text: &str) -> Result<Verdict, HashFailed> {
+pub(crate) fn verify_nothing(text: &str, costs: Costs) -> Result<Verdict, HashFailed> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
     argon2()?.hash_password_into(text.as_bytes(), &[0; 16], &mut *output).map_err(|_| HashFailed::Argon2)?;
+    if let Some(log_n) = costs.imported {
+        imported_hash::spend(log_n, text.as_bytes());
+    }
     Ok(Verdict::Wrong)
-}
-
-/// No hash is kept of more bytes than this, so a longer passphrase is nobody's.
-pub(crate) fn is_too_long(text: &str) -> bool {
-    text.len() > Policy::MOST_BYTES
 }
 
 /// The hash as it is made now.
@@ -154,6 +173,8 @@ mod tests {
 
     use super::*;
 
+    const PLAIN: Costs = Costs { imported: None };
+
     fn check(text: &str) -> Result<Passphrase, WeakPassphrase> {
         Passphrase::new(Zeroizing::new(text.to_owned()), &["alice"], &Policy::default())
     }
@@ -172,9 +193,9 @@ mod tests {
         let text = "correct horse battery staple";
         let stored = hash(text, &TestEntropy::default()).unwrap();
         assert!(stored.expose().starts_with("$argon2id$v=19$m=65536,t=3,p=1$"));
-        assert_eq!(verify(&stored, text).unwrap(), Verdict::Right);
+        assert_eq!(verify(&stored, text, PLAIN).unwrap(), Verdict::Right);
         for wrong in ["correct horse battery stapl", "correct horse battery staplE", ""] {
-            assert_eq!(verify(&stored, wrong).unwrap(), Verdict::Wrong);
+            assert_eq!(verify(&stored, wrong, PLAIN).unwrap(), Verdict::Wrong);
         }
         for (algorithm, memory, passes) in [
             (Algorithm::Argon2id, 19_456, 3),
@@ -186,12 +207,12 @@ mod tests {
                 .hash_password_with_salt(text.as_bytes(), &[7; 16])
                 .unwrap();
             let older = PassphraseHash::new(older.to_string());
-            assert_eq!(verify(&older, text).unwrap(), Verdict::RightButOld);
-            assert_eq!(verify(&older, "another").unwrap(), Verdict::Wrong);
+            assert_eq!(verify(&older, text, PLAIN).unwrap(), Verdict::RightButOld);
+            assert_eq!(verify(&older, "another", PLAIN).unwrap(), Verdict::Wrong);
         }
-        assert_eq!(verify_nothing(text).unwrap(), Verdict::Wrong);
+        assert_eq!(verify_nothing(text, PLAIN).unwrap(), Verdict::Wrong);
         let broken = PassphraseHash::new("$argon2id$broken".to_owned());
-        assert!(matches!(verify(&broken, text), Err(HashFailed::Unreadable)));
+        assert!(matches!(verify(&broken, text, PLAIN), Err(HashFailed::Unreadable)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::refusal::{Denial, Refusal};
 pub struct Presented {
     pub(crate) hash: TokenHash,
     /// Came along in `Authorization: Basic`; must be the owner's, if there is an owner and it is not empty.
-    pub(crate) username: Option<String>,
+    pub(crate) username: Option<Zeroizing<String>>,
 }
 
 /// Nothing of it: people type secrets where a username belongs.
@@ -51,7 +51,8 @@ impl Presented {
             let colon = decoded.iter().position(|byte| *byte == b':').ok_or(malformed.clone())?;
             let (username, password) = decoded.split_at(colon);
             let username = std::str::from_utf8(username).map_err(|_| malformed)?;
-            let username = Some(username.to_owned()).filter(|name| !name.is_empty());
+            let username = Some(username).filter(|name| !name.is_empty());
+            let username = username.map(|name| Zeroizing::new(name.to_owned()));
             Self::from_secret(password.get(1..).unwrap_or_default(), username)
         } else {
             Err(malformed)
@@ -59,7 +60,7 @@ impl Presented {
     }
 
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
-    fn from_secret(secret: &[u8], username: Option<String>) -> Result<Self, Refusal> {
+    fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
         let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
         Ok(Self { hash, username })
     }
@@ -91,7 +92,7 @@ mod tests {
             let basic = format!("Basic {}", STANDARD.encode(format!("{username}:{}", secret())));
             let basic = Presented::from_authorization(Some(basic.as_bytes())).unwrap();
             assert_eq!(basic.hash, bearer.hash);
-            assert_eq!(basic.username.as_deref(), told);
+            assert_eq!(basic.username.as_ref().map(|name| name.as_str()), told);
         }
     }
 

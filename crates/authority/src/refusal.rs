@@ -70,7 +70,7 @@ pub enum Refusal {
     BadCredential(Denial),
     /// The credential does not have the scope that this needs, or its owner's role does not allow it (any more).
     Beyond(Scope),
-    /// It is not a sign-in, and only a sign-in will do.
+    /// It is no sign-in by passphrase, and only that will do.
     NoSignIn,
     /// A cookie came with it that a browser sends whoever makes it ask, and it is not a page of ours that did
     /// (requirement R21).
@@ -95,7 +95,10 @@ impl Refusal {
                 403,
                 format!("This needs the scope {scope}, which the credential does not have."),
             ),
-            Self::NoSignIn => Problem::new(403, "This is for whoever is signed in; a token will not do."),
+            Self::NoSignIn => Problem::new(
+                403,
+                "This is for whoever signed in by passphrase; a token will not do, nor a sign-in by a token.",
+            ),
             Self::CrossSite => Problem::new(
                 403,
                 "This did not come from one of Fallgate's own pages. A program presents its credential as Authorization: Bearer, not as a cookie.",

@@ -1,5 +1,5 @@
 //! Refusals, counted by reason and network, and written down once a minute: the trail says why a use was refused
-//! (requirements R33, R38), and strangers cannot fill the disk.
+//! (requirements R33, R38), and strangers cannot fill the disk. So are failures to sign in, past the first few.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -7,16 +7,20 @@ use std::net::IpAddr;
 use fallgate_domain::audit::{Action, NewEvent};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::CredentialId;
+use fallgate_domain::user::Username;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::network::Network;
 use crate::refusal::Refusal;
+use crate::signin::NOBODY;
 use crate::verifier::Verifier;
 
 /// How many pairs of reason and network get an event of their own in a minute. The rest is summed up by reason.
 const MOST_PAIRS: usize = 256;
-/// How many credentials an event names.
+/// How many failures to sign in get an event of their own in a minute.
+const MOST_SINGLE: u32 = 20;
+/// How many credentials or users an event names.
 const MOST_NAMED: usize = 8;
 /// Stands for all networks that did not find room.
 const ELSEWHERE: &str = "elsewhere";
@@ -27,8 +31,17 @@ pub(crate) struct RefusalCounts(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    pairs: HashMap<(&'static str, Network), Count>,
-    elsewhere: BTreeMap<&'static str, Count>,
+    pairs: HashMap<(Reason, Network), Count>,
+    elsewhere: BTreeMap<Reason, Count>,
+    /// How many failures to sign in got an event of their own.
+    singles: u32,
+}
+
+/// What was refused, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Reason {
+    Access(&'static str),
+    SignIn(&'static str),
 }
 
 #[derive(Debug, Default)]
@@ -36,11 +49,37 @@ struct Count {
     times: u64,
     /// Those that we know, such as a revoked one, each once.
     credentials: Vec<CredentialId>,
+    /// The same of users.
+    users: Vec<Username>,
+}
+
+/// Keeps one more, if there is room and it is not there.
+fn note<T: PartialEq>(known: &mut Vec<T>, one: Option<T>) {
+    known.extend(one.filter(|one| known.len() < MOST_NAMED && !known.contains(one)));
 }
 
 impl RefusalCounts {
     fn count(&self, reason: &'static str, credential: Option<CredentialId>, ip: Option<IpAddr>) {
+        self.0.lock().count(Reason::Access(reason), ip, |count| note(&mut count.credentials, credential));
+    }
+
+    /// Counts a failure to sign in that gets no event of its own.
+    pub(crate) fn count_sign_in(&self, reason: &'static str, user: Option<Username>, ip: Option<IpAddr>) {
+        self.0.lock().count(Reason::SignIn(reason), ip, |count| note(&mut count.users, user));
+    }
+
+    /// Whether a failure to sign in may get an event of its own; if so, it takes one.
+    pub(crate) fn take_single(&self) -> bool {
         let mut counts = self.0.lock();
+        let may = counts.singles < MOST_SINGLE;
+        counts.singles += u32::from(may);
+        may
+    }
+}
+
+impl Counts {
+    fn count(&mut self, reason: Reason, ip: Option<IpAddr>, name: impl FnOnce(&mut Count)) {
+        let counts = self;
         let pair = (reason, Network::of(ip));
         let has_room = counts.pairs.len() < MOST_PAIRS || counts.pairs.contains_key(&pair);
         let count = if has_room {
@@ -49,17 +88,14 @@ impl RefusalCounts {
             counts.elsewhere.entry(reason).or_default()
         };
         count.times = count.times.saturating_add(1);
-        if let Some(id) = credential
-            && count.credentials.len() < MOST_NAMED
-            && !count.credentials.contains(&id)
-        {
-            count.credentials.push(id);
-        }
+        name(count);
     }
+}
 
+impl RefusalCounts {
     /// What was counted, as events; counting begins anew.
     fn take(&self, at: Timestamp) -> Vec<NewEvent> {
-        let Counts { pairs, elsewhere } = std::mem::take(&mut *self.0.lock());
+        let Counts { pairs, elsewhere, .. } = std::mem::take(&mut *self.0.lock());
         let pairs = pairs.into_iter().map(|((reason, network), count)| {
             let (name, ip) = (network.to_string(), network.address());
             event(at, reason, name, ip, &count)
@@ -73,13 +109,11 @@ impl RefusalCounts {
     }
 }
 
-fn event(
-    at: Timestamp,
-    reason: &'static str,
-    network: String,
-    ip: Option<IpAddr>,
-    count: &Count,
-) -> NewEvent {
+fn event(at: Timestamp, reason: Reason, network: String, ip: Option<IpAddr>, count: &Count) -> NewEvent {
+    let (action, actor, reason) = match reason {
+        Reason::Access(reason) => (Action::AccessRefused, "internal", reason),
+        Reason::SignIn(reason) => (Action::LoginFailed, NOBODY, reason),
+    };
     let mut detail = BTreeMap::from([
         ("reason".to_owned(), Value::from(reason)),
         ("network".to_owned(), Value::from(network.clone())),
@@ -89,14 +123,18 @@ fn event(
         let ids: Vec<_> = count.credentials.iter().map(CredentialId::to_string).collect();
         detail.insert("credentials".to_owned(), Value::from(ids));
     }
+    if !count.users.is_empty() {
+        let names: Vec<_> = count.users.iter().map(Username::to_string).collect();
+        detail.insert("users".to_owned(), Value::from(names));
+    }
     let credential = match count.credentials[..] {
         [only] => Some(only),
         _ => None,
     };
     NewEvent {
         at,
-        action: Action::AccessRefused,
-        actor: "internal".to_owned(),
+        action,
+        actor: actor.to_owned(),
         credential,
         target: network,
         ip: ip.map(|ip| ip.to_string()),
@@ -186,6 +224,25 @@ mod tests {
         assert_eq!(total, 10_001);
         let known = events.iter().find(|event| event.credential == Some(id(7))).unwrap();
         assert_eq!(known.target, ELSEWHERE);
+    }
+
+    #[test]
+    fn past_a_few_events_failures_to_sign_in_are_summed_up_until_the_next_minute() {
+        let counts = RefusalCounts::default();
+        assert_eq!((0..100).filter(|_| counts.take_single()).count(), 20);
+        let ip = Some("192.0.2.1".parse().unwrap());
+        for name in ["ada", "bob", "ada"] {
+            counts.count_sign_in("wrong-passphrase", Some(name.parse().unwrap()), ip);
+        }
+        counts.count_sign_in("unknown-user", None, ip);
+        counts.count("unknown-user", None, ip);
+        let events = counts.take(Timestamp::from_millis(0));
+        assert_eq!(events.len(), 3);
+        let summed = events.iter().find(|event| event.detail["reason"] == "wrong-passphrase").unwrap();
+        assert_eq!((summed.action, summed.actor.as_str()), (Action::LoginFailed, NOBODY));
+        assert_eq!((&summed.detail["count"], summed.ip.as_deref()), (&3.into(), Some("192.0.2.1")));
+        assert_eq!(summed.detail["users"], serde_json::json!(["ada", "bob"]));
+        assert!(counts.take_single(), "another minute");
     }
 
     #[test]

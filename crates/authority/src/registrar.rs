@@ -23,6 +23,7 @@ use crate::hasher::Hasher;
 use crate::keys::Keyring;
 use crate::permit::{Action, Permit};
 use crate::policy::Policy;
+use crate::principal::Principal;
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 
@@ -93,6 +94,17 @@ impl Actor {
             credential: principal.credential(),
             ip,
             by: Authority::Scope(A::SCOPE),
+        })
+    }
+
+    /// The caller as an actor, as long as their credential stands; `None` for one that nobody owns.
+    pub(crate) fn standing(principal: &Principal, ip: Option<IpAddr>) -> Option<Self> {
+        Some(Self::User {
+            id: principal.user()?,
+            username: principal.username()?.clone(),
+            credential: principal.credential(),
+            ip,
+            by: Authority::Standing,
         })
     }
 

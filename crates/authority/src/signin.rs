@@ -19,8 +19,11 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::caller::Newcomer;
 use crate::device;
 use crate::halt::Unwritten;
-use crate::hasher::{HasherBusy, Lane};
-use crate::passphrase::{self, HashFailed, Verdict};
+use crate::hash_queue::Lane;
+use crate::hasher::HasherBusy;
+use crate::imported_hash;
+use crate::passphrase::{self, Costs, HashFailed, Verdict};
+use crate::policy::Policy;
 use crate::registrar::{Actor, Authority};
 use crate::throttle::Throttled;
 use crate::uses;
@@ -31,7 +34,7 @@ const MOST_CHECKS: usize = 3;
 
 /// In an event, the name of somebody who is nobody's user. What was typed is not written down: it may be a passphrase
 /// in the wrong field. No username has this character.
-const NOBODY: &str = "?";
+pub(crate) const NOBODY: &str = "?";
 
 /// What somebody signs in with.
 #[derive(Debug)]
@@ -61,6 +64,9 @@ pub enum SignInError {
     /// Name and passphrase do not belong together. Whether there is such a user is not told (requirement R52).
     #[error("the username or the passphrase is wrong")]
     Wrong,
+    /// Longer than anything that is anybody's. Told before anything is looked up, so for every name alike.
+    #[error("a username or a passphrase has at most {} bytes", Policy::MOST_BYTES)]
+    TooLong,
     /// There is no user who could sign in.
     #[error("there is no user yet")]
     SetupNeeded,
@@ -127,7 +133,8 @@ impl Verifier {
             return Err(SignInError::SetupNeeded);
         }
         for _ in 0..MOST_CHECKS {
-            let proven = self.prove(&order.username, &order.passphrase, newcomer.ip).await?;
+            let lane = Lane::of(newcomer.ip);
+            let proven = self.prove(&order.username, &order.passphrase, newcomer.ip, lane).await?;
             let Proven { user, proof, rehashed } = proven;
             let (new, secret) = self.new_login(&user, order.device_name.clone(), newcomer)?;
             let credential = new.credential.clone();
@@ -163,6 +170,25 @@ impl Verifier {
         username: &str,
         text: &Zeroizing<String>,
         ip: Option<IpAddr>,
+        lane: Lane,
+    ) -> Result<Proven, SignInError> {
+        // What waits in the queue is short, and what costs us nothing is not written down.
+        if username.len().max(text.len()) > Policy::MOST_BYTES {
+            return Err(SignInError::TooLong);
+        }
+        let proven = self.proven(username, text, ip, lane).await;
+        if matches!(proven, Err(SignInError::Throttled(_))) {
+            self.refusals.count_sign_in("throttled", None, ip);
+        }
+        proven
+    }
+
+    async fn proven(
+        &self,
+        username: &str,
+        text: &Zeroizing<String>,
+        ip: Option<IpAddr>,
+        lane: Lane,
     ) -> Result<Proven, SignInError> {
         let pair = self.logins.pair(username, ip);
         // Whoever has to wait takes no place in the queue.
@@ -173,19 +199,17 @@ impl Verifier {
         };
         let (throttle, clock) = (self.logins.clone(), self.clock().clone());
         let entropy = self.registrar.entropy.clone();
-        // What waits in the queue is short.
-        let text = (!passphrase::is_too_long(text)).then(|| text.clone());
+        let costs = self.costs().await?;
+        let text = text.clone();
         let check = move || {
             throttle.begin(&pair, clock.now())?;
-            let text = text.as_ref().map(|text| text.as_str());
-            let checked = check(account, text)?;
+            let checked = check(account, &text, costs)?;
             // Counted here and now: whoever hangs up to hide a failure has failed.
             match checked {
                 Ok((user, proof, verdict)) => {
                     throttle.succeeded(&pair);
                     let is_old = verdict == Verdict::RightButOld;
-                    let anew = text.filter(|_| is_old).map(|text| passphrase::hash(text, &*entropy));
-                    let rehashed = anew.transpose()?;
+                    let rehashed = if is_old { Some(passphrase::hash(&text, &*entropy)?) } else { None };
                     Ok(Ok(Proven { user, proof, rehashed }))
                 }
                 Err(miss) => {
@@ -194,14 +218,23 @@ impl Verifier {
                 }
             }
         };
-        let checked: Result<_, SignInError> = self.registrar.hasher.run(Lane::of(ip), check).await?;
+        let checked: Result<_, SignInError> = self.registrar.hasher.run(lane, check).await?;
         match checked? {
             Ok(proven) => Ok(proven),
             Err((user, miss)) => {
-                self.registrar.vault.record(vec![self.failure(user, miss, ip)]).await?;
+                if self.refusals.take_single() {
+                    self.registrar.vault.record(vec![self.failure(user, miss, ip)]).await?;
+                } else {
+                    self.refusals.count_sign_in(miss.name(), user.map(|user| user.username), ip);
+                }
                 Err(SignInError::Wrong)
             }
         }
+    }
+
+    /// What each check has to cost, whatever is found (requirement R52).
+    async fn costs(&self) -> Result<Costs, StoreError> {
+        Ok(Costs::with_imported(self.registrar.vault.imported_passphrase_cost().await?))
     }
 
     fn failure(&self, user: Option<User>, miss: Miss, ip: Option<IpAddr>) -> NewEvent {
@@ -252,28 +285,31 @@ impl Verifier {
 /// Who it is, or who it would be and why not.
 type Checked = Result<(User, PassphraseHash, Verdict), (Option<User>, Miss)>;
 
-/// Hashes once, whatever it finds; on a thread that hashes. A text that is too long to be anybody's is `None`, and takes
-/// no time for anybody.
-fn check(account: Option<SignInAccount>, text: Option<&str>) -> Result<Checked, HashFailed> {
+/// Costs the same, whatever it finds; on a thread that hashes.
+fn check(account: Option<SignInAccount>, text: &str, costs: Costs) -> Result<Checked, HashFailed> {
     let proof = account.as_ref().and_then(|account| account.passphrase.clone());
-    let verdict = match (text, &proof) {
-        (None, _) => Verdict::Wrong,
-        (Some(text), None) => passphrase::verify_nothing(text)?,
-        (Some(text), Some(proof)) => match passphrase::verify(proof, text) {
+    let verdict = match &proof {
+        None => passphrase::verify_nothing(text, costs)?,
+        Some(proof) => match passphrase::verify(proof, text, costs) {
             Err(error @ HashFailed::Unreadable) => {
                 tracing::error!(%error, "somebody cannot sign in");
-                passphrase::verify_nothing(text)?
+                passphrase::verify_nothing(text, costs)?
             }
             verdict => verdict?,
         },
     };
-    Ok(match (account, proof, verdict) {
-        (None, _, _) => Err((None, Miss::UnknownUser)),
-        (Some(account), None, _) => Err((Some(account.user), Miss::NoPassphrase)),
-        (Some(account), Some(_), Verdict::Wrong) => Err((Some(account.user), Miss::WrongPassphrase)),
-        (Some(account), Some(_), _) if account.user.disabled_at.is_some() => {
+    let wrong = verdict == Verdict::Wrong;
+    Ok(match (account, proof) {
+        (None, _) => Err((None, Miss::UnknownUser)),
+        (Some(account), None) => Err((Some(account.user), Miss::NoPassphrase)),
+        (Some(account), Some(_)) if wrong => Err((Some(account.user), Miss::WrongPassphrase)),
+        (Some(account), Some(proof)) if account.user.disabled_at.is_some() => {
+            if imported_hash::is_one(&proof) {
+                // In place of the hash that would be made anew.
+                passphrase::verify_nothing(text, Costs::default())?;
+            }
             Err((Some(account.user), Miss::Disabled))
         }
-        (Some(account), Some(proof), verdict) => Ok((account.user, proof, verdict)),
+        (Some(account), Some(proof)) => Ok((account.user, proof, verdict)),
     })
 }

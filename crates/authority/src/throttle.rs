@@ -42,14 +42,17 @@ impl Throttle {
         let network = Network::of(ip);
         let now = now.millis();
         let mut even_at = self.even_at.lock();
-        let ahead = even_at.get(&network).map_or(0, |at| at.saturating_sub(now).max(0));
         let room = self.every.saturating_mul(i64::from(self.burst.saturating_sub(1)));
+        // Nobody can be further ahead: the clock was set back, and what was counted before is forgotten.
+        let furthest = room.saturating_add(self.every);
+        let ahead = even_at.get(&network).map_or(0, |at| at.saturating_sub(now).max(0));
+        let ahead = if ahead > furthest { 0 } else { ahead };
         if ahead > room {
             let millis = u64::try_from(ahead - room).unwrap_or(0);
             return Err(Throttled { retry_after: Duration::from_secs(millis.div_ceil(1_000).max(1)) });
         }
         if even_at.len() >= NETWORKS && !even_at.contains_key(&network) {
-            even_at.retain(|_, at| *at > now);
+            even_at.retain(|_, at| *at > now && *at <= now.saturating_add(furthest));
             // All have tried lately: whoever is nearest to even loses least by being forgotten.
             let nearest = even_at.iter().min_by_key(|(_, at)| **at).map(|(network, _)| *network);
             if even_at.len() >= NETWORKS
@@ -98,6 +101,15 @@ mod tests {
         assert!(!try_from("::ffff:192.0.2.1"), "the same address, mapped");
         assert!(try_from("2001:db8::1") && !try_from("2001:db8::2:3") && try_from("2001:db8:0:1::1"));
         assert!(throttle.count(None, at(0)).is_ok() && throttle.count(None, at(0)).is_err());
+    }
+
+    #[test]
+    fn r37_a_clock_that_was_ahead_and_is_set_back_locks_nobody_out() {
+        let throttle = Throttle::new(2, Duration::from_secs(2));
+        let year = 365 * 24 * 60 * 60 * 1_000;
+        while throttle.count(None, at(year)).is_ok() {}
+        assert!(throttle.count(None, at(0)).is_ok() && throttle.count(None, at(0)).is_ok());
+        assert!(throttle.count(None, at(0)).is_err(), "it begins anew");
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn decide(
         return Err((Refusal::Unavailable, None));
     }
     let owner = entry.account.user.as_ref().map(|user| user.username.as_str());
-    let outcome = match (entry.judge(now), owner, presented.username.as_deref()) {
+    let outcome = match (entry.judge(now), owner, presented.username.as_ref().map(|name| name.as_str())) {
         (Err(denial), _, _) => Err(refuse(denial)),
         (Ok(_), Some(owner), Some(told)) if owner != told => Err(refuse(Denial::WrongUsername)),
         (Ok(_), _, _) => Ok(()),

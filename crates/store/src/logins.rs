@@ -72,6 +72,12 @@ impl Vault {
         self.backend.read(move |connection| account(connection, &username)).await
     }
 
+    /// The largest N of the passphrase hashes of llmux that nobody signed in with yet (`scrypt$<N>$…`); `None` when
+    /// there is none of them.
+    pub async fn imported_passphrase_cost(&self) -> Result<Option<u64>, StoreError> {
+        self.backend.read(imported_cost).await
+    }
+
     /// Writes a sign-in, if the passphrase that it rests on still counts and its owner is enabled.
     pub async fn sign_in(&self, login: NewLogin, event: NewEvent) -> Result<SignedIn, StoreError> {
         self.backend.write(event.author.clone(), move |act| sign_in(act, &login, event)).await
@@ -162,6 +168,13 @@ impl Vault {
         };
         self.backend.add(None, act).await
     }
+}
+
+fn imported_cost(connection: &mut Connection) -> Result<Option<u64>, Fault> {
+    // A cast reads the digits that a text begins with.
+    let largest = r#"SELECT max(CAST(substr(passphrase, 8) AS INTEGER)) FROM "user" WHERE substr(passphrase, 1, 7) = 'scrypt$'"#;
+    let found: Option<i64> = connection.prepare_cached(largest)?.query_row([], |row| row.get(0))?;
+    Ok(found.and_then(|cost| u64::try_from(cost).ok()))
 }
 
 fn account(connection: &mut Connection, username: &Username) -> Result<Option<SignInAccount>, Fault> {

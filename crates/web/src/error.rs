@@ -29,6 +29,8 @@ pub(crate) enum WebError {
     Busy(HasherBusy),
     Throttled(Throttled),
     Unwritten(Unwritten),
+    /// Somebody else came in between; told what.
+    Unsettled(String),
     Unavailable,
 }
 
@@ -46,6 +48,7 @@ impl WebError {
         match self {
             Self::Busy(busy) => Some(busy.retry_after().as_secs()),
             Self::Throttled(throttled) => Some(throttled.retry_after.as_secs()),
+            Self::Unsettled(_) => Some(1),
             _ => None,
         }
     }
@@ -65,6 +68,7 @@ impl WebError {
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
             ),
+            Self::Unsettled(detail) => Problem::new(503, detail),
             Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
@@ -129,7 +133,8 @@ impl From<SignInError> for WebError {
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
             SignInError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
-            SignInError::Unsettled => Self::Unavailable,
+            SignInError::Unsettled => Self::Unsettled(sentence(&error)),
+            SignInError::TooLong => Self::BadRequest(sentence(&error)),
             SignInError::Hash(_) | SignInError::Entropy(_) => {
                 tracing::error!(%error, "cannot sign anybody in");
                 Self::Unavailable

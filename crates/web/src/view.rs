@@ -11,6 +11,7 @@ use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use crate::openapi::words;
 
@@ -103,7 +104,8 @@ pub struct MintedView {
     #[serde(flatten)]
     pub token: TokenView,
     /// Shown this once.
-    pub secret: String,
+    #[schema(value_type = String)]
+    pub secret: Zeroizing<String>,
 }
 
 impl MintedView {
@@ -112,7 +114,7 @@ impl MintedView {
         let created_at = minted.credential.created_at;
         Self {
             token: TokenView::new(minted.credential, Some(minted.owner), created_at),
-            secret: minted.secret.expose().to_owned(),
+            secret: Zeroizing::new(minted.secret.expose().to_owned()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use fallgate_domain::credential::TokenName;
+use fallgate_domain::name::on_one_line;
 use fallgate_domain::user::Username;
 use fallgate_web::view::{EndedView, WhoAmI};
 use serde::Serialize;
@@ -106,7 +107,7 @@ pub(crate) fn status(format: &Format, flags: &Where, environment: &Environment) 
     let lines = [
         ("server", client.origin().text()),
         ("username", me.username.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string)),
-        ("role", me.role),
+        ("role", on_one_line(&me.role).into_owned()),
         ("credential", format!("{} {} ({}){source}", credential.kind.name(), credential.id, credential.name)),
         ("scopes", credential.scopes.to_string()),
         ("expires", output::or_never(credential.expires_at)),

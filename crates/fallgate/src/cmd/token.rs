@@ -64,7 +64,8 @@ async fn create(place: Place, new: NewToken, as_qr: bool, json: bool) -> Result<
     let desk = Desk::open(place, false).await?;
     let minted = desk.mint(new).await?;
     let token = &minted.token;
-    let text = Zeroizing::new(if json { output::json(&minted)? } else { format!("{}\n", minted.secret) });
+    let text =
+        Zeroizing::new(if json { output::json(&minted)? } else { format!("{}\n", minted.secret.as_str()) });
     let end = desk.command(format_args!("token revoke {}", token.id));
     output::data_once(&text, format_args!("the token was made but not shown; end it with `{end}`"))?;
     output::say(announcement(&minted));

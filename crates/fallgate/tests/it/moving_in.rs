@@ -244,7 +244,7 @@ fn what_cannot_come_along_is_told_with_the_reason() {
         "token|laptop|skipped|its owner is not taken".to_owned(),
         format!("legacy|{x}|taken|-"),
         "user|Bad Name|skipped|a username has 1 to 32 of the characters a-z, 0-9, _ and -".to_owned(),
-        "user|costly|skipped|its scrypt cost is not a power of two from 2 to 2^20".to_owned(),
+        "user|costly|skipped|its scrypt cost is not a power of two from 2 to 2^17".to_owned(),
         "user|ada|skipped|it stands in users.json twice".to_owned(),
         "token|laptop|skipped|its owner is not taken".to_owned(),
         "token|laptop|skipped|it is there twice".to_owned(),

@@ -196,7 +196,7 @@ impl Connection {
             let presented = match presented {
                 Ok(presented) => presented,
                 Err(refusal) => {
-                    gate.verifier.count_refusal(&refusal, None, self.peer);
+                    gate.verifier.count_refusal(&refusal, None, self.asker.ip);
                     return self.refuse_credential(&refusal).await;
                 }
             };
@@ -207,7 +207,7 @@ impl Connection {
             let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
             let permitted = verified.and_then(|principal| {
                 let credential = Some(principal.credential());
-                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, self.peer);
+                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, facts.ip);
                 principal.permit_route(&route.policy).inspect_err(refused)
             });
             match permitted {

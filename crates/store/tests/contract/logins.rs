@@ -47,6 +47,24 @@ async fn proof_of(vault: &Vault, name: &str) -> Option<PassphraseHash> {
     vault.sign_in_account(&username(name)).await.unwrap()?.passphrase
 }
 
+#[tokio::test]
+async fn what_the_dearest_imported_passphrase_costs_is_told() {
+    let backend = backend();
+    let (_, vault, _) = with_alice(&backend).await;
+    assert_eq!(vault.imported_passphrase_cost().await.unwrap(), None);
+    for (name, stored, cost) in [
+        ("bob", "scrypt$16384$c2FsdA==$aGFzaA==", 16_384),
+        ("carol", "scrypt$1024$c2FsdA==$aGFzaA==", 16_384),
+        ("dave", "scrypt$32768$c2FsdA==$aGFzaA==", 32_768),
+        ("erin", "scrypt$no number$", 32_768),
+    ] {
+        let (user, hash) = (backend.user(name), PassphraseHash::new(stored.to_owned()));
+        let made = vault.create_user(user, Some(hash), event(Action::UserCreate, name)).await;
+        assert!(matches!(made, Ok(CreatedUser::Created(_))), "{name}");
+        assert_eq!(vault.imported_passphrase_cost().await.unwrap(), Some(cost), "{name}");
+    }
+}
+
 async fn revoked(store: &Store, id: CredentialId) -> Option<Revocation> {
     store.credential(id).await.unwrap().unwrap().credential.revoked
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
-use fallgate_authority::{Newcomer, Permit, Principal, SignedIn};
+use fallgate_authority::{AnySignIn, Newcomer, Permit, Principal, SignedIn};
 use http::{HeaderName, Method};
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -177,6 +177,7 @@ described!(A1, A2, A3, A4, A5);
 impl Argument for Public {}
 impl Argument for Principal {}
 impl Argument for SignedIn {}
+impl Argument for AnySignIn {}
 impl<A> Argument for Permit<A> {}
 impl<T> Argument for State<T> {}
 impl<T> Argument for Extension<T> {}
