@@ -57,6 +57,11 @@ impl HomeFolder {
             format!("fallgate {words} --home {}", quoted(&self.path.display().to_string()))
         }
     }
+
+    /// Whether anything was ever kept in it.
+    pub(crate) fn has_database(&self) -> bool {
+        self.path.join(DATABASE).exists()
+    }
 }
 
 impl Home {
@@ -227,7 +232,7 @@ fn check_owner(path: &Path, owner: u32, user: u32, is_new: bool) -> Result<Optio
 }
 
 /// As a shell reads it back.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -23,6 +23,7 @@ mod durability;
 mod forwarded;
 mod framing;
 mod hammer;
+mod hints;
 mod identity;
 mod internal_token;
 mod keys;

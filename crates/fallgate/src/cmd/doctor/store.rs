@@ -13,7 +13,7 @@ use fallgate_store::CredentialFilter;
 
 use super::Check;
 use crate::home::{Home, HomeFolder};
-use crate::{cmd, lifecycle, output};
+use crate::{cmd, internal, lifecycle, output};
 
 /// Less room than this on the disk, in bytes, and acts will soon fail.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -74,11 +74,16 @@ fn modes(path: &Path) -> Vec<Check> {
         {
             let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
             if mode != wanted {
-                odd.push(Check::warn(
-                    "home",
-                    format!("{} has mode {mode:04o}, so others may have read it", path.display()),
-                    format!("any command puts it to {wanted:04o}; if others use this machine, rotate what it holds"),
-                ));
+                let fix = if path.ends_with(internal::NAME) {
+                    "`fallgate internal-token rotate` makes another, and so does the next start of the gate"
+                        .to_owned()
+                } else {
+                    format!(
+                        "any command puts it to {wanted:04o}; if others use this machine, rotate what it holds"
+                    )
+                };
+                let found = format!("{} has mode {mode:04o}, so others may have read it", path.display());
+                odd.push(Check::warn("home", found, fix));
             }
             if owner != lifecycle::user_id() {
                 odd.push(Check::warn(
@@ -134,7 +139,9 @@ async fn contents(
                 return Stored::default();
             }
         };
-    checks.push(Check::ok("store", format!("{} users, {} good tokens", users.len(), tokens.len())));
+    let counted = |number: usize, what| output::counted(u64::try_from(number).unwrap_or(u64::MAX), what);
+    let found = format!("{}, {}", counted(users.len(), "user"), counted(tokens.len(), "good token"));
+    checks.push(Check::ok("store", found));
     checks.push(match last {
         Some(event) if event.at > now.plus(CLOCK_SLACK) => Check::fail(
             "clock",
