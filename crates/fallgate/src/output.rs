@@ -143,6 +143,17 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_grow_stay_where_they_are_for_narrower_rows() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let mut columns = Columns::default();
+        columns.widen(&[row(["1", "a"])]);
+        assert_eq!(columns.line(&row(["1", "a"])), "1  a");
+        columns.widen(&[row(["10", "b"])]);
+        assert_eq!(columns.line(&row(["10", "b"])), "10  b");
+        assert_eq!(columns.line(&row(["9", "c\n"])), "9   c\\n");
+    }
+
+    #[test]
     fn times_are_shown_to_the_second() {
         assert_eq!(to_the_second(Timestamp::from_millis(1_999)), "1970-01-01T00:00:01Z");
         assert_eq!(or_never(None), "never");

@@ -96,6 +96,14 @@ fn who_tries_too_often_is_told_once_how_long_to_wait() {
 }
 
 #[test]
+fn the_doctor_counts_one_as_one() {
+    let home = Home::new();
+    home.token("ada");
+    let seen = home.fallgate(&["doctor", "--listen", "127.0.0.1:0"]).ok().stdout;
+    assert!(seen.contains("1 user, 1 good token\n"), "{seen}");
+}
+
+#[test]
 fn the_usual_scopes_are_listed_as_default() {
     let home = Home::new();
     home.token("ada");

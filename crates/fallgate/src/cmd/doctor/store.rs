@@ -13,7 +13,7 @@ use fallgate_store::CredentialFilter;
 
 use super::Check;
 use crate::home::{Home, HomeFolder};
-use crate::{cmd, internal, lifecycle, output};
+use crate::{cmd, lifecycle, output};
 
 /// Less room than this on the disk, in bytes, and acts will soon fail.
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
@@ -74,16 +74,11 @@ fn modes(path: &Path) -> Vec<Check> {
         {
             let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
             if mode != wanted {
-                let fix = if path.ends_with(internal::NAME) {
-                    "`fallgate internal-token rotate` makes another, and so does the next start of the gate"
-                        .to_owned()
-                } else {
-                    format!(
-                        "any command puts it to {wanted:04o}; if others use this machine, rotate what it holds"
-                    )
-                };
-                let found = format!("{} has mode {mode:04o}, so others may have read it", path.display());
-                odd.push(Check::warn("home", found, fix));
+                odd.push(Check::warn(
+                    "home",
+                    format!("{} has mode {mode:04o}, so others may have read it", path.display()),
+                    format!("any command puts it to {wanted:04o}; if others use this machine, rotate what it holds"),
+                ));
             }
             if owner != lifecycle::user_id() {
                 odd.push(Check::warn(
