@@ -56,9 +56,14 @@ pub enum MintError {
     /// They are disabled.
     #[error("the user {0} is disabled")]
     OwnerDisabled(Username),
-    /// A scope that the one who mints does not have.
-    #[error("the scope {0} is beyond what its owner, or the token that mints it, may have: leave it out")]
+    /// A scope that its owner's role does not allow.
+    #[error("the scope {0} is more than the role of its owner allows: leave it out")]
     ScopeBeyond(Scope),
+    /// A scope that the token which mints it does not have.
+    #[error(
+        "the scope {0} is not one of the token that mints it, and no token can give more than it has: leave it out"
+    )]
+    ScopeBeyondParent(Scope),
     /// A longer life than that of the token which mints it.
     #[error("a token cannot outlive the one that mints it, which ends at {0}")]
     OutlivesParent(Timestamp),
@@ -192,14 +197,17 @@ fn granted_scopes(
     owner: &User,
     parent: Option<&ParentLimits>,
 ) -> Result<Scopes, MintError> {
-    let limits = [Some(Scopes::ceiling(owner.role)), parent.map(|parent| parent.scopes.clone())];
-    let mut limits = limits.into_iter().flatten();
-    match asked {
-        Some(scopes) => match limits.find_map(|limit| limit.first_beyond(&scopes)) {
-            Some(scope) => Err(MintError::ScopeBeyond(scope)),
-            None => Ok(scopes),
-        },
-        None => Ok(limits.fold(Scopes::default_for_tokens(), |scopes, limit| scopes.within(&limit))),
+    let ceiling = Scopes::ceiling(owner.role);
+    let Some(scopes) = asked else {
+        let scopes = Scopes::default_for_tokens().within(&ceiling);
+        return Ok(parent.map_or_else(|| scopes.clone(), |parent| scopes.within(&parent.scopes)));
+    };
+    if let Some(scope) = ceiling.first_beyond(&scopes) {
+        return Err(MintError::ScopeBeyond(scope));
+    }
+    match parent.and_then(|parent| parent.scopes.first_beyond(&scopes)) {
+        Some(scope) => Err(MintError::ScopeBeyondParent(scope)),
+        None => Ok(scopes),
     }
 }
 
@@ -259,7 +267,7 @@ mod tests {
         let narrow = parent(Scopes::plain([PlainScope::TokensWrite, PlainScope::IdentityRead]), None);
         let asked = Some(Scopes::plain([PlainScope::RoutesUse]));
         let refused = granted_scopes(asked, &user(Role::Admin), Some(&narrow));
-        assert!(matches!(refused, Err(MintError::ScopeBeyond(_))));
+        assert!(matches!(refused, Err(MintError::ScopeBeyondParent(_))));
         let defaults = granted_scopes(None, &user(Role::Admin), Some(&narrow)).unwrap();
         assert_eq!(defaults, Scopes::plain([PlainScope::IdentityRead]));
     }

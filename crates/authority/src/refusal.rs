@@ -103,7 +103,9 @@ impl Refusal {
                 403,
                 "This did not come from one of Fallgate's own pages. A program presents its credential as Authorization: Bearer, not as a cookie.",
             ),
-            Self::NotAdmitted => Problem::new(403, "You may not use this route."),
+            Self::NotAdmitted => {
+                Problem::new(403, "You may not use this route: its `allow` list does not name you.")
+            }
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",

@@ -198,6 +198,11 @@ impl Registrar {
         &self.clock
     }
 
+    /// The rules that acts keep to.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Ends a credential for good, and all minted from it with it: one durable row (requirement R31).
     pub async fn revoke(
         &self,

@@ -201,7 +201,7 @@ impl Tree {
         let order = MintOrder { owner: owner.clone(), name: None, scopes: scopes.clone(), lifetime };
         let child = match house.verifier.mint(&permit, order, None).await {
             Ok(child) => child,
-            Err(MintError::ScopeBeyond(scope)) => {
+            Err(MintError::ScopeBeyond(scope) | MintError::ScopeBeyondParent(scope)) => {
                 let asked = scopes.unwrap();
                 assert!(asked.iter().any(|asked| asked == scope) && !its_scopes.allow(&scope));
                 return;

@@ -70,6 +70,37 @@ pub enum Action {
 }
 
 impl Action {
+    /// All there are.
+    pub const ALL: [Self; 27] = [
+        Self::UserCreate,
+        Self::UserRename,
+        Self::UserRole,
+        Self::UserDisable,
+        Self::UserEnable,
+        Self::UserDelete,
+        Self::UserPassphrase,
+        Self::TokenMint,
+        Self::TokenRename,
+        Self::TokenExpire,
+        Self::TokenRevoke,
+        Self::TokenRevokeAll,
+        Self::KeyRotate,
+        Self::KeyConfirm,
+        Self::KeyRotateSigning,
+        Self::Setup,
+        Self::Login,
+        Self::LoginFailed,
+        Self::Logout,
+        Self::LoginRevoke,
+        Self::LoginRevokeAll,
+        Self::AccessRefused,
+        Self::StoreSweep,
+        Self::StoreRestore,
+        Self::InternalTokenMake,
+        Self::InternalTokenRotate,
+        Self::ImportLlmux,
+    ];
+
     /// As written in the trail: dotted, noun first.
     pub const fn name(self) -> &'static str {
         match self {
@@ -302,6 +333,18 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_all_actions_lacks_none() {
+        let names = include_str!("audit.rs").lines().filter(|line| {
+            let line = line.trim();
+            line.starts_with("Self::") && line.contains(" => \"") && !line.contains('|')
+        });
+        // `outcome` has none in this form: its refusals stand on one line, and all else is `_`.
+        assert_eq!(names.count(), Action::ALL.len());
+        let distinct: std::collections::HashSet<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        assert_eq!(distinct.len(), Action::ALL.len());
+    }
 
     #[test]
     fn events_are_chained_over_their_canonical_form() {

@@ -12,10 +12,16 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
+use crate::config::socket_address;
+
 pub(crate) use self::access::{Login, Passwd, Where};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
 const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
+
+const VARIABLES: &str = "Variables, which beat the config file: FALLGATE_LISTEN, FALLGATE_PUBLIC_URL, FALLGATE_HOSTS (with commas between them).
+Also: FALLGATE_CONFIG, FALLGATE_HOME, FALLGATE_ENCRYPTION_KEY (the root key), and FALLGATE_LOG, such as debug or
+info,fallgate_relay=debug [default: info]";
 
 /// An auth gateway that puts one login in front of everything you run.
 ///
@@ -50,6 +56,7 @@ pub(crate) enum Noun {
     ///
     /// Nothing needs to be configured. The first SIGINT or SIGTERM lets requests under way end, a second one ends the
     /// gate at once.
+    #[command(after_help = VARIABLES)]
     Serve(Serve),
     /// Make, list, change and delete the people who may sign in.
     #[command(subcommand, arg_required_else_help = true)]
@@ -134,7 +141,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
     /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     pub(crate) listen: Option<SocketAddr>,
     /// The file that the global `--config` names.
     #[arg(skip)]
@@ -238,7 +245,7 @@ pub(crate) enum Token {
     )]
     Create {
         /// Whose it will be. Needed on a home folder; on a gate it is yours unless an admin says otherwise.
-        #[arg(long, alias = "user", value_name = "USER")]
+        #[arg(long, visible_alias = "user", value_name = "USER")]
         username: Option<Username>,
         /// What its owner will call it.
         #[arg(long)]
@@ -259,7 +266,7 @@ pub(crate) enum Token {
     /// List tokens; on a gate your own, to an admin everybody's.
     List {
         /// This user's only.
-        #[arg(long, alias = "username")]
+        #[arg(long, visible_alias = "username")]
         user: Option<Username>,
         /// Also those that are expired or revoked.
         #[arg(long)]
@@ -272,15 +279,15 @@ pub(crate) enum Token {
     /// What uses them through a running gate is cut off at once.
     #[command(after_help = "Example: fallgate token revoke 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b")]
     Revoke {
-        /// Their ids, as `fallgate token list` shows them.
-        #[arg(value_name = "ID", required_unless_present_any = ["all", "stdin"], conflicts_with_all = ["all", "stdin"])]
+        /// Their ids, as `fallgate token list` shows them. Without any, give --all or --stdin.
+        #[arg(value_name = "ID", conflicts_with_all = ["all", "stdin"])]
         ids: Vec<String>,
         /// All tokens: those of --user, else everybody's. On a gate that is for admins; a plain user names themselves,
         /// and keeps the token in use.
         #[arg(long, conflicts_with = "stdin")]
         all: bool,
         /// Whose, of all.
-        #[arg(long, requires = "all", conflicts_with_all = ["ids", "stdin"])]
+        #[arg(long, visible_alias = "username", requires = "all", conflicts_with_all = ["ids", "stdin"])]
         user: Option<Username>,
         /// Do not ask. Needed with --all where there is no terminal to ask on.
         #[arg(long, requires = "all", conflicts_with_all = ["ids", "stdin"])]
@@ -299,19 +306,25 @@ pub(crate) enum Token {
         format: Format,
     },
     /// Give a token another end. What has ended stays so.
-    #[command(after_help = "Example: fallgate token expire 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b --at 30d")]
+    #[command(
+        override_usage = "fallgate token expire [OPTIONS] --at <WHEN> <ID>",
+        after_help = "Example: fallgate token expire 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b --at 30d"
+    )]
     Expire {
         /// Its id, as `fallgate token list` shows it.
         id: String,
         /// When it is to end: an RFC 3339 time, or 90d, 12h, 30m from now, or never.
-        #[arg(long, value_name = "WHEN")]
-        at: Lifetime,
+        #[arg(long, value_name = "WHEN", required_unless_present = "misplaced")]
+        at: Option<Lifetime>,
+        // So that whoever leaves --at out is told of it.
+        #[arg(hide = true)]
+        misplaced: Option<String>,
         #[command(flatten)]
         format: Format,
     },
     /// Say whose a secret is and whether it is good. Reads it from stdin, up to the end of its first line.
     ///
-    /// On a gate it says so of your own; of others' to an admin.
+    /// On a gate it says so of your own; of others' to an admin. Uses are counted about a minute late.
     #[command(after_help = "Example: printf %s \"$TOKEN\" | fallgate token inspect")]
     Inspect {
         #[command(flatten)]
@@ -354,8 +367,8 @@ pub(crate) enum Audit {
     /// List events, newest first.
     #[command(after_help = "Example: fallgate audit list --user alice --action token.mint")]
     List {
-        /// What this user did, or what was done to their account.
-        #[arg(long)]
+        /// What this user did, and what was done to their account or with tokens for them.
+        #[arg(long, visible_alias = "username")]
         user: Option<String>,
         /// This action only, such as token.mint.
         #[arg(long)]

@@ -57,6 +57,11 @@ impl HomeFolder {
             format!("fallgate {words} --home {}", quoted(&self.path.display().to_string()))
         }
     }
+
+    /// Whether anything was ever kept in it.
+    pub(crate) fn has_database(&self) -> bool {
+        self.path.join(DATABASE).exists()
+    }
 }
 
 impl Home {
@@ -169,11 +174,17 @@ impl Home {
         let mut home = Self { path: path.to_owned(), warnings: Vec::new() };
         home.warnings.extend(check_owner(path, metadata.uid(), lifecycle::user_id(), is_new)?);
         home.repair(path, metadata.mode(), FOLDER_MODE)?;
-        // What is wrong with the internal token's file keeps nobody from anything: whoever reads it looks at it.
-        for name in names.into_iter().filter(|name| name != internal::NAME) {
-            let file = path.join(name);
+        for name in names {
+            let file = path.join(&name);
             match fs::symlink_metadata(&file) {
-                Ok(metadata) if metadata.is_file() => home.repair(&file, metadata.mode(), FILE_MODE)?,
+                Ok(metadata) if metadata.is_file() => {
+                    let repaired = home.repair(&file, metadata.mode(), FILE_MODE);
+                    // An internal token's file that cannot be put right keeps nobody from anything: whoever reads it
+                    // looks at it once more.
+                    if name != internal::NAME {
+                        repaired?;
+                    }
+                }
                 // Gone again, as the write-ahead log is when the last process closes it; or no file.
                 _ => {}
             }
@@ -233,7 +244,7 @@ fn check_owner(path: &Path, owner: u32, user: u32, is_new: bool) -> Result<Optio
 }
 
 /// As a shell reads it back.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -284,10 +295,13 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let database = path.join(DATABASE);
         fs::write(&database, "").unwrap();
+        let token = path.join(internal::NAME);
+        fs::write(&token, "").unwrap();
+        fs::set_permissions(&token, Permissions::from_mode(0o640)).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
         let home = Home::make(&at(&path)).unwrap();
-        assert_eq!((mode(&path), mode(&database)), (0o700, 0o600));
+        assert_eq!((mode(&path), mode(&database), mode(&token)), (0o700, 0o600, 0o600));
         let warnings = home.warnings().join("\n");
         assert!(warnings.contains("fallgate.db had mode 0644; it is 0600 now"), "{warnings}");
         assert!(warnings.contains("home had mode 0755; it is 0700 now"), "{warnings}");

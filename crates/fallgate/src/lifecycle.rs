@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::Environment;
 use crate::failure::Failure;
@@ -55,6 +56,16 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
         (None, Some(asked)) => ("RUST_LOG", asked),
         (None, None) => ("", LOG),
     };
+    // What is not a level is taken for a module's name, and nothing would be logged. `RUST_LOG` may be about others.
+    let misspelt = |word: &&str| !word.contains(['=', ':', '[']) && word.parse::<LevelFilter>().is_err();
+    if name == "FALLGATE_LOG"
+        && let Some(word) = asked.split(',').map(str::trim).find(misspelt)
+    {
+        let shown: String = word.chars().take(64).collect();
+        return Err(Failure::failed(format_args!(
+            "FALLGATE_LOG: {shown:?} is no level: write off, error, warn, info, debug or trace, or a module with its level, such as fallgate_relay=debug"
+        )));
+    }
     let filter = EnvFilter::try_new(asked).map_err(|error| {
         Failure::failed(format_args!(
             "{name} is not a log filter such as info or fallgate_relay=debug: {error}"

@@ -86,23 +86,40 @@ fn write_all(text: &str) -> io::Result<()> {
 
 /// Rows under a heading, in columns as wide as their widest cell. Whatever is in a name stays in its cell.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
-    let shown = |row: &Vec<String>| row.iter().map(|cell| on_one_line(cell).into_owned()).collect();
-    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
-    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+    let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
+    let mut columns = Columns::default();
+    columns.widen(std::slice::from_ref(&heading));
+    columns.widen(rows);
+    let lines = std::iter::once(&heading).chain(rows).map(|row| columns.line(row) + "\n");
+    lines.collect()
+}
+
+/// How wide each column of a table is. One whose end is not known may grow.
+#[derive(Debug, Default)]
+pub(crate) struct Columns(Vec<usize>);
+
+impl Columns {
+    /// Makes room for rows.
+    pub(crate) fn widen(&mut self, rows: &[Vec<String>]) {
+        for row in rows {
+            self.0.resize(self.0.len().max(row.len()), 0);
+            for (width, cell) in self.0.iter_mut().zip(row) {
+                *width = on_one_line(cell).chars().count().max(*width);
+            }
         }
     }
-    let mut text = String::new();
-    let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&heading).chain(&rows) {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join(GAP).trim_end());
-        text.push('\n');
+
+    /// A row, on one line without blanks at its end.
+    pub(crate) fn line(&self, row: &[String]) -> String {
+        let cells = row.iter().zip(&self.0).map(|(cell, width)| format!("{:<width$}", on_one_line(cell)));
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     }
-    text
+}
+
+/// So many of something that is one without an `s`.
+pub(crate) fn counted(number: impl Into<u64>, what: &str) -> String {
+    let number = number.into();
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A time to the second, RFC 3339 in UTC.
@@ -123,6 +140,17 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_lines_have_no_blanks_at_their_end() {
         let rows = [vec!["1".to_owned(), "ärger".to_owned()], vec!["22222".to_owned(), String::new()]];
         assert_eq!(table(&["ID", "NAME"], &rows), "ID     NAME\n1      ärger\n22222\n");
+    }
+
+    #[test]
+    fn columns_that_grow_stay_where_they_are_for_narrower_rows() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let mut columns = Columns::default();
+        columns.widen(&[row(["1", "a"])]);
+        assert_eq!(columns.line(&row(["1", "a"])), "1  a");
+        columns.widen(&[row(["10", "b"])]);
+        assert_eq!(columns.line(&row(["10", "b"])), "10  b");
+        assert_eq!(columns.line(&row(["9", "c\n"])), "9   c\\n");
     }
 
     #[test]

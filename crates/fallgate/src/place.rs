@@ -4,12 +4,14 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use fallgate_authority::Policy;
+use fallgate_domain::route::RouteName;
 use zeroize::Zeroizing;
 
 use crate::cli::{Settings, Where};
+use crate::client::SavedLogins;
 use crate::config::{Config, Environment, Origin};
 use crate::failure::Failure;
-use crate::home::HomeFolder;
+use crate::home::{Home, HomeFolder};
 
 const SERVER: &str = "FALLGATE_SERVER";
 const TOKEN: &str = "FALLGATE_TOKEN";
@@ -29,6 +31,10 @@ pub(crate) struct Here {
     pub(crate) folder: HomeFolder,
     /// As the config has it, if that can be read.
     pub(crate) policy: Result<Policy, Failure>,
+    /// Those of the config file, if there is one that can be read.
+    pub(crate) routes: Option<Vec<RouteName>>,
+    /// Where this user's sign-ins to gates are kept.
+    saved: Option<PathBuf>,
 }
 
 /// A gate that is asked over HTTP.
@@ -48,13 +54,33 @@ pub(crate) struct Server {
 impl Place {
     /// What the command line says, which beats the environment. Without a server it is the home folder.
     pub(crate) fn choose(flags: &Where, environment: &Environment) -> Result<Self, Failure> {
-        match Server::named(flags, environment)? {
-            Some(origin) => Ok(Self::Server(origin)),
-            None => Ok(Self::Home(Here {
-                folder: environment.home_folder(flags.home.as_deref())?,
-                policy: policy(flags, environment),
-            })),
+        if let Some(server) = Server::named(flags, environment)? {
+            return Ok(Self::Server(server));
         }
+        let folder = environment.home_folder(flags.home.as_deref())?;
+        let config = load(flags, environment);
+        let routes = config.as_ref().ok().filter(|config| config.file.is_some());
+        let routes = routes.map(|config| config.route_lines.keys().cloned().collect());
+        let saved = environment.credentials_file().ok();
+        Ok(Self::Home(Here { folder, policy: config.map(|config| config.policy), routes, saved }))
+    }
+}
+
+impl Here {
+    /// The folder, which must be there. Whoever is signed in to a gate may have meant that.
+    pub(crate) fn existing(&self) -> Result<Home, Failure> {
+        Home::existing(&self.folder).map_err(|failure| {
+            let saved = self.saved.as_deref().filter(|_| !self.folder.has_database());
+            let saved = saved.and_then(|file| SavedLogins::read(file).ok());
+            let gates: Vec<_> = saved.iter().flat_map(SavedLogins::gates).collect();
+            if gates.is_empty() {
+                return failure;
+            }
+            let gates = gates.join(" or --server ");
+            Failure::failed(format_args!(
+                "{failure}. You are signed in to a gate: to ask that, add --server {gates}"
+            ))
+        })
     }
 }
 
@@ -111,8 +137,12 @@ impl std::fmt::Debug for Server {
 
 /// The rules in the config, for whoever works on a home folder.
 pub(crate) fn policy(flags: &Where, environment: &Environment) -> Result<Policy, Failure> {
+    load(flags, environment).map(|config| config.policy)
+}
+
+fn load(flags: &Where, environment: &Environment) -> Result<Config, Failure> {
     let settings = Settings { listen: None, config: flags.config.clone() };
-    Config::load(&settings, environment).map(|config| config.policy)
+    Config::load(&settings, environment)
 }
 
 /// The same for what changes or shows a home folder: where the surroundings name a server, which folder is meant has to

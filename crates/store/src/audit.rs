@@ -46,7 +46,8 @@ pub(crate) fn page(connection: &Connection, filter: &EventFilter) -> Result<Vec<
     let before = filter.before.map_or(i64::MAX, stored);
     let mut statement = connection.prepare_cached(
         "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
-         WHERE seq < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3)
+         WHERE seq < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3
+               OR json_extract(detail, '$.owner') = ?3)
          ORDER BY seq DESC LIMIT ?4",
     )?;
     collect(statement.query((before, &filter.action, &filter.user, filter.limit))?)

@@ -204,6 +204,7 @@ impl From<MintError> for WebError {
             MintError::UnknownUser(_) => Self::NotFound(detail),
             MintError::OwnerDisabled(_) => Self::Conflict(detail),
             MintError::ScopeBeyond(_)
+            | MintError::ScopeBeyondParent(_)
             | MintError::OutlivesParent(_)
             | MintError::BeyondPolicy { .. }
             | MintError::TooDeep => Self::Forbidden(detail),

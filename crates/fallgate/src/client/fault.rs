@@ -60,7 +60,11 @@ impl Client {
                 With::Secret(_) | With::Nothing => Fault::Refused(401, detail),
             },
             429 | 503 => {
-                let wait = text(answer, header::RETRY_AFTER).and_then(|seconds| seconds.parse::<u32>().ok());
+                // Most details say so themselves.
+                let is_said = detail.contains("try again in");
+                let wait = text(answer, header::RETRY_AFTER)
+                    .filter(|_| !is_said)
+                    .and_then(|seconds| seconds.parse::<u32>().ok());
                 let wait = wait.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default();
                 Failure::failed(format_args!("{}: {detail}{wait}", self.origin().text())).into()
             }

@@ -130,8 +130,8 @@ pub(crate) fn passwd(passwd: &Passwd, flags: &Where, environment: &Environment) 
     let body = Change { current: &current, new: &new, revoke_tokens: passwd.revoke_tokens };
     let ended: EndedView =
         client.send(Method::POST, "/api/account/passphrase", &body).map_err(Fault::into_failure)?;
-    let kept = if passwd.revoke_tokens { "" } else { "; your tokens stay" };
-    output::say(format_args!("You have a new passphrase; {}{kept}", ended_in_words(&ended)));
+    let kept = (!passwd.revoke_tokens).then_some("your tokens stay");
+    output::say(format_args!("You have a new passphrase; {}", ended_in_words(&ended, kept)));
     if passwd.format.json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use fallgate_domain::audit::Event;
-use fallgate_domain::name::on_one_line;
+use fallgate_domain::audit::{Action, Event};
 use fallgate_store::EventFilter;
 
 use crate::cli::Audit;
@@ -33,7 +32,18 @@ pub(crate) fn run(verb: Audit, place: Place, environment: &Environment) -> Resul
 }
 
 async fn list(place: Place, filter: EventFilter, json: bool) -> Result<(), Failure> {
+    let unknown =
+        filter.action.clone().filter(|action| Action::ALL.iter().all(|known| known.name() != action));
     let page = Desk::open(place, false).await?.events(filter).await?;
+    // A gate of another version may know more than this one.
+    if let (Some(action), true) = (unknown, page.events.is_empty()) {
+        let known: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        let shown: String = action.chars().take(64).collect();
+        return Err(Failure::usage(format_args!(
+            "there is no action {shown:?}; there are: {}",
+            known.join(", ")
+        )));
+    }
     if json {
         return output::data(&output::json(&page)?);
     }
@@ -51,14 +61,13 @@ async fn tail(place: Place, json: bool) -> Result<(), Failure> {
     let mut events = desk.events(last).await?.events;
     events.reverse();
     let mut seen = 0;
+    let mut columns = output::Columns::default();
     loop {
+        let rows: Vec<_> = events.iter().map(cells).collect();
+        columns.widen(&rows);
         for event in events {
             seen = event.seq;
-            let line = if json {
-                serde_json::to_string(&event)?
-            } else {
-                on_one_line(&cells(&event).join("  ")).into_owned()
-            };
+            let line = if json { serde_json::to_string(&event)? } else { columns.line(&cells(&event)) };
             if !output::more_data(&format!("{line}\n"))? {
                 return Ok(());
             }

@@ -119,7 +119,7 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let rows: Vec<_> = self.items.iter().map(Item::row).collect();
+        let rows: Vec<_> = self.items.iter().map(|item| item.row(self.dry_run)).collect();
         output::table(&["TYPE", "NAME", "USER", "EXPIRES", "OUTCOME"], &rows)
     }
 
@@ -156,9 +156,10 @@ impl Item {
         Self { kind, name, username: owner, expires_at, outcome, reason }
     }
 
-    fn row(&self) -> Vec<String> {
+    fn row(&self, dry_run: bool) -> Vec<String> {
         let none = || "—".to_owned();
         let outcome = match self.outcome {
+            Outcome::Taken if dry_run => "would take",
             Outcome::Taken => "taken",
             Outcome::Before => "taken before",
             Outcome::Skipped => "skipped",

@@ -31,11 +31,18 @@ impl PassphraseSource {
         }
     }
 
-    /// Reads one that is to be set, or asks for it twice.
-    pub(crate) fn read(self, username: &Username) -> Result<Zeroizing<String>, Failure> {
+    /// Reads one that is to be set, or asks for it twice. `fewest` bytes it must have, if that is known here.
+    pub(crate) fn read(
+        self,
+        username: &Username,
+        fewest: Option<usize>,
+    ) -> Result<Zeroizing<String>, Failure> {
         match self {
             Self::Stdin => first_line(io::stdin().lock(), "passphrase"),
-            Self::Terminal => twice(&format!("Passphrase for {username} (12 characters or more): ")),
+            Self::Terminal => {
+                let fewest = fewest.map(|fewest| format!(" ({fewest} bytes or more)")).unwrap_or_default();
+                twice(&format!("Passphrase for {username}{fewest}: "))
+            }
         }
     }
 
@@ -49,24 +56,31 @@ impl PassphraseSource {
 
     /// Reads the one that is set and the one that is to be, a line each, or asks for them.
     pub(crate) fn read_change(self) -> Result<(Zeroizing<String>, Zeroizing<String>), Failure> {
-        match self {
+        let (current, new) = match self {
             Self::Stdin => {
                 let input = input(io::stdin().lock(), "passphrase")?;
                 let mut lines = input.splitn(3, |byte| *byte == b'\n');
                 let current = line(lines.next().unwrap_or_default(), "passphrase as it is", "first")?;
                 let new = line(lines.next().unwrap_or_default(), "new passphrase", "second")?;
-                Ok((current, new))
+                (current, new)
             }
             Self::Terminal => {
                 let current = hidden("Passphrase as it is: ")?;
-                Ok((current, twice("New passphrase (12 characters or more): ")?))
+                (current, twice("New passphrase: ")?)
             }
+        };
+        if current == new {
+            return Err(Failure::failed("the new passphrase is the one you gave as the old: take another"));
         }
+        Ok((current, new))
     }
 }
 
 fn twice(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let first = hidden(prompt)?;
+    if first.is_empty() {
+        return Err(Failure::failed("no passphrase was typed, so nothing was changed"));
+    }
     let second = hidden("The same again: ")?;
     if first == second { Ok(first) } else { Err(Failure::failed("the two passphrases differ")) }
 }

@@ -6,6 +6,7 @@ use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::name::on_one_line;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
@@ -23,6 +24,9 @@ use crate::{cmd, output, qr};
 
 const HEADING: [&str; 8] = ["ID", "USER", "NAME", "KIND", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
 
+/// In a list, the scopes that a token gets when none are asked for.
+const USUAL: &str = "default";
+
 pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
     let runtime = cmd::runtime()?;
     match verb {
@@ -39,6 +43,9 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
             runtime.block_on(revoke_all(place, user.as_ref(), consent))
         }
         Token::Revoke { stdin: true, .. } => runtime.block_on(revoke_held(place)),
+        Token::Revoke { ids, .. } if ids.is_empty() => Err(Failure::usage(
+            "which tokens? Give their ids, as `fallgate token list` shows them; or --all; or --stdin for the one whose secret is there",
+        )),
         Token::Revoke { ids, .. } => {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
             runtime.block_on(revoke(place, &ids))
@@ -46,7 +53,14 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
         Token::Rename { id, name, format } => {
             runtime.block_on(rename(place, parse_id(&id)?, name, format.json))
         }
-        Token::Expire { id, at, format } => runtime.block_on(expire(place, parse_id(&id)?, at, format.json)),
+        Token::Expire { id, at: Some(at), misplaced: None, format } => {
+            runtime.block_on(expire(place, parse_id(&id)?, at, format.json))
+        }
+        Token::Expire { id, misplaced, .. } => {
+            let (id, when) = (parse_id(&id)?, misplaced.as_deref().unwrap_or("WHEN"));
+            let right = format!("fallgate token expire {id} --at {when}");
+            Err(Failure::usage(format_args!("the end goes behind --at: `{right}`")))
+        }
         Token::Inspect { format } => runtime.block_on(inspect(place, format.json)),
     }
 }
@@ -59,9 +73,22 @@ fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     Scopes::collect(scopes).map(Some).map_err(Failure::usage)
 }
 
+fn of_route(scope: Scope) -> Option<RouteName> {
+    match scope {
+        Scope::Route(name) => Some(name),
+        Scope::Plain(_) => None,
+    }
+}
+
 async fn create(place: Place, new: NewToken, as_qr: bool, json: bool) -> Result<(), Failure> {
     output::expect_reader("the token's secret")?;
     let desk = Desk::open(place, false).await?;
+    let routes: Vec<RouteName> = new.scopes.iter().flat_map(Scopes::iter).filter_map(of_route).collect();
+    for name in desk.unknown_routes(routes.iter()) {
+        output::warn(format_args!(
+            "the config has no route {name}, so the scope route:{name} is good for nothing yet"
+        ));
+    }
     let minted = desk.mint(new).await?;
     let token = &minted.token;
     let text =
@@ -102,8 +129,7 @@ async fn list(place: Place, user: Option<&Username>, all: bool, json: bool) -> R
     }
     if tokens.is_empty() {
         let kind = if all { "tokens" } else { "active tokens" };
-        let first = desk.command("token create --username NAME");
-        output::say(format_args!("There are no {kind}. Make one: {first}"));
+        output::say(format_args!("There are no {kind}. Make one: {}", desk.first_token()));
         return Ok(());
     }
     let mut heading = HEADING.to_vec();
@@ -123,7 +149,11 @@ fn row(token: &TokenView) -> Vec<String> {
         owner(token),
         token.name.clone(),
         token.kind.name().to_owned(),
-        token.scopes.to_string(),
+        if token.scopes == Scopes::default_for_tokens() {
+            USUAL.to_owned()
+        } else {
+            token.scopes.to_string()
+        },
         output::to_the_second(token.created_at),
         output::or_never(token.expires_at),
         output::or_never(token.last_used_at),

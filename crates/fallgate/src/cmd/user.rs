@@ -49,7 +49,7 @@ async fn create(place: Place, new: NewUser, source: PassphraseSource, json: bool
     let desk = Desk::open(place, true).await?;
     // Nobody should think up a passphrase for nothing. That the name is still free is made sure of later.
     desk.expect_no_user(&new.username).await?;
-    let passphrase = source.read(&new.username)?;
+    let passphrase = source.read(&new.username, desk.fewest_bytes())?;
     let user = desk.create_user(new, passphrase).await?;
     let what = if user.role == Role::Admin { "admin" } else { "user" };
     let next = desk.command(format_args!("token create --username {}", user.username));
@@ -113,7 +113,9 @@ async fn delete(place: Place, username: &Username, consent: Consent) -> Result<(
     desk.user(username).await?;
     consent.ask(&format!("Delete the user {username} and end every credential of theirs for good?"))?;
     let ended = desk.delete_user(username).await?;
-    let ended = ended.as_ref().map_or_else(|| "revoked all that was theirs".to_owned(), ended_in_words);
+    let ended = ended.as_ref();
+    let ended =
+        ended.map_or_else(|| "revoked all that was theirs".to_owned(), |ended| ended_in_words(ended, None));
     output::say(format_args!("Deleted the user {username}; {ended}"));
     Ok(())
 }
@@ -127,14 +129,23 @@ async fn reset_passphrase(
 ) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
     let user = desk.user(username).await?;
-    let passphrase = source.read(username)?;
+    let passphrase = source.read(username, desk.fewest_bytes())?;
     let ended = desk.reset_passphrase(&user, passphrase, revoke_tokens).await?;
-    let kept = if revoke_tokens { "" } else { "; their tokens stay" };
-    output::say(format_args!("{username} has a new passphrase; {}{kept}", ended_in_words(&ended)));
+    let kept = (!revoke_tokens).then_some("their tokens stay");
+    output::say(format_args!("{username} has a new passphrase; {}", ended_in_words(&ended, kept)));
     if json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 
-pub(crate) fn ended_in_words(ended: &EndedView) -> String {
-    let count = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    format!("revoked {} and {}", count(ended.revoked_logins, "sign-in"), count(ended.revoked_tokens, "token"))
+/// What was revoked, and what was kept on purpose.
+pub(crate) fn ended_in_words(ended: &EndedView, kept: Option<&str>) -> String {
+    let counts = [(ended.revoked_logins, "sign-in"), (ended.revoked_tokens, "token")];
+    let some = counts.into_iter().filter(|(number, _)| *number > 0);
+    let some: Vec<_> = some.map(|(number, what)| output::counted(number, what)).collect();
+    let revoked = (!some.is_empty()).then(|| format!("revoked {}", some.join(" and ")));
+    match (revoked, kept) {
+        (Some(revoked), Some(kept)) => format!("{revoked}; {kept}"),
+        (Some(revoked), None) => revoked,
+        (None, Some(kept)) => kept.to_owned(),
+        (None, None) => "there was nothing to revoke".to_owned(),
+    }
 }

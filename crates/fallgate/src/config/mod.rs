@@ -274,7 +274,8 @@ fn about_variable(variable: &str, text: &str, error: &str) -> Failure {
     Failure::failed(format_args!("{variable}={shown:?}: {error}"))
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
+/// An address to listen on.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400 or [::]:7400".to_owned())
 }
 

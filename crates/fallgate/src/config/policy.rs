@@ -30,10 +30,23 @@ pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Ru
     };
 
     let mut section = table(&mut root, "logins", &["idle", "life"])?;
-    let line = duration(section.as_mut(), "idle", &mut policy.login_idle)?;
-    rule("logins.idle", lifetime::written(policy.login_idle), line);
+    let idle_line = duration(section.as_mut(), "idle", &mut policy.login_idle)?;
+    rule("logins.idle", lifetime::written(policy.login_idle), idle_line);
     let line = duration(section.as_mut(), "life", &mut policy.login_life)?;
     rule("logins.life", lifetime::written(policy.login_life), line);
+    // Who writes only a short life need not write how long it may lie idle.
+    if let (Some(section), Some(line)) = (&section, idle_line)
+        && policy.login_idle > policy.login_life
+    {
+        return Err(section.document.complaint(
+            line,
+            format_args!(
+                "logins.idle ({}) is longer than logins.life ({}), which ends a sign-in first: make it shorter",
+                lifetime::written(policy.login_idle),
+                lifetime::written(policy.login_life)
+            ),
+        ));
+    }
 
     let mut section = table(&mut root, "passphrases", &["min_bytes"])?;
     let mut line = None;

@@ -331,6 +331,8 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
 #[test]
 fn a_policy_that_makes_no_sense_is_refused_with_its_line() {
     for (text, words) in [
+        ("[logins]\nidle = \"9d\"\nlife = \"8d\"", ":2: logins.idle (9d) is longer than logins.life (8d)"),
+        ("[logins]\nidle = \"31d\"", ":2: logins.idle (31d) is longer than logins.life (30d)"),
         ("[logins]\nidle = \"never\"", ":2: idle = \"never\": write a duration"),
         ("[logins]\nlife = \"0d\"", ":2: life = \"0d\": write a duration"),
         ("[logins]\nlive = \"1d\"", "did you mean \"life\"?"),

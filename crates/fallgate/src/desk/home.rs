@@ -7,6 +7,7 @@ use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
@@ -29,19 +30,21 @@ pub(crate) struct HomeDesk {
     registrar: Registrar,
     /// Why the config cannot be read. What is stricter by it is not done, all else is.
     misconfigured: Option<Failure>,
+    /// Those of the config, if there is one.
+    routes: Option<Vec<RouteName>>,
 }
 
 impl HomeDesk {
     /// Opens the store of a home folder, and says what was put right on it.
     pub(super) async fn open(here: Here, home: Home) -> Result<Self, Failure> {
         home.warnings().iter().for_each(output::warn);
-        let Here { folder, policy } = here;
+        let Here { folder, policy, routes, .. } = here;
         let (policy, misconfigured) = match policy {
             Ok(policy) => (policy, None),
             Err(failure) => (Policy::default(), Some(failure)),
         };
         let registrar = cmd::open(&home, &folder, policy).await?;
-        Ok(Self { folder, home, registrar, misconfigured })
+        Ok(Self { folder, home, registrar, misconfigured, routes })
     }
 
     /// For what the policy in the config has a say in.
@@ -50,6 +53,16 @@ impl HomeDesk {
             None => Ok(&self.registrar),
             Some(failure) => Err(failure.clone()),
         }
+    }
+
+    /// What the policy asks of a passphrase, if it could be read.
+    pub(super) fn fewest_bytes(&self) -> Option<usize> {
+        self.configured().ok().map(|registrar| registrar.policy().passphrase_bytes)
+    }
+
+    /// Whether the config names all routes but this one.
+    pub(super) fn knows_not(&self, route: &RouteName) -> bool {
+        self.routes.as_ref().is_some_and(|routes| !routes.contains(route))
     }
 
     pub(super) fn folder(&self) -> &HomeFolder {

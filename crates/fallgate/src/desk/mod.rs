@@ -12,6 +12,7 @@ use fallgate_domain::audit::Event;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
@@ -77,7 +78,7 @@ impl Desk {
     }
 
     async fn home(here: Here, make: bool) -> Result<Self, Failure> {
-        let home = if make { Home::make(&here.folder)? } else { Home::existing(&here.folder)? };
+        let home = if make { Home::make(&here.folder)? } else { here.existing()? };
         Ok(Self::Home(Box::new(HomeDesk::open(here, home).await?)))
     }
 
@@ -98,6 +99,33 @@ impl Desk {
         match self {
             Self::Home(desk) => format!("in {}", desk.folder().path.display()),
             Self::Server(desk) => format!("at {}", desk.server().origin.text()),
+        }
+    }
+
+    /// The command that makes a first token there.
+    pub(crate) fn first_token(&self) -> String {
+        match self {
+            Self::Home(_) => self.command("token create --username NAME"),
+            Self::Server(_) => self.command("token create --name NAME"),
+        }
+    }
+
+    /// How many bytes a passphrase must have; a gate does not tell.
+    pub(crate) fn fewest_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Home(desk) => desk.fewest_bytes(),
+            Self::Server(_) => None,
+        }
+    }
+
+    /// Those of some routes that the config does not have; none when that cannot be told.
+    pub(crate) fn unknown_routes<'r>(
+        &self,
+        wanted: impl Iterator<Item = &'r RouteName>,
+    ) -> Vec<&'r RouteName> {
+        match self {
+            Self::Home(desk) => wanted.filter(|name| desk.knows_not(name)).collect(),
+            Self::Server(_) => Vec::new(),
         }
     }
 

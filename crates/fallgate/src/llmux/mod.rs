@@ -200,15 +200,21 @@ fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
 /// What is wrong, as far as it can be told without repeating what stands in the file.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
+    // The last of them is serde's own: what stands in the file comes before it.
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     // Of the texts about values only these name nothing but what was expected.
     let harmless = ["missing field ", "duplicate field ", "expected "];
     if error.is_eof() {
-        "the file breaks off".to_owned()
+        "the file breaks off in the middle".to_owned()
     } else if error.is_syntax() || harmless.iter().any(|start| text.starts_with(start)) {
         text.to_owned()
     } else {
-        "this is not what llmux writes there".to_owned()
+        // Behind the value stands what was expected of it, in words of ours or serde's.
+        let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+        expected.map_or_else(
+            || "this is not what llmux writes there".to_owned(),
+            |expected| format!("expected {}", expected.replace("a sequence", "a list")),
+        )
     }
 }
 

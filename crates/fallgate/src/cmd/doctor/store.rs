@@ -169,9 +169,9 @@ async fn contents(
                 return Stored::default();
             }
         };
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let counted = format!("{}, {}", count(users.len(), "user"), count(tokens.len(), "good token"));
-    checks.push(Check::ok("store", counted));
+    let counted = |number: usize, what| output::counted(u64::try_from(number).unwrap_or(u64::MAX), what);
+    let found = format!("{}, {}", counted(users.len(), "user"), counted(tokens.len(), "good token"));
+    checks.push(Check::ok("store", found));
     checks.push(match last {
         Some(event) if event.at > now.plus(CLOCK_SLACK) => Check::fail(
             "clock",
