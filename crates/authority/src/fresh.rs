@@ -66,6 +66,10 @@ impl Verifier {
                 self.lost.store(pinged.is_err(), Ordering::Release);
             }
             let fresh = self.freshen().await;
+            // Another thread may not have noticed: from now on each decision looks at the store first.
+            if fresh.is_err() {
+                self.lost.store(true, Ordering::Release);
+            }
             if !cut && fresh.as_ref().is_err_and(is_lost) {
                 cut = true;
                 self.halt_all();

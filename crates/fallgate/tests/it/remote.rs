@@ -77,7 +77,9 @@ impl Plain {
     fn text(&mut self, text: &str, side: &Side) -> String {
         let text = text
             .replace(&format!("--home {}", side.gate.path().display()), "PLACE")
-            .replace(&format!("--server {}", side.url()), "PLACE");
+            .replace(&format!("--server {}", side.url()), "PLACE")
+            .replace(&format!("in {}", side.gate.path().display()), "THERE")
+            .replace(&format!("at {}", side.url()), "THERE");
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_:.".contains(c);
         let mut plain = String::new();
         for piece in text.split_inclusive(|c: char| !is_part(c)) {
@@ -349,19 +351,13 @@ fn a_plain_user_works_on_their_own_things_at_a_gate_and_hears_why_not_on_others(
     };
     let mine = run(&["token", "create", "--json"]).ok();
     assert_eq!(mine.json()["username"], "ada");
-    let rewritten = run(&["token", "create", "--username", "root", "--json"]).ok();
-    assert_eq!(rewritten.json()["username"], "ada");
-    assert!(
-        rewritten.stderr.contains("warning: only an admin can make tokens for others"),
-        "{}",
-        rewritten.stderr
-    );
     // The server is named by the surroundings, so that it need not be in what is to be pasted.
     assert!(!mine.stderr.contains("--server"), "{}", mine.stderr);
-    assert_eq!(run(&["token", "list"]).ok().stdout.lines().count(), 4);
-    assert_eq!(run(&["token", "list", "--user", "ada"]).ok().stdout.lines().count(), 4);
+    assert_eq!(run(&["token", "list"]).ok().stdout.lines().count(), 3);
+    assert_eq!(run(&["token", "list", "--user", "ada"]).ok().stdout.lines().count(), 3);
     for (words, says) in [
         (&["token", "list", "--user", "root"][..], "only an admin"),
+        (&["token", "create", "--username", "root", "--json"], "only an admin can make tokens for others"),
         (&["user", "list"], "needs the scope admin"),
         (&["audit", "list"], "needs the scope admin"),
         (&["token", "revoke", "--all", "--yes"], "only an admin can revoke everybody's"),
@@ -373,7 +369,7 @@ fn a_plain_user_works_on_their_own_things_at_a_gate_and_hears_why_not_on_others(
     }
     // The one in use stays, but its children end with the rest.
     let revoked = run(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 2 tokens of ada\n");
+    assert_eq!(revoked.stderr, "Revoked 1 token of ada\n");
     assert_eq!(run(&["token", "list"]).ok().stdout.lines().count(), 2);
 }
 
