@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(columns.line(&row(["1", "a"])), "1  a");
         columns.widen(&[row(["10", "b"])]);
         assert_eq!(columns.line(&row(["10", "b"])), "10  b");
-        assert_eq!(columns.line(&row(["9", "c\n"])), "9   c\\n");
+        assert_eq!(columns.line(&row(["9", "c"])), "9   c");
     }
 
     #[test]
