@@ -22,6 +22,7 @@ mod dump;
 mod durability;
 mod forwarded;
 mod framing;
+mod guessing;
 mod hammer;
 mod identity;
 mod internal_token;
