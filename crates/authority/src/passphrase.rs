@@ -215,6 +215,35 @@ mod tests {
         assert!(matches!(verify(&broken, text, PLAIN), Err(HashFailed::Unreadable)));
     }
 
+    /// What this thread computes for, in nanoseconds: waiting for a core is not counted.
+    fn cost_of(check: impl FnOnce() -> Result<Verdict, HashFailed>) -> f64 {
+        let spent = || {
+            let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            line.split(' ').next().unwrap().parse::<f64>().unwrap()
+        };
+        let before = spent();
+        check().unwrap();
+        spent() - before
+    }
+
+    #[test]
+    fn r52_a_check_costs_the_same_whatever_hash_there_is() {
+        let text = "correct horse battery staple";
+        let (n, dearest) = (1 << 14, Costs::with_imported(Some(1 << 16)));
+        let scrypt = format!("scrypt${n}${}${}", "A".repeat(22) + "==", "A".repeat(86) + "==");
+        let (scrypt, argon2) = (PassphraseHash::new(scrypt), hash(text, &TestEntropy::default()).unwrap());
+        let nothing = cost_of(|| verify_nothing(text, PLAIN));
+        let unknown = cost_of(|| verify_nothing(text, dearest));
+        assert!(unknown > 1.25 * nothing, "{unknown} {nothing}");
+        for (name, stored, text) in
+            [("scrypt", &scrypt, "wrong"), ("argon2", &argon2, "wrong"), ("right", &argon2, text)]
+        {
+            let cost = cost_of(|| verify(stored, text, dearest));
+            assert!((0.75..1.33).contains(&(cost / unknown)), "{name}: {cost}, not {unknown}");
+        }
+        assert_eq!(Costs::with_imported(Some(1 << 20)), PLAIN, "no such hash is checked");
+    }
+
     #[test]
     fn nothing_of_a_passphrase_shows() {
         let passphrase = check("correct horse battery staple").unwrap();

@@ -220,3 +220,17 @@ impl From<MintError> for WebError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_in_between_of_others_is_told_so_and_to_come_again_at_once() {
+        let error = WebError::from(SignInError::Unsettled);
+        assert_eq!(error.retry_after(), Some(1));
+        let problem = error.problem();
+        let told = "The account is being changed; try again.";
+        assert_eq!((problem.status, problem.detail.as_str()), (503, told));
+    }
+}

@@ -24,6 +24,7 @@ mod durability;
 mod failing;
 mod forwarded;
 mod framing;
+mod guessing;
 mod hammer;
 mod help;
 mod hints;

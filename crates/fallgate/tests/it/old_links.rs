@@ -2,10 +2,10 @@
 
 use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::llmux::{Llmux, anonymous_token, bound_token};
-use crate::support::{Client, Gate, Home, Response, Upstream, wait_for};
+use crate::support::llmux::{LLMUX_PASSPHRASE, Llmux, anonymous_token, bound_token};
+use crate::support::{Client, Gate, Home, Response, SignIn, Upstream, wait_for};
 
 /// What a browser says when somebody opens an address.
 const OPENED: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nAccept: text/html,*/*\r\n\
@@ -158,10 +158,47 @@ fn a_bound_token_in_an_address_signs_its_owner_in_with_no_more_than_the_token_ha
     assert_eq!((&who["username"], &who["role"]), (&json!("ada"), &json!("admin")));
     let scopes = who["credential"]["scopes"].as_array().unwrap();
     assert!(!scopes.iter().any(|scope| scope == "admin" || scope == "tokens:write"), "{scopes:?}");
+    // It is no sign-in by passphrase: what only that may is not for it, though its owner may.
+    let other = SignIn::of(&gate.try_sign_in("ada", LLMUX_PASSPHRASE));
+    let bearer = format!("Authorization: Bearer {login}\r\n");
+    for (line, body) in [
+        ("GET /api/logins", Value::Null),
+        ("DELETE /api/logins", Value::Null),
+        (&*format!("DELETE /api/logins/{}", other.id), Value::Null),
+        ("PATCH /api/account", json!({"display_name": "Somebody"})),
+        ("POST /api/account/passphrase", json!({"current": LLMUX_PASSPHRASE, "new": "a long enough one"})),
+    ] {
+        let refused = gate.ask(line, &bearer, &body);
+        assert_eq!(refused.status, 403, "{line}: {}", refused.text());
+        assert!(refused.text().contains("signed in by passphrase"), "{line}: {}", refused.text());
+    }
+    assert_eq!(whoami(&gate, &other.secret).status, 200);
     gate.fallgate(&["user", "disable", "bob"]).ok();
     assert_eq!(whoami(&gate, &login).status, 200);
     gate.admin("root");
     gate.fallgate(&["user", "disable", "ada"]).ok();
     assert_eq!(whoami(&gate, &login).status, 401);
     asks_to_sign_in(&open(&gate, &format!("/?token={bound}"), ""), "/");
+}
+
+#[test]
+fn r20_a_sign_in_by_an_old_address_ends_when_it_signs_out_whether_somebody_owns_it_or_not() {
+    let gate = Gate::start();
+    let (_, bound, _) = Llmux::peopled(&gate);
+    gate.import_llmux(&[]).ok();
+    let anonymous = gate.legacy_token().secret;
+    for old in [bound, anonymous] {
+        let login = cookie(&open(&gate, &format!("/?token={old}"), ""));
+        let out = |headers: &str| gate.ask("POST /api/logout", headers, &Value::Null);
+        let sent = format!("Cookie: fallgate={login}\r\n");
+        assert_eq!(out(&sent).status, 403, "not from a page of ours");
+        assert_eq!(whoami(&gate, &login).status, 200);
+        let done = out(&format!("{sent}Sec-Fetch-Site: same-origin\r\n"));
+        assert_eq!(done.status, 204, "{}", done.text());
+        assert!(done.header("set-cookie").unwrap().contains("Max-Age=0"));
+        assert_eq!(whoami(&gate, &login).status, 401);
+        // The old token stands.
+        cookie(&open(&gate, &format!("/?token={old}"), ""));
+    }
+    gate.fallgate(&["audit", "verify"]).ok();
 }

@@ -339,6 +339,7 @@ fn r33_r38_refusals_look_the_same_to_the_client_and_are_told_apart_in_the_audit_
     assert_eq!(bodies.len(), 1, "the client could tell them apart");
     assert_eq!(Client::get(gate.address(), "/app/", Some(&good)).status, 403);
     assert_eq!(Client::get(gate.address(), "/api/audit", Some(&good)).status, 403);
+    assert_eq!(Client::get(gate.address(), "/api/logins", Some(&good)).status, 403);
     assert_eq!(Client::get(gate.address(), "/app/", None).status, 401);
     let home = stopped(gate);
 
@@ -360,6 +361,7 @@ fn r33_r38_refusals_look_the_same_to_the_client_and_are_told_apart_in_the_audit_
         ("malformed".to_owned(), (json!(2), Value::Null, Value::Null)),
         ("not-admitted".to_owned(), known(1, &good)),
         ("beyond-scope".to_owned(), known(1, &good)),
+        ("no-sign-in".to_owned(), known(1, &good)),
     ]);
     assert_eq!(told, expected);
     home.fallgate(&["audit", "verify"]).ok();
