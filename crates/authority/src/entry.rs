@@ -129,9 +129,10 @@ impl Entry {
         self.halted.store(true, Ordering::Release);
     }
 
-    /// Whether somebody ended it, by itself or with all tokens of its owner.
+    /// Whether somebody ended it, by itself, with all tokens of its owner, or with its owner.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+            || self.account.gone.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
                 && self.account.tokens_ended_at.load(Ordering::Acquire)

@@ -26,8 +26,8 @@ pub enum TrailError {
     /// An event is missing, changed, or another one's.
     #[error(transparent)]
     Broken(#[from] BrokenLink),
-    /// No key of ours has signed the checkpoint.
-    #[error("the checkpoint after event {0} was not signed by a key of this store")]
+    /// The key that signs now has not signed the checkpoint.
+    #[error("the checkpoint after event {0} was not signed by a key of this store that still counts")]
     Forged(u64),
     /// The signature cannot be checked.
     #[error(transparent)]

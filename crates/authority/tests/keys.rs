@@ -350,6 +350,33 @@ async fn a_checkpoint_signed_by_a_key_that_the_root_key_does_not_vouch_for_is_re
 }
 
 #[tokio::test]
+async fn a_signing_key_that_was_dropped_vouches_for_no_checkpoint_and_its_successor_signs_the_present_one_anew()
+ {
+    let house = House::new();
+    let registrar = house.unlocked(&root(1)).await;
+    live(&house, &registrar, 6).await;
+    house.clock.advance(400 * DAY);
+    assert!(registrar.trim_trail().await.unwrap() > 0);
+    let old = registrar.store().audit_checkpoint().await.unwrap().unwrap();
+    registrar.rotate_signing_key(true, &cli()).await.unwrap();
+    let new = registrar.store().audit_checkpoint().await.unwrap().unwrap();
+    assert_ne!(new.signing_key, old.signing_key);
+    assert_eq!((new.seq, &new.hash, new.at), (old.seq, &old.hash, old.at));
+    registrar.verify_trail().await.unwrap();
+    let connection = Connection::open(house.folder.path().join("fallgate.db")).unwrap();
+    let forge = "UPDATE audit_checkpoint SET signing_key = ?1, signature = ?2";
+    connection.execute(forge, (old.signing_key.bytes(), old.signature)).unwrap();
+    for registrar in [registrar, house.locked().await] {
+        let error = registrar.verify_trail().await.unwrap_err();
+        assert!(matches!(error, TrailError::Forged(_)), "{error}");
+    }
+    // Nor does another rotation make it good.
+    let registrar = house.unlocked(&root(1)).await;
+    registrar.rotate_signing_key(false, &cli()).await.unwrap();
+    assert!(matches!(registrar.verify_trail().await, Err(TrailError::Forged(_))));
+}
+
+#[tokio::test]
 async fn a_trail_that_is_broken_is_not_trimmed() {
     let house = House::new();
     let registrar = house.unlocked(&root(1)).await;

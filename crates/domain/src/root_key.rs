@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE_NO_PAD}
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::entropy::{Entropy, NoEntropy};
+use crate::hex;
 
 /// How many bytes a root key has.
 pub const ROOT_KEY_LENGTH: usize = 32;
@@ -78,7 +79,7 @@ impl RootKey {
             return Err(InvalidRootKey::Prefixed);
         }
         let key = match text.len() {
-            HEX_DIGITS => hex(text).ok_or(InvalidRootKey::NotHex)?,
+            HEX_DIGITS => hex::decode(text).map(RootKey).ok_or(InvalidRootKey::NotHex)?,
             BASE64_LENGTH => base64(&STANDARD, text).ok_or(InvalidRootKey::NotBase64)?,
             BASE64URL_LENGTH => base64(&URL_SAFE_NO_PAD, text).ok_or(InvalidRootKey::NotBase64Url)?,
             length => return Err(InvalidRootKey::Length(length)),
@@ -98,12 +99,9 @@ impl RootKey {
 
     /// As it is written to a file: 64 lower-case hex digits and a line end.
     pub fn to_file(&self) -> Zeroizing<Vec<u8>> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+        let digits = Zeroizing::new(hex::encode(&self.0));
         let mut text = Zeroizing::new(Vec::with_capacity(HEX_DIGITS + 1));
-        for byte in self.0 {
-            text.extend([digit(byte >> 4), digit(byte & 0xf)]);
-        }
+        text.extend(digits.bytes());
         text.push(b'\n');
         text
     }
@@ -118,17 +116,6 @@ impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RootKey(…)")
     }
-}
-
-fn hex(text: &[u8]) -> Option<RootKey> {
-    let mut key = RootKey([0; ROOT_KEY_LENGTH]);
-    for (byte, pair) in key.0.iter_mut().zip(text.chunks_exact(2)) {
-        for digit in pair {
-            let value = char::from(*digit).to_digit(16)?;
-            *byte = (*byte << 4) | u8::try_from(value).ok()?;
-        }
-    }
-    Some(key)
 }
 
 fn base64(engine: &GeneralPurpose, text: &[u8]) -> Option<RootKey> {

@@ -259,7 +259,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What Fallgate or its packager may have put there before the database was made.
 fn is_ours(name: &str) -> bool {
-    ["fallgate", internal::NAME, root_key::FILE].iter().any(|start| name.starts_with(start))
+    ["fallgate", internal::NAME, root_key::FILE, SETUP_TOKEN].iter().any(|start| name.starts_with(start))
         || name == "revision"
         || name == "lost+found"
 }

@@ -64,10 +64,10 @@ pub(crate) fn delete(
     if is_enabled_admin(&user) && is_last_enabled_admin(act, id)? {
         return Ok(DeletedUser::LastAdmin);
     }
-    let (mut moved, ended) = credentials::revoke_of(act, id, false, None, revocation)?;
+    let (_, ended) = credentials::revoke_of(act, id, false, None, revocation)?;
     act.prepare_cached(r#"DELETE FROM "user" WHERE id = ?1"#)?.execute([id.bytes()])?;
-    moved.push(Moved::User(id));
-    let revision = changes::note(act, &moved)?;
+    // That the owner is gone says it of all that they had.
+    let revision = changes::note(act, &[Moved::User(id)])?;
     audit::append(act, told_of(event, ended))?;
     Ok(DeletedUser::Deleted(revision, ended))
 }

@@ -126,6 +126,8 @@ pub(crate) fn revoke(
 
 /// Ends the credentials of an owner that are not revoked yet, but `except`: sign-ins only, or everything. Tells what
 /// moved, and how many of them were good until then by their own dates. The revision is the caller's to raise.
+///
+/// However many tokens there are, one row says so: whoever keeps a view takes it in at once (requirement R35).
 pub(crate) fn revoke_of(
     act: &Transaction<'_>,
     owner: UserId,
@@ -136,7 +138,7 @@ pub(crate) fn revoke_of(
     let mut statement = act.prepare_cached(
         "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
          WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR id <> ?7)
-         RETURNING id, kind = ?5, expires_at",
+         RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9)",
     )?;
     let mut rows = statement.query((
         owner.bytes(),
@@ -146,14 +148,25 @@ pub(crate) fn revoke_of(
         CredentialKind::Login.name(),
         logins_only,
         except.map(|id| id.bytes()),
+        CredentialKind::Token.name(),
+        CredentialKind::Legacy.name(),
     ))?;
-    let mut moved = Vec::new();
+    let (mut moved, mut tokens) = (Vec::new(), false);
     let mut ended = EndedCredentials::default();
     while let Some(row) = rows.next()? {
-        moved.push(Moved::Credential(CredentialId::from_bytes(row.get(0)?)));
+        if row.get(3)? {
+            tokens = true;
+        } else {
+            moved.push(Moved::Credential(CredentialId::from_bytes(row.get(0)?)));
+        }
         let expires_at = row.get::<_, Option<i64>>(2)?.map(time).transpose()?;
         let count = if row.get(1)? { &mut ended.logins } else { &mut ended.tokens };
         *count += u64::from(!is_expired(expires_at, revocation.at));
+    }
+    if tokens {
+        moved.push(Moved::Tokens(Some(owner)));
+        // Were it a token, it would have to be spared.
+        moved.extend(except.map(Moved::Credential));
     }
     Ok((moved, ended))
 }

@@ -71,6 +71,8 @@ pub struct Keys {
     pub root_keys: Vec<RootKeyRow>,
     /// The one that signs, then the others, newest first.
     pub signing_keys: Vec<SealedSigningKey>,
+    /// The newest audit checkpoint, which the key that signs vouches for.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// The public halves, from one snapshot.
@@ -112,16 +114,7 @@ impl Store {
 impl Vault {
     /// All keys, with what is sealed.
     pub async fn keys(&self) -> Result<Keys, StoreError> {
-        self.backend
-            .read(|connection| {
-                let snapshot = connection.transaction()?;
-                Ok(Keys {
-                    epoch: epoch(&snapshot)?,
-                    root_keys: root_keys(&snapshot)?,
-                    signing_keys: signing_keys(&snapshot)?,
-                })
-            })
-            .await
+        self.backend.read(|connection| all(&*connection.transaction()?)).await
     }
 
     /// Gives a store without keys its first ones. It is no act of anybody's, so no event tells of it.
@@ -142,8 +135,8 @@ impl Vault {
         self.backend.write(None, act).await
     }
 
-    /// Puts `new` in the place of `read`: root keys and everything sealed, in one transaction. The revision rises, so
-    /// that whoever holds a key looks again.
+    /// Puts `new` in the place of `read`: root keys, everything sealed and what is signed, in one transaction. The
+    /// revision rises, so that whoever holds a key looks again.
     pub async fn replace_keys(
         &self,
         read: Keys,
@@ -152,15 +145,16 @@ impl Vault {
     ) -> Result<ChangedKeys, StoreError> {
         let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
-            let now =
-                Keys { epoch: epoch(act)?, root_keys: root_keys(act)?, signing_keys: signing_keys(act)? };
-            if now != read {
+            if all(act)? != read {
                 return Ok(ChangedKeys::Outdated);
             }
             act.execute("DELETE FROM root_key", [])?;
             new.root_keys.iter().try_for_each(|root| insert_root(act, root))?;
             act.execute("DELETE FROM signing_key", [])?;
             new.signing_keys.iter().try_for_each(|signing| insert_signing(act, signing))?;
+            if let Some(checkpoint) = new.checkpoint.filter(|new| read.checkpoint.as_ref() != Some(new)) {
+                insert_checkpoint(act, &checkpoint)?;
+            }
             changes::note(act, &[])?;
             audit::append(act, event)?;
             Ok(ChangedKeys::Changed)
@@ -168,12 +162,27 @@ impl Vault {
         self.backend.write(author, act).await
     }
 
+    /// Takes what was deleted out of the write-ahead log too: a key that was replaced opens what still stands there.
+    /// `false`: somebody was reading from it all the time; ask again later.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        self.backend.empty_log().await
+    }
+
     /// Deletes the audit events up to the checkpoint's, which has to be there with the checkpoint's hash and must not
     /// be the last one, and leaves the checkpoint in their and all earlier ones' place. How many were deleted; `None`:
-    /// the trail is not like that, or there is a later checkpoint, and nothing was done.
+    /// the trail is not like that, there is a later checkpoint, or another key signs now, and nothing was done.
     pub async fn trim_audit(&self, checkpoint: Checkpoint) -> Result<Option<u64>, StoreError> {
         self.backend.write(None, move |act| trim(act, &checkpoint)).await
     }
+}
+
+fn all(connection: &Connection) -> Result<Keys, Fault> {
+    Ok(Keys {
+        epoch: epoch(connection)?,
+        root_keys: root_keys(connection)?,
+        signing_keys: signing_keys(connection)?,
+        checkpoint: checkpoint(connection)?,
+    })
 }
 
 fn epoch(connection: &Connection) -> Result<u64, Fault> {
@@ -265,18 +274,31 @@ fn trim(act: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<Option<u64>, F
         .prepare_cached(
             "SELECT seq < (SELECT max(seq) FROM audit)
                 AND NOT EXISTS (SELECT 1 FROM audit_checkpoint WHERE seq >= ?1)
+                AND EXISTS (SELECT 1 FROM signing_key WHERE id = ?3 AND retired_at IS NULL)
              FROM audit WHERE seq = ?1 AND hash = ?2",
         )?
-        .query_row((seq, &checkpoint.hash), |row| row.get(0))
+        .query_row((seq, &checkpoint.hash, checkpoint.signing_key.bytes()), |row| row.get(0))
         .optional()?;
     if fits != Some(true) {
         return Ok(None);
     }
     let deleted = act.execute("DELETE FROM audit WHERE seq <= ?1", [seq])?;
+    insert_checkpoint(act, checkpoint)?;
+    Ok(Some(u64::try_from(deleted).unwrap_or(u64::MAX)))
+}
+
+/// In the place of all before it.
+fn insert_checkpoint(act: &Transaction<'_>, checkpoint: &Checkpoint) -> Result<(), Fault> {
     act.execute("DELETE FROM audit_checkpoint", [])?;
     act.execute(
         "INSERT INTO audit_checkpoint (seq, hash, at, signing_key, signature) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (seq, &checkpoint.hash, checkpoint.at.millis(), checkpoint.signing_key.bytes(), checkpoint.signature),
+        (
+            audit::stored(checkpoint.seq),
+            &checkpoint.hash,
+            checkpoint.at.millis(),
+            checkpoint.signing_key.bytes(),
+            checkpoint.signature,
+        ),
     )?;
-    Ok(Some(u64::try_from(deleted).unwrap_or(u64::MAX)))
+    Ok(())
 }

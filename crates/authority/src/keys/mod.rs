@@ -12,11 +12,12 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use fallgate_domain::entropy::NoEntropy;
+use fallgate_domain::hex::encode as hex;
 use fallgate_domain::root_key::RootKey;
 use fallgate_store::{ChangedKeys, Keys, RootKeyRow, StoreError};
 use parking_lot::RwLock;
 
-use self::seal::{Purpose, Sealer, hex};
+use self::seal::{Purpose, Sealer};
 use crate::registrar::Registrar;
 use crate::verifier::Verifier;
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use fallgate_domain::audit::Action;
+use ed25519_dalek::Signer;
+use fallgate_domain::audit::{Action, Checkpoint};
+use fallgate_domain::hex::encode as hex;
 use fallgate_domain::root_key::RootKey;
-use fallgate_store::{ChangedKeys, Keys, Retired, SealedSigningKey};
+use fallgate_store::{ChangedKeys, Keys, Retired, SealedSigningKey, StoreError};
 use serde_json::Value;
 
-use super::seal::{Purpose, Sealer, hex};
-use super::signing::{VERIFIES_FOR, check, kid, seal_row};
+use super::seal::{Purpose, Sealer};
+use super::signing::{VERIFIES_FOR, check, has_signed, kid, seal_row};
 use super::{KeyError, MOST_TRIES};
 use crate::registrar::{Actor, Registrar};
 
@@ -28,7 +30,29 @@ pub(super) fn signing(keys: &Keys) -> Result<&SealedSigningKey, KeyError> {
     current.ok_or(KeyError::BrokenSeal("the list of signing keys"))
 }
 
+/// The audit checkpoint, signed by another key. One that the key until now has not signed stays as it is, and is good
+/// for nothing.
+fn signed_anew(sealer: &Sealer, keys: &Keys, by: &SealedSigningKey) -> Result<Option<Checkpoint>, KeyError> {
+    let Some(checkpoint) = keys.checkpoint.clone() else { return Ok(None) };
+    let text = Checkpoint::signed_text(checkpoint.seq, &checkpoint.hash, checkpoint.at);
+    let current = &signing(keys)?.row;
+    if checkpoint.signing_key != current.id
+        || !has_signed(&current.public_key, text.as_bytes(), &checkpoint.signature)
+    {
+        return Ok(Some(checkpoint));
+    }
+    let private = check(sealer, by)?.ok_or(KeyError::BrokenSeal("a signing key"))?;
+    let signature = private.sign(text.as_bytes()).to_bytes();
+    Ok(Some(Checkpoint { signing_key: by.row.id, signature, ..checkpoint }))
+}
+
 impl Registrar {
+    /// Takes what old keys open out of the database's log too. `false`: other processes were reading it all the time;
+    /// to be tried again later.
+    pub async fn forget_old_seals(&self) -> Result<bool, StoreError> {
+        self.vault.empty_log().await
+    }
+
     /// Seals everything anew under another root key, in one transaction. The old one goes on opening, by way of the
     /// new one sealed under it, until [`Registrar::confirm_root_key`].
     pub async fn rotate_root_key(&self, new: &RootKey, actor: &Actor) -> Result<(), KeyError> {
@@ -55,7 +79,7 @@ impl Registrar {
             let ids = BTreeMap::from([("from".to_owned(), Value::from(hex(&old_row.id)))]);
             let event = actor.event(self.clock.now(), Action::KeyRotate, hex(&new.id()), ids);
             let root_keys = vec![self.recognisable(&new)?, old_row];
-            let rotated = Keys { epoch: keys.epoch, root_keys, signing_keys };
+            let rotated = Keys { root_keys, signing_keys, ..keys.clone() };
             if self.vault.replace_keys(keys, rotated, event).await? == ChangedKeys::Changed {
                 return Ok(());
             }
@@ -88,13 +112,14 @@ impl Registrar {
 
     /// Lets a new key sign from now on. What the old one has signed is good until the last of it has expired; or, with
     /// `at_once` (it was stolen), nothing that any key before this one has signed is good any more. An old key's
-    /// private half is forgotten either way.
+    /// private half is forgotten either way, and the audit checkpoint is signed anew: no retired key vouches for one.
     pub async fn rotate_signing_key(&self, at_once: bool, actor: &Actor) -> Result<(), KeyError> {
         for _ in 0..MOST_TRIES {
             let (keys, sealer) = self.opened().await?;
             let now = self.clock.now();
             let ends = if at_once { now } else { now.plus(VERIFIES_FOR) };
             let fresh = self.new_signing_key(&sealer, now)?;
+            let checkpoint = signed_anew(&sealer, &keys, &fresh)?;
             let target = kid(keys.epoch, &fresh.row.public_key);
             let mut signing_keys = vec![fresh];
             for key in &keys.signing_keys {
@@ -109,7 +134,7 @@ impl Registrar {
             }
             let detail = BTreeMap::from([("at_once".to_owned(), Value::from(at_once))]);
             let event = actor.event(now, Action::KeyRotateSigning, target, detail);
-            let rotated = Keys { epoch: keys.epoch, root_keys: keys.root_keys.clone(), signing_keys };
+            let rotated = Keys { signing_keys, checkpoint, ..keys.clone() };
             if self.vault.replace_keys(keys, rotated, event).await? == ChangedKeys::Changed {
                 return Ok(());
             }

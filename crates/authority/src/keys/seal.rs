@@ -10,6 +10,7 @@ use std::fmt;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use fallgate_domain::entropy::{self, Entropy, NoEntropy};
+use fallgate_domain::hex::encode as hex;
 use fallgate_domain::root_key::RootKey;
 use fallgate_store::RootKeyId;
 use hkdf::Hkdf;
@@ -129,15 +130,6 @@ impl fmt::Debug for Sealer {
 fn derive(root: &RootKey, label: &[u8], key: &mut [u8]) {
     // It fails for more than 255 hashes' length only; the longest that is asked for is one.
     let _ = Hkdf::<Sha256>::new(Some(SALT), root.expose()).expand(label, key);
-}
-
-/// As a root key's id is shown.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

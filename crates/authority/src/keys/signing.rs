@@ -7,12 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::entropy::{self, NoEntropy};
+use fallgate_domain::hex::encode as hex;
 use fallgate_domain::id::SigningKeyId;
 use fallgate_store::{SealedSigningKey, SigningKeyRow, StoreError};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::seal::{Purpose, Sealer, hex};
+use super::seal::{Purpose, Sealer};
 use super::{KeyError, rotate};
 use crate::registrar::Registrar;
 use crate::verifier::Verifier;
@@ -73,7 +74,7 @@ pub enum SigningKeyState {
     Signs,
     /// It verifies what it has signed.
     Verifies,
-    /// Nothing that it has signed is good any more, but for audit checkpoints.
+    /// Nothing that it has signed is good any more.
     Dropped,
 }
 
@@ -159,7 +160,7 @@ impl Registrar {
         Ok((key.row.id, private.sign(text).to_bytes()))
     }
 
-    /// Whether a signature is of one of our signing keys, at work or not, and whether that could be made sure of: the
+    /// Whether a signature is of the key that signs now: others have none that still counts. And whether that could be made sure of: the
     /// root key vouches for a signing key, so a locked registrar has to believe the store.
     pub(crate) async fn is_signed(
         &self,
@@ -168,7 +169,8 @@ impl Registrar {
         signature: &[u8; 64],
     ) -> Result<bool, KeyError> {
         let keys = self.vault.keys().await?;
-        let Some(key) = keys.signing_keys.iter().find(|key| key.row.id == by) else { return Ok(false) };
+        let mut signs = keys.signing_keys.iter().filter(|key| key.row.retired.is_none());
+        let Some(key) = signs.find(|key| key.row.id == by) else { return Ok(false) };
         if !self.keys.is_locked() {
             check(&*self.keys.sealer(&keys)?, key)?;
         }
@@ -211,6 +213,8 @@ impl Verifier {
 
 #[cfg(test)]
 mod tests {
+    use fallgate_domain::hex::decode;
+
     use super::*;
 
     #[test]
@@ -223,10 +227,12 @@ mod tests {
     #[test]
     fn a_signature_is_the_standards() {
         // RFC 8032, 7.1, test 2.
-        let public = hex_bytes::<32>("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
-        let signature = hex_bytes::<64>(
-            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
-        );
+        let public =
+            decode::<32>(b"3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c").unwrap();
+        let signature = decode::<64>(
+            b"92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+        )
+        .unwrap();
         assert!(has_signed(&public, &[0x72], &signature));
         assert!(!has_signed(&public, &[0x73], &signature));
         assert!(!has_signed(&[2; 32], &[0x72], &signature));
@@ -236,9 +242,5 @@ mod tests {
         let mut forged = [0; 64];
         forged[0] = 1;
         assert!(!has_signed(&neutral, &[0x72], &forged));
-    }
-
-    fn hex_bytes<const N: usize>(text: &str) -> [u8; N] {
-        std::array::from_fn(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2).unwrap(), 16).unwrap())
     }
 }

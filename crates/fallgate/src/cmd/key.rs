@@ -126,6 +126,8 @@ async fn rotate(
         (Kept::File, None) => registrar.make_root_key()?,
     };
     registrar.rotate_root_key(&new, &lifecycle::actor()).await?;
+    // What the old key opens by itself stands in the log no more; that it still opens the new one is said below.
+    let _ = registrar.forget_old_seals().await;
     let confirm = folder.command("key rotate --confirm");
     if held.kept == Kept::File {
         file.replace(&registrar, &held.key, &new).await.map_err(|failure| {
@@ -154,6 +156,16 @@ async fn rotate(
 async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     let (registrar, _, held) = unlocked(folder, environment).await?;
     let confirmed = registrar.confirm_root_key(&held.key, &lifecycle::actor()).await?;
+    // Also when there was nothing to confirm: the log may have been in use the last time.
+    if !matches!(registrar.forget_old_seals().await, Ok(true)) {
+        output::warn(format_args!(
+            "the database's log is in use and still has what the old root key opens: run `{}` again",
+            folder.command("key rotate --confirm")
+        ));
+        if confirmed == Confirmed::Confirmed {
+            return Ok(());
+        }
+    }
     output::say(match confirmed {
         Confirmed::Confirmed => {
             "The old root key opens nothing here any more. Backups from before the rotation still need it."
@@ -166,6 +178,9 @@ async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), F
 async fn rotate_signing(folder: &HomeFolder, environment: &Environment, now: bool) -> Result<(), Failure> {
     let (registrar, _, _) = unlocked(folder, environment).await?;
     registrar.rotate_signing_key(now, &lifecycle::actor()).await?;
+    if !matches!(registrar.forget_old_seals().await, Ok(true)) {
+        output::warn("the database's log is in use and keeps the old key, sealed, until it is overwritten");
+    }
     output::say(if now {
         "A new key signs. What older ones have signed is good no more."
     } else {

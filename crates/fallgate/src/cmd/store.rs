@@ -10,7 +10,7 @@ use fallgate_store::Progress;
 use crate::cli::Store;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
-use crate::{assemble, cmd, lifecycle, output};
+use crate::{assemble, cmd, internal, lifecycle, output};
 
 /// How often a terminal is told how far a backup has come.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ async fn restore(folder: &HomeFolder) -> Result<(), Failure> {
 
 /// The machine's internal token may be an old one too; the daemon makes another.
 fn forget_internal_token(home: &Home) -> Result<(), Failure> {
-    let path = home.path().join("internal-token");
+    let path = home.path().join(internal::NAME);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::failed(format_args!(
             "every other credential is ended, but {} cannot be removed ({error}): remove it by hand",

@@ -1,4 +1,5 @@
-//! Mishaps under a running gate: an older database put into its file, a disk that is full, a log that nobody can write.
+//! Mishaps under a running gate: an older database put into its file, a disk that is full, a log that nobody can write, a root
+//! key that was stolen.
 
 use std::path::Path;
 use std::process::Command;
@@ -164,4 +165,28 @@ fn r46_a_log_that_cannot_be_written_keeps_nothing_from_ending_and_nobody_from_co
     other.echo("still here?");
     assert_eq!(whoami(&gate, &kept.header()), 200);
     assert!(!std::fs::read_to_string(&log).unwrap().contains("cannot write down"), "the log was written");
+}
+
+#[test]
+fn what_a_stolen_root_key_opens_is_in_no_file_of_a_running_gate_once_its_rotation_is_confirmed() {
+    let gate = Gate::start();
+    let database = gate.path().join("fallgate.db");
+    let read = |sql: &str| -> Vec<u8> {
+        Connection::open(&database).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let signing = read("SELECT sealed FROM signing_key WHERE retired_at IS NULL");
+    gate.fallgate(&["key", "rotate"]).ok();
+    let successor = read("SELECT successor FROM root_key WHERE successor IS NOT NULL");
+    let holders = |sealed: &[u8]| -> Vec<_> {
+        let files = std::fs::read_dir(gate.path()).unwrap().map(|entry| entry.unwrap().path());
+        let has =
+            |file: &Path| std::fs::read(file).unwrap().windows(sealed.len()).any(|window| window == sealed);
+        files.filter(|file| file.is_file() && has(file)).collect()
+    };
+    assert!(!holders(&successor).is_empty(), "this is not where it lies");
+    let confirmed = gate.fallgate(&["key", "rotate", "--confirm"]).ok();
+    assert!(confirmed.stderr.contains("opens nothing here any more"), "{}", confirmed.stderr);
+    for sealed in [&successor, &signing] {
+        assert_eq!(holders(sealed), Vec::<std::path::PathBuf>::new());
+    }
 }

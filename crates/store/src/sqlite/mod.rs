@@ -13,6 +13,8 @@ mod worker;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use fallgate_domain::audit::Author;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -20,13 +22,17 @@ use thread_local::ThreadLocal;
 
 use crate::error::{Fault, StoreError};
 use crate::revision::{Revision, Row};
-use crate::sqlite::file::DatabaseFile;
+use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
 use crate::{author, changes, credentials, users};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
+
+/// How often it is tried to empty the log while somebody reads from it, and what each pause is longer than the one before.
+const LOG_TRIES: u32 = 8;
+const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// The embedded database, open. What reads and writes for lists and acts runs on threads of its own, so that no
 /// runtime thread waits for a disk; what decides is answered in place, from memory the database maps anyway.
@@ -110,6 +116,30 @@ impl Sqlite {
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
         let answer = self.writer.run(move |connection| transact(connection, &file, author.as_ref(), act));
+        answer.await.map_err(|fault| fault.at(self.file.path()))
+    }
+
+    /// Copies the write-ahead log into the file and cuts it to nothing, so that what was deleted is in neither. `false`:
+    /// somebody was reading from it all the time.
+    pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
+        let file = Arc::clone(&self.file);
+        let answer = self.writer.run(move |connection| {
+            file.check()?;
+            for pause in 0..LOG_TRIES {
+                thread::sleep(LOG_PAUSE * pause);
+                // Not for as long as for a lock: whoever writes meanwhile waits for this.
+                connection.busy_timeout(LOG_PAUSE)?;
+                let emptied = connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0));
+                connection.busy_handler(Some(wait_for_lock))?;
+                match emptied.map_err(Fault::from) {
+                    Ok(true) => return Ok(true),
+                    Err(fault) if !fault.is_busy() => return Err(fault),
+                    Ok(false) | Err(_) => {}
+                }
+            }
+            Ok(false)
+        });
         answer.await.map_err(|fault| fault.at(self.file.path()))
     }
 
@@ -260,7 +290,7 @@ mod tests {
     fn restore_in_place(from: &std::path::Path, into: &std::path::Path) {
         let (from, mut into) = (Connection::open(from).unwrap(), Connection::open(into).unwrap());
         let restore = rusqlite::backup::Backup::new(&from, &mut into).unwrap();
-        restore.run_to_completion(100, std::time::Duration::from_millis(1), None).unwrap();
+        restore.run_to_completion(100, Duration::from_millis(1), None).unwrap();
     }
 
     #[tokio::test]

@@ -74,7 +74,7 @@ pub(super) async fn look(
             let fix = if failure.to_string().contains("store restore --accept") {
                 "as it says"
             } else {
-                "restore a backup, or move the file away to begin anew; docs/backup.md says how"
+                "restore a backup; or, to begin anew, move the file and `revision` beside it away; docs/backup.md says how"
             };
             checks.push(Check::fail("store", failure.to_string(), fix));
             Stored::default()
