@@ -41,14 +41,17 @@ fn a_manual_page_is_written_for_each_command() {
         "{}",
         written.stderr
     );
-    for name in
-        ["fallgate", "fallgate-serve", "fallgate-user-create", "fallgate-token-revoke", "fallgate-login"]
-    {
+    for (name, place) in [
+        ("fallgate", "server"),
+        ("fallgate-serve", "home"),
+        ("fallgate-user-create", "server"),
+        ("fallgate-token-revoke", "server"),
+        ("fallgate-login", "server"),
+    ] {
         let page = fs::read_to_string(folder.join(format!("{name}.1"))).unwrap();
-        assert!(
-            page.contains(".TH") && page.contains(".SH NAME") && page.contains("\\-\\-server URL"),
-            "{name}: {page}"
-        );
+        for part in [".TH", ".SH NAME", &format!("\\-\\-{place}")] {
+            assert!(page.contains(part), "{name} without {part}: {page}");
+        }
     }
     let page = fs::read_to_string(folder.join("fallgate-token-create.1")).unwrap();
     let title = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
