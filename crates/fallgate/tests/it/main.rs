@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod advice;
 mod audit;
 mod canaries;
 mod cli;
