@@ -2,7 +2,6 @@
 
 mod environment;
 mod file;
-mod origin;
 mod policy;
 mod route;
 
@@ -18,7 +17,7 @@ use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable,
 use ipnet::IpNet;
 
 pub(crate) use environment::{Environment, ROOT_KEY};
-pub(crate) use origin::Origin;
+pub(crate) use fallgate_domain::origin::Origin;
 pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
+use fallgate_domain::origin::Origin;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName};
 use fallgate_relay::{Address, Entrance, Route};
 
 use super::file::{Located, Section};
-use super::origin::Origin;
 use crate::failure::Failure;
 
 /// What can stand in a `[[route]]`.
