@@ -91,6 +91,5 @@ fn is_plain(text: &str) -> bool {
     text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,9 @@ fn followed(location: &str) -> Url {
 fn stays_with_us(location: &str) -> bool {
     let url = followed(location);
     let origin = url.origin().ascii_serialization();
-    url.username().is_empty() && url.password().is_none() && (origin == "https://box.example" || allowed(&origin))
+    url.username().is_empty()
+        && url.password().is_none()
+        && (origin == "https://box.example" || allowed(&origin))
 }
 
 #[test]
