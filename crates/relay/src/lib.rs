@@ -18,5 +18,5 @@ pub use ingress::proxies::{InvalidProxies, TrustedProxies};
 pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
-pub use ingress::settings::{LiveSettings, Settings};
+pub use ingress::settings::{LiveSettings, Settings, login_for_own};
 pub use wire::dial::Address;

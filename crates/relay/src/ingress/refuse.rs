@@ -1,6 +1,6 @@
 //! The relay's own short answers: refusals that no door sees.
 
-use fallgate_authority::{CHALLENGE, Refusal};
+use fallgate_authority::{CHALLENGE, Knock, Refusal};
 use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
@@ -12,6 +12,8 @@ pub(crate) struct Answer {
     allow: Option<&'static str>,
     /// Where the client is to go instead.
     location: Option<String>,
+    /// What its browser is to keep until it comes back from there, and whether it came by https.
+    knock: Option<(Knock, bool)>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
 }
@@ -24,7 +26,7 @@ impl From<&Refusal> for Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None, location: None, closing: false }
+        Self { problem, allow: None, location: None, knock: None, closing: false }
     }
 }
 
@@ -40,6 +42,11 @@ impl Answer {
     pub(crate) fn see_other(location: String) -> Self {
         let problem = Problem::new(303, "This needs a sign-in.");
         Self { location: Some(location), ..Self::from(problem) }
+    }
+
+    /// Has the browser keep this until it comes back.
+    pub(crate) fn keeping(self, knock: Knock, https: bool) -> Self {
+        Self { knock: Some((knock, https)), ..self }
     }
 
     /// Whether the connection takes no request after it.
@@ -67,7 +74,12 @@ impl Answer {
             line(&format!("allow: {methods}\r\n"));
         }
         if let Some(location) = &self.location {
-            line(&format!("location: {location}\r\n"));
+            line(&format!("location: {location}\r\nreferrer-policy: no-referrer\r\n"));
+        }
+        if let Some((knock, https)) = &self.knock {
+            line("set-cookie: ");
+            line(&knock.set_cookie(*https));
+            line("\r\n");
         }
         if close {
             line("connection: close\r\n");
