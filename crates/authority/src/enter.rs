@@ -29,6 +29,7 @@ use crate::permit::RoutePolicy;
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
 use crate::registrar::{Actor, Authority};
+use crate::signin::NewSignIn;
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 use crate::{device, uses};
@@ -52,6 +53,19 @@ struct Waiting {
     /// Where the browser wanted to go.
     target: Box<str>,
     until: Timestamp,
+}
+
+/// Where a sign-in is to be brought over to.
+#[derive(Debug, Clone, Copy)]
+pub struct EnterOrder<'a> {
+    /// The route.
+    pub route: &'a Arc<RoutePolicy>,
+    /// Its host.
+    pub host: &'a Host<'a>,
+    /// Of the browser that was sent from there.
+    pub challenge: Challenge,
+    /// Path and query that it wanted to go to.
+    pub target: &'a str,
 }
 
 /// Whoever comes in by a code.
@@ -128,23 +142,31 @@ fn drop_oldest(codes: &mut HashMap<TokenHash, Waiting>, among: impl Fn(&Waiting)
 }
 
 impl Verifier {
-    /// A code that brings the caller's sign-in over to `host`, which is the host of `route`, for the browser with this
-    /// challenge; it goes on to `target` (path and query). Refused to whoever may not use the route.
-    pub fn enter_code(
+    /// A code that brings the caller's sign-in over. Refused to whoever may not use the route.
+    pub fn enter_code(&self, caller: &Principal, order: &EnterOrder<'_>) -> Result<PlainToken, EnterError> {
+        self.give_enter_code(caller.entry.clone(), order)
+    }
+
+    /// The same for whoever has just signed in.
+    pub fn enter_code_of_new(
         &self,
-        caller: &Principal,
-        route: &Arc<RoutePolicy>,
-        host: &Host<'_>,
-        challenge: Challenge,
-        target: &str,
+        login: &NewSignIn,
+        order: &EnterOrder<'_>,
     ) -> Result<PlainToken, EnterError> {
-        let parent = caller.entry.clone();
+        let gone = || EnterError::Refused(Refusal::BadCredential(Denial::Unknown));
+        let parent = self.view.entry_of(login.credential.id).ok_or_else(gone)?;
+        self.give_enter_code(parent, order)
+    }
+
+    fn give_enter_code(&self, parent: Arc<Entry>, order: &EnterOrder<'_>) -> Result<PlainToken, EnterError> {
         if parent.kind != CredentialKind::Login {
             return Err(EnterError::Refused(Refusal::NoSignIn));
         }
-        caller.may_use(route).map_err(EnterError::Refused)?;
+        let role = parent.account.role();
+        Need::Route(order.route.clone()).check(&parent, role).map_err(EnterError::Refused)?;
         let code = self.draw(TokenKind::EnterCode)?;
         let now = self.clock().now();
+        let EnterOrder { host, challenge, target, .. } = *order;
         let (host, target, until) = (host.as_str().into(), target.into(), now.plus(LIFE));
         self.enter_codes.keep(code.hash(), Waiting { parent, host, challenge, target, until }, now);
         Ok(code)

@@ -80,9 +80,9 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
-pub use caller::{AnySignIn, Newcomer, SignedIn, Somebody};
+pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
 pub use cookie::{cookie_name, only_cookie};
-pub use enter::{EnterError, Entered, Entrant};
+pub use enter::{EnterError, EnterOrder, Entered, Entrant};
 pub use fields::{Fields, Occurs, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fallgate_authority::Verifier;
+use fallgate_domain::problem::Problem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -63,6 +64,8 @@ pub struct Gate {
     pub verifier: Arc<Verifier>,
     /// Our own pages and API.
     pub doors: Doors,
+    /// Draws a problem as a page for people, given our first page's address.
+    pub draw_problem: fn(&Problem, &str) -> String,
     /// What requests are decided by.
     pub settings: LiveSettings,
 }

@@ -15,6 +15,7 @@ pub use gate::{Gate, Limits, Listener};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
 pub use ingress::proxies::{InvalidProxies, TrustedProxies};
+pub use ingress::refuse::{CONTENT_POLICY, PAGE_FIELDS};
 pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };

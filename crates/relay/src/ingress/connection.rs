@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::Lease;
+use fallgate_authority::{Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     peer: Option<IpAddr>,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
+    /// Whether a browser shows what is answered to it.
+    shown: bool,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -72,7 +74,7 @@ impl Connection {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
         let asker = Asker { ip: peer, https: false };
-        Self { client, peer, asker, worker, lease, head, scratch: Vec::new(), stopping }
+        Self { client, peer, asker, shown: false, worker, lease, head, scratch: Vec::new(), stopping }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -116,6 +118,7 @@ impl Connection {
             }
         }
         self.head.clear();
+        self.shown = false;
         let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -154,6 +157,7 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
+        self.shown = is_navigation(&fields);
         self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
@@ -214,7 +218,9 @@ impl Connection {
     async fn answer(&mut self, answer: &Answer, close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close);
+        let gate = &self.worker.gate;
+        let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
+        answer.write(&mut out, self.head.is_head(), close, page);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -5,6 +5,24 @@ use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
 
+/// What a page may do: be shown, with our own style, and send its forms home. More is added behind it: `form-action`
+/// stands last.
+pub const CONTENT_POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/// What goes with every page of ours (20-web, "Browser safety").
+pub const PAGE_FIELDS: [(&str, &str); 5] = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", CONTENT_POLICY),
+    (
+        "permissions-policy",
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    // With `no-referrer` browsers would hide where a form of ours comes from.
+    ("referrer-policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+];
+
 /// An answer that is a problem and nothing else.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -59,14 +77,18 @@ impl Answer {
         self.closing
     }
 
-    /// Writes the whole answer. `bodiless`: it answers a `HEAD`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool) {
-        let body = self.problem.json();
+    /// Writes the whole answer. `bodiless`: it answers a `HEAD`. `page`: what a browser shows in place of the problem.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool, page: Option<String>) {
+        let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
+        let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
+        let body = page.unwrap_or_else(|| self.problem.json());
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
         line(&format!("HTTP/1.1 {status} {}\r\n", title(status)));
-        line(&format!("content-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n", body.len()));
-        line("cache-control: no-store\r\n");
+        line(&format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len()));
+        for (name, value) in fields {
+            line(&format!("{name}: {value}\r\n"));
+        }
         if status == 401 {
             line(&format!("www-authenticate: {CHALLENGE}\r\n"));
         }
