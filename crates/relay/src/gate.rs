@@ -43,6 +43,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The most client connections at once.
     pub connections: usize,
+    /// How many of them one client network may have: an IPv4 address, or an IPv6 /64.
+    pub connections_per_network: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle: Duration::from_mins(5),
             connections: 10_000,
+            connections_per_network: 2_000,
         }
     }
 }
