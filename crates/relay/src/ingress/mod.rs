@@ -5,5 +5,5 @@ mod forward;
 pub(crate) mod hosts;
 pub(crate) mod own;
 pub(crate) mod proxies;
-mod refuse;
+pub(crate) mod refuse;
 pub(crate) mod route;
