@@ -1,7 +1,6 @@
 //! One client's connection: a request after the other, each decided on before anything of it moves.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::decide::{Asking, Verdict, decide};
 use super::forward;
 use super::own;
 use super::proxies::Asker;
-use super::refuse::Answer;
+use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
@@ -23,7 +22,7 @@ use crate::wire::socket::Wire;
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a client has to read the last answer before the connection is closed on it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Heads longer than this, in bytes, leave no memory behind on an idle connection.
 const KEPT_WHILE_IDLE: usize = 2 * 1024;
@@ -31,8 +30,8 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
-    /// Whoever is at the other end of the socket.
-    peer: Option<IpAddr>,
+    /// Whoever is at the other end of the socket, and how they came.
+    direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
     /// Whether a browser shows what is answered to it.
@@ -67,14 +66,23 @@ enum Reading {
 impl Connection {
     pub(crate) fn new(
         client: Wire,
-        peer: Option<IpAddr>,
+        direct: Asker,
         worker: Arc<Worker>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        let asker = Asker { ip: peer, https: false };
-        Self { client, peer, asker, shown: false, worker, lease, head, scratch: Vec::new(), stopping }
+        Self {
+            client,
+            direct,
+            asker: direct,
+            shown: false,
+            worker,
+            lease,
+            head,
+            scratch: Vec::new(),
+            stopping,
+        }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -158,7 +166,7 @@ impl Connection {
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
         self.shown = is_navigation(&fields);
-        self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
+        self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
@@ -220,7 +228,8 @@ impl Connection {
         out.clear();
         let gate = &self.worker.gate;
         let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
-        answer.write(&mut out, self.head.is_head(), close, page);
+        let manner = Manner { bodiless: self.head.is_head(), close, https: self.asker.https, page };
+        answer.write(&mut out, manner);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -223,7 +223,7 @@ fn refuse(
         Entrance::Host(_) => match gate.verifier.knock(asking.fields, asker.https) {
             Ok(knock) => {
                 let login = settings.login_for(host, &target, knock.challenge());
-                Answer::see_other(login).keeping(knock, asker.https)
+                Answer::see_other(login).keeping(knock)
             }
             Err(error) => {
                 tracing::error!(%error, "nobody can be sent to sign in");

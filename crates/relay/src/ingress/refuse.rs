@@ -23,6 +23,10 @@ pub const PAGE_FIELDS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
 ];
 
+/// What browsers are told wherever they came by TLS (RFC 6797): for a year, this host by nothing else. Hosts below it are
+/// not ours to speak for, and neither are the lists that browsers ship with.
+pub(crate) const STAY_WITH_TLS: &str = "max-age=31536000";
+
 /// An answer that is a problem and nothing else.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -30,10 +34,22 @@ pub(crate) struct Answer {
     allow: Option<&'static str>,
     /// Where the client is to go instead.
     location: Option<String>,
-    /// What its browser is to keep until it comes back from there, and whether it came by https.
-    knock: Option<(Knock, bool)>,
+    /// What its browser is to keep until it comes back from there.
+    knock: Option<Knock>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
+}
+
+/// How an answer is written.
+pub(crate) struct Manner {
+    /// It answers a `HEAD`.
+    pub(crate) bodiless: bool,
+    /// The connection takes no other request.
+    pub(crate) close: bool,
+    /// The client came by TLS.
+    pub(crate) https: bool,
+    /// What a browser shows in place of the problem.
+    pub(crate) page: Option<String>,
 }
 
 impl From<&Refusal> for Answer {
@@ -63,8 +79,8 @@ impl Answer {
     }
 
     /// Has the browser keep this until it comes back.
-    pub(crate) fn keeping(self, knock: Knock, https: bool) -> Self {
-        Self { knock: Some((knock, https)), ..self }
+    pub(crate) fn keeping(self, knock: Knock) -> Self {
+        Self { knock: Some(knock), ..self }
     }
 
     /// Whether the connection takes no request after it.
@@ -77,8 +93,9 @@ impl Answer {
         self.closing
     }
 
-    /// Writes the whole answer. `bodiless`: it answers a `HEAD`. `page`: what a browser shows in place of the problem.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool, page: Option<String>) {
+    /// Writes the whole answer.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, manner: Manner) {
+        let Manner { bodiless, close, https, page } = manner;
         let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
         let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
         let body = page.unwrap_or_else(|| self.problem.json());
@@ -89,6 +106,9 @@ impl Answer {
         for (name, value) in fields {
             line(&format!("{name}: {value}\r\n"));
         }
+        if https {
+            line(&format!("strict-transport-security: {STAY_WITH_TLS}\r\n"));
+        }
         if status == 401 {
             line(&format!("www-authenticate: {CHALLENGE}\r\n"));
         }
@@ -98,9 +118,9 @@ impl Answer {
         if let Some(location) = &self.location {
             line(&format!("location: {location}\r\nreferrer-policy: no-referrer\r\n"));
         }
-        if let Some((knock, https)) = &self.knock {
+        if let Some(knock) = &self.knock {
             line("set-cookie: ");
-            line(&knock.set_cookie(*https));
+            line(&knock.set_cookie(https));
             line("\r\n");
         }
         if close {
