@@ -23,6 +23,7 @@ mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod entering;
 mod failing;
 mod forwarded;
 mod framing;

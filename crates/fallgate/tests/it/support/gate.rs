@@ -59,9 +59,27 @@ impl Gate {
 
     /// A gate with this config, whose command is changed before it runs: other variables, say.
     pub(crate) fn started(home: Home, config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        Self::listening(home, "127.0.0.1:0", config, change)
+    }
+
+    /// The same at an address that is free now, which the config names: as the public URL, say.
+    pub(crate) fn at(address: SocketAddr, config: &str) -> Self {
+        Self::at_home(Home::new(), address, config, |_| ())
+    }
+
+    /// The same on a home that is there already, and with a changed command.
+    pub(crate) fn at_home(
+        home: Home,
+        address: SocketAddr,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::listening(home, &address.to_string(), config, change)
+    }
+
+    fn listening(home: Home, listen: &str, config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let config = home.write_config(config);
-        let mut command =
-            home.command(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+        let mut command = home.command(&["serve", "--listen", listen, "--config", config.to_str().unwrap()]);
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let log = Log::of(child.stderr.take().unwrap());
