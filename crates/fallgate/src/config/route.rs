@@ -22,9 +22,16 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
     let document = section.document;
     let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
     let entrance = entrance(&mut section, &name)?;
-    let upstream = section.required_text("upstream", "http://127.0.0.1:3000")?;
-    let upstream = upstream.read(document, "upstream", upstream_address)?;
+    // Without one another proxy serves the route, and asks us.
+    let upstream = match section.text("upstream")? {
+        Some(text) => Some(text.read(document, "upstream", upstream_address)?),
+        None => None,
+    };
     let upstream_host = match section.text("upstream_host")? {
+        Some(text) if upstream.is_none() => {
+            let why = format_args!("upstream_host goes with upstream: the route {name} has none");
+            return Err(document.complaint(text.line, why));
+        }
         Some(text) => Some(text.read(document, "upstream_host", host_field)?),
         None => None,
     };
@@ -41,7 +48,7 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
     Ok(Route {
         policy: Arc::new(RoutePolicy::new(name, Admission { allow })),
         entrance,
-        upstream: Some(upstream),
+        upstream,
         upstream_host,
         public,
         identity,

@@ -154,7 +154,11 @@ fn every_complaint_names_its_line_and_what_would_be_right() {
         ("[server]\nhosts = [\n\"a\",\n\"http://a\"]".to_owned(), 4, "without scheme"),
         ("[[route]]\npath = \"/a\"".to_owned(), 1, "name is missing, such as name = \"app\""),
         ("[[route]]\nname = \"A b\"".to_owned(), 2, "1 to 64 of the characters"),
-        ("[[route]]\nname = \"a\"\npath = \"/a\"".to_owned(), 1, "upstream is missing"),
+        (
+            "[[route]]\nname = \"a\"\npath = \"/a\"\nupstream_host = \"b\"".to_owned(),
+            4,
+            "upstream_host goes with upstream",
+        ),
         (route(""), 1, "needs a place to come in"),
         (route("path = \"/a\"\nhost = \"a\""), 4, "leave one of them out"),
         (route("host = \"a\"\nstrip = true"), 5, "strip goes with path"),

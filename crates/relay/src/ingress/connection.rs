@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::decide::{Asking, Verdict, decide};
 use super::forward;
+use super::forward_auth::{self, Family};
 use super::own;
 use super::proxies::Asker;
 use super::refuse::Answer;
@@ -32,7 +33,7 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 pub(crate) struct Connection {
     pub(crate) client: Wire,
     /// Whoever is at the other end of the socket.
-    peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
     pub(crate) worker: Arc<Worker>,
@@ -154,6 +155,11 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
+        if let Some(family) = Family::asked_at(self.head.target().of(buffer))
+            && settings.trusted_proxies.trusts_peer(self.peer)
+        {
+            return forward_auth::serve(self, &settings, family).await;
+        }
         self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
@@ -197,24 +203,31 @@ impl Connection {
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
-        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
-        if whole && self.head.keep_alive() {
-            self.client.input.consume(self.head.len());
-            self.answer(answer, false).await
-        } else {
-            self.refuse_and_close(answer).await
-        }
+        let bodiless = self.head.is_head();
+        self.reply(|out, close| answer.write(out, bodiless, close)).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
-        self.answer(answer, true).await
+        let bodiless = self.head.is_head();
+        self.send(|out, close| answer.write(out, bodiless, close), true).await
     }
 
-    async fn answer(&mut self, answer: &Answer, close: bool) -> After {
+    /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of
+    /// the request is left unread.
+    pub(crate) async fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>, bool)) -> After {
+        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        let close = !(whole && self.head.keep_alive());
+        if !close {
+            self.client.input.consume(self.head.len());
+        }
+        self.send(write, close).await
+    }
+
+    async fn send(&mut self, write: impl FnOnce(&mut Vec<u8>, bool), close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close);
+        write(&mut out, close);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -48,12 +48,35 @@ impl TrustedProxies {
         &self.0
     }
 
+    /// Whether the word of whoever is at the other end of the socket is taken.
+    pub(crate) fn trusts_peer(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_some_and(|peer| self.trusts(peer))
+    }
+
     /// Finds out who asks.
     pub(crate) fn asker(&self, peer: Option<IpAddr>, fields: &dyn Fields) -> Result<Asker, UnreadableWord> {
-        let direct = Asker { ip: peer, https: false };
-        if self.0.is_empty() || !peer.is_some_and(|peer| self.trusts(peer)) {
-            return Ok(direct);
+        if !self.trusts_peer(peer) {
+            return Ok(Asker { ip: peer, https: false });
         }
+        let ip = self.client(peer, fields)?;
+        let https = match occurs(fields, "x-forwarded-proto") {
+            Occurs::Never => false,
+            Occurs::Once(proto) => match list_items(proto).last() {
+                Some(b"https" | b"wss") => true,
+                Some(b"http" | b"ws") => false,
+                _ => return Err(UnreadableWord("X-Forwarded-Proto")),
+            },
+            Occurs::Often => return Err(UnreadableWord("X-Forwarded-Proto")),
+        };
+        Ok(Asker { ip, https })
+    }
+
+    /// The address of the client of a proxy that is trusted.
+    pub(crate) fn client(
+        &self,
+        peer: Option<IpAddr>,
+        fields: &dyn Fields,
+    ) -> Result<Option<IpAddr>, UnreadableWord> {
         let mut ip = peer;
         let mut told: Vec<&[u8]> = Vec::new();
         fields.each("x-forwarded-for", &mut |value| told.extend(list_items(value)));
@@ -65,16 +88,7 @@ impl TrustedProxies {
                 break;
             }
         }
-        let https = match occurs(fields, "x-forwarded-proto") {
-            Occurs::Never => false,
-            Occurs::Once(proto) => match list_items(proto).last() {
-                Some(b"https" | b"wss") => true,
-                Some(b"http" | b"ws") => false,
-                _ => return Err(UnreadableWord("X-Forwarded-Proto")),
-            },
-            Occurs::Often => return Err(UnreadableWord("X-Forwarded-Proto")),
-        };
-        Ok(Asker { ip, https })
+        Ok(ip)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
