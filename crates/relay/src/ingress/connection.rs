@@ -1,7 +1,6 @@
 //! One client's connection: a request after the other, each decided on before anything of it moves.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::wire::socket::Wire;
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a client has to read the last answer before the connection is closed on it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Heads longer than this, in bytes, leave no memory behind on an idle connection.
 const KEPT_WHILE_IDLE: usize = 2 * 1024;
@@ -32,8 +31,8 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
-    /// Whoever is at the other end of the socket.
-    pub(crate) peer: Option<IpAddr>,
+    /// Whoever is at the other end of the socket, and how they came.
+    pub(crate) direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
     pub(crate) worker: Arc<Worker>,
@@ -66,14 +65,13 @@ enum Reading {
 impl Connection {
     pub(crate) fn new(
         client: Wire,
-        peer: Option<IpAddr>,
+        direct: Asker,
         worker: Arc<Worker>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        let asker = Asker { ip: peer, https: false };
-        Self { client, peer, asker, worker, lease, head, scratch: Vec::new(), stopping }
+        Self { client, direct, asker: direct, worker, lease, head, scratch: Vec::new(), stopping }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -156,11 +154,11 @@ impl Connection {
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
         if let Some(family) = Family::asked_at(self.head.target().of(buffer))
-            && settings.trusted_proxies.trusts_peer(self.peer)
+            && settings.trusted_proxies.trusts_peer(self.direct.ip)
         {
             return forward_auth::serve(self, &settings, family).await;
         }
-        self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
+        self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
@@ -203,14 +201,14 @@ impl Connection {
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
-        let bodiless = self.head.is_head();
-        self.reply(|out, close| answer.write(out, bodiless, close)).await
+        let (bodiless, https) = (self.head.is_head(), self.asker.https);
+        self.reply(|out, close| answer.write(out, bodiless, close, https)).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
-        let bodiless = self.head.is_head();
-        self.send(|out, close| answer.write(out, bodiless, close), true).await
+        let (bodiless, https) = (self.head.is_head(), self.asker.https);
+        self.send(|out, close| answer.write(out, bodiless, close, https), true).await
     }
 
     /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of

@@ -102,7 +102,7 @@ impl<'a> Question<'a> {
                 method: once(fields, "x-forwarded-method")?,
                 host: once(fields, "x-forwarded-host")?,
                 target: once(fields, "x-forwarded-uri")?,
-                asker: proxies.asker(peer.ip, fields)?,
+                asker: proxies.asker(peer, fields)?,
             },
             Family::Original => {
                 let (https, host, target) =
@@ -149,7 +149,8 @@ fn parts(url: &[u8]) -> Option<(bool, &[u8], &[u8])> {
 pub(crate) async fn serve(connection: &mut Connection, settings: &Settings, family: Family) -> After {
     let worker = connection.worker.clone();
     let lease = connection.lease.handle();
-    let peer = Asker { ip: connection.peer, https: false };
+    // How the proxy came tells nothing of its client.
+    let peer = Asker { https: false, ..connection.direct };
     let (asker, answer) = {
         let fields = connection.head.view(connection.client.input.filled());
         match Question::read(family, settings, peer, &fields) {

@@ -7,6 +7,6 @@ mod forward_auth;
 pub(crate) mod hosts;
 pub(crate) mod own;
 pub(crate) mod proxies;
-mod refuse;
+pub(crate) mod refuse;
 pub(crate) mod route;
 pub(crate) mod settings;
