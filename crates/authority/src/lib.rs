@@ -83,7 +83,7 @@ pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
 pub use cookie::{cookie_name, only_cookie};
 pub use enter::{EnterError, EnterOrder, Entered, Entrant};
-pub use fields::{Fields, Occurs, is_navigation, occurs};
+pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use import::{ImportError, LlmuxImport, LlmuxToken, LlmuxUser};
