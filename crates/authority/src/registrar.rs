@@ -123,7 +123,7 @@ impl Actor {
             Authority::Standing => None,
             Authority::Scope(scope) => Some(*scope),
         };
-        Some(Author { credential: *credential, needs, at })
+        Some(Author { credential: *credential, needs, at, though_all_is_cut: false })
     }
 
     /// As the audit trail names it.
