@@ -292,7 +292,8 @@ impl Account {
         self.halted.store(yes, Ordering::Release);
     }
 
-    fn judge(&self) -> Result<Option<Role>, Denial> {
+    /// Whether anything may rest on it now, and with which role.
+    pub(crate) fn judge(&self) -> Result<Option<Role>, Denial> {
         if self.gone.load(Ordering::Acquire) {
             return Err(Denial::OwnerGone);
         }

@@ -17,10 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::ingress::connection::Connection;
-use crate::ingress::hosts::Hosts;
 use crate::ingress::own::Doors;
-use crate::ingress::proxies::TrustedProxies;
-use crate::ingress::route::RouteTable;
+use crate::ingress::settings::{LiveSettings, Settings};
 use crate::wire::buffer::Stock;
 use crate::wire::dial::{Pool, probe_when_silent};
 use crate::wire::socket::{Socket, Wire};
@@ -33,7 +31,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 const BREATHE: Duration = Duration::from_millis(50);
 
 /// How much a client may ask for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest head, in bytes.
     pub head_bytes: usize,
@@ -63,16 +61,10 @@ impl Default for Limits {
 pub struct Gate {
     /// Who is calling.
     pub verifier: Arc<Verifier>,
-    /// What stands behind the gate.
-    pub routes: RouteTable,
-    /// The names we answer to.
-    pub hosts: Hosts,
     /// Our own pages and API.
     pub doors: Doors,
-    /// Whose word on where a request comes from is taken.
-    pub trusted_proxies: TrustedProxies,
-    /// How much a client may ask for.
-    pub limits: Limits,
+    /// What requests are decided by.
+    pub settings: LiveSettings,
 }
 
 /// A worker's own things, and the gate they all share.
@@ -113,6 +105,14 @@ struct Hand {
 }
 
 impl Gate {
+    /// Has a later config count from the next request on, and closes what it does not allow any more: streams on routes
+    /// that are gone or whose list has become narrower (requirement R57). One call at a time.
+    pub fn apply(&self, settings: Settings) {
+        let policies: Vec<_> = settings.routes.policies().cloned().collect();
+        let before = self.settings.replace(settings);
+        self.verifier.succeed(before.routes.policies(), &policies);
+    }
+
     /// Serves clients on `workers` threads until `stopping` turns true, then lets requests under way end.
     pub async fn run(
         self: Arc<Self>,
@@ -134,7 +134,7 @@ impl Gate {
                         // Said once each time it comes to that: strangers must not fill the log.
                         if full && !was_full {
                             tracing::warn!(
-                                limit = self.limits.connections,
+                                limit = self.settings.now().limits.connections,
                                 "too many connections; further ones are closed at once"
                             );
                         }
@@ -178,7 +178,7 @@ impl Gate {
     /// Gives a connection to the worker that has the fewest. `false`: there is no room for it.
     fn hand_out(&self, hands: &[Hand], stream: TcpStream, peer: IpAddr) -> bool {
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
-        if open >= self.limits.connections {
+        if open >= self.settings.now().limits.connections {
             return false;
         }
         let fewest = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed));

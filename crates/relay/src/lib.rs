@@ -15,5 +15,8 @@ pub use gate::{Gate, Limits, Listener};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
 pub use ingress::proxies::{InvalidProxies, TrustedProxies};
-pub use ingress::route::{Entrance, InvalidRoutes, Route, RouteTable};
+pub use ingress::route::{
+    Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
+};
+pub use ingress::settings::{LiveSettings, Settings};
 pub use wire::dial::Address;

@@ -11,7 +11,7 @@ use fallgate_authority::{Policy, Registrar, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::host::Host;
-use fallgate_relay::{Gate, Hosts, Limits, Listener, RouteTable, TrustedProxies};
+use fallgate_relay::{Gate, Hosts, Limits, Listener, LiveSettings, RouteTable, Settings, TrustedProxies};
 use fallgate_store::Location;
 use http::Request;
 use tempfile::TempDir;
@@ -31,13 +31,17 @@ async fn gate(folder: &TempDir) -> Gate {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let registrar = Registrar::new(store, vault, clock, entropy, Policy::default());
     let (verifier, _notes) = Verifier::start(registrar).await.unwrap();
-    Gate {
-        verifier,
-        routes: RouteTable::new(Vec::new()).unwrap(),
+    let settings = Settings {
+        routes: RouteTable::default(),
         hosts: Hosts::new([Host::parse_config("localhost").unwrap().into_owned()]),
-        doors: Arc::new(|request| Box::pin(async move { door(&request) })),
         trusted_proxies: TrustedProxies::default(),
         limits: Limits::default(),
+        origin: "http://localhost".to_owned(),
+    };
+    Gate {
+        verifier,
+        doors: Arc::new(|request| Box::pin(async move { door(&request) })),
+        settings: LiveSettings::new(settings),
     }
 }
 

@@ -154,7 +154,7 @@ impl RouteRow {
             upstream_host: route.upstream_host.clone(),
             allow: route.policy.admission.allow.iter().map(ToString::to_string).collect(),
             public: route.public.iter().map(ToString::to_string).collect(),
-            identity: if route.identity_headers { "headers" } else { "none" },
+            identity: identity(route),
             source,
         }
     }
@@ -181,5 +181,14 @@ impl RouteRow {
             self.identity.to_owned(),
             self.source.clone(),
         ]
+    }
+}
+
+fn identity(route: &Route) -> &'static str {
+    match (route.identity.headers, route.identity.assertion) {
+        (false, false) => "none",
+        (true, false) => "headers",
+        (false, true) => "assertion",
+        (true, true) => "both",
     }
 }

@@ -56,11 +56,12 @@ async fn serve_until_stopped(
         async move { verifier.watch().await }
     });
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
+    let settings = parts.gate.settings.now();
     let banner = Banner {
         address: listener.address()?,
         home: home.path(),
         file: file.as_deref(),
-        routes: parts.gate.routes.iter().collect(),
+        routes: settings.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
         setup_token: setup_file.as_ref().map(SetupFile::path),
     };
@@ -92,7 +93,8 @@ async fn serve_until_stopped(
 /// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
 fn warn_of_neighbours(gate: &Gate) {
     let user = lifecycle::user_id();
-    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let settings = gate.settings.now();
+    let names = settings.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
     let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
     if !names.is_empty() {
         tracing::warn!(
@@ -203,7 +205,7 @@ pub(crate) fn entrance(route: &Route) -> String {
 
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {
-    &route.upstream_origin
+    route.upstream.as_ref().map_or("no upstream (forward-auth)", |upstream| &upstream.origin)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use fallgate_authority::Policy;
 use fallgate_domain::host::Host;
 use fallgate_domain::route::RouteName;
-use fallgate_relay::{Address, Entrance, Hosts, InvalidRoutes, Route, RouteTable, TrustedProxies};
+use fallgate_relay::{
+    Address, Entrance, Hosts, InvalidRoutes, Limits, Route, RouteTable, TrustedProxies, Upstream,
+};
 use ipnet::IpNet;
 
 pub(crate) use environment::{Environment, ROOT_KEY};
@@ -92,6 +94,25 @@ impl Config {
         Hosts::new(public.into_iter().chain(listen).chain(self.hosts.value.iter().cloned()))
     }
 
+    /// The origin of our own pages: the public URL, or else the address listened on.
+    pub(crate) fn origin(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.value.text(),
+            None => format!("http://{}", self.listen.value),
+        }
+    }
+
+    /// What the gate decides by.
+    pub(crate) fn settings(self) -> fallgate_relay::Settings {
+        fallgate_relay::Settings {
+            hosts: self.own_hosts(),
+            origin: self.origin(),
+            limits: Limits::default(),
+            routes: self.routes,
+            trusted_proxies: self.trusted_proxies.value,
+        }
+    }
+
     /// Whether other machines can come in, and nothing says that they come by TLS.
     pub(crate) fn is_exposed(&self) -> bool {
         let https = self.public_url.as_ref().is_some_and(|url| url.value.0.https);
@@ -160,7 +181,7 @@ impl Config {
                 ));
             }
         }
-        if let Address::Tcp { host, port } = &route.upstream {
+        if let Some(Upstream { address: Address::Tcp { host, port }, .. }) = &route.upstream {
             let listen = self.listen.value;
             if *port == listen.port() && leads_to(host, listen.ip()) {
                 return Err(format!(

@@ -7,7 +7,7 @@ use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName};
-use fallgate_relay::{Address, Entrance, Route};
+use fallgate_relay::{Address, Authorization, Entrance, Identity, Paths, Route, Upstream};
 
 use super::file::{Located, Section};
 use super::origin::Origin;
@@ -23,7 +23,7 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
     let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
     let entrance = entrance(&mut section, &name)?;
     let upstream = section.required_text("upstream", "http://127.0.0.1:3000")?;
-    let (upstream, upstream_origin) = upstream.read(document, "upstream", upstream_address)?;
+    let upstream = upstream.read(document, "upstream", upstream_address)?;
     let upstream_host = match section.text("upstream_host")? {
         Some(text) => Some(text.read(document, "upstream_host", host_field)?),
         None => None,
@@ -34,18 +34,23 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
     let public = section.texts("public")?;
     let public = public.iter().map(|entry| entry.read(document, "public", path));
     let public = public.collect::<Result<Vec<_>, _>>()?;
-    let identity_headers = match section.text("identity")? {
+    let identity = match section.text("identity")? {
         Some(text) => text.read(document, "identity", identity)?,
-        None => false,
+        None => Identity::default(),
     };
     Ok(Route {
         policy: Arc::new(RoutePolicy::new(name, Admission { allow })),
         entrance,
-        upstream,
-        upstream_origin,
+        upstream: Some(upstream),
         upstream_host,
         public,
-        identity_headers,
+        identity,
+        authorization: Authorization::default(),
+        inject: Vec::new(),
+        max_stream_age: None,
+        paths: Paths::default(),
+        same_origin: false,
+        upgrades: Vec::new(),
     })
 }
 
@@ -104,10 +109,11 @@ fn path(text: &str) -> Result<CanonicalPath<'static>, String> {
 }
 
 /// Where an upstream listens, and what its own redirects may call it.
-fn upstream_address(text: &str) -> Result<(Address, String), String> {
+fn upstream_address(text: &str) -> Result<Upstream, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if Path::new(path).is_absolute() {
-            Ok((Address::Unix(path.into()), text.to_owned()))
+            let address = Address::Unix(path.into());
+            Ok(Upstream { address, tls: false, http2: false, origin: text.to_owned() })
         } else {
             Err("a unix socket has an absolute path: unix:/run/app.sock".to_owned())
         };
@@ -118,7 +124,8 @@ fn upstream_address(text: &str) -> Result<(Address, String), String> {
         return Err("https to an upstream is not built yet: use http://host:port or unix:/path".to_owned());
     }
     let host = origin.host.as_str().trim_matches(['[', ']']).to_owned();
-    Ok((Address::Tcp { host, port: origin.port }, origin.text()))
+    let address = Address::Tcp { host, port: origin.port };
+    Ok(Upstream { address, tls: false, http2: false, origin: origin.text() })
 }
 
 /// A `Host` field's value, as it will be sent.
@@ -129,10 +136,10 @@ fn host_field(text: &str) -> Result<String, String> {
     }
 }
 
-fn identity(text: &str) -> Result<bool, &'static str> {
+fn identity(text: &str) -> Result<Identity, &'static str> {
     match text {
-        "none" => Ok(false),
-        "headers" => Ok(true),
+        "none" => Ok(Identity::default()),
+        "headers" => Ok(Identity { headers: true, assertion: false }),
         _ => Err("it is either \"none\" or \"headers\""),
     }
 }

@@ -62,19 +62,20 @@ fn a_whole_config_is_read() {
     assert_eq!(config.hosts.value[0].as_str(), "xn--bcher-kva.example");
     let [llmux, files] = config.routes.iter().collect::<Vec<_>>()[..] else { panic!("not two routes") };
     assert_eq!(llmux.entrance, Entrance::Host(Host::parse_config("llmux.box.example").unwrap()));
-    assert_eq!(llmux.upstream, Address::Tcp { host: "::1".to_owned(), port: 3030 });
-    assert_eq!(llmux.upstream_origin, "http://[::1]:3030");
+    let upstream = llmux.upstream.as_ref().unwrap();
+    assert_eq!(upstream.address, Address::Tcp { host: "::1".to_owned(), port: 3030 });
+    assert_eq!(upstream.origin, "http://[::1]:3030");
     assert_eq!(llmux.upstream_host.as_deref(), Some("llmux:3030"));
     assert_eq!(llmux.policy.admission.allow.len(), 3);
     assert_eq!(
         llmux.public.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["/health", "/static/~open"]
     );
-    assert!(llmux.identity_headers);
+    assert!(llmux.identity.headers);
     let Entrance::Path { prefix, strip } = &files.entrance else { panic!("not a path route") };
     assert_eq!((prefix.as_str(), *strip), ("/files", false));
-    assert_eq!(files.upstream, Address::Unix("/run/files.sock".into()));
-    assert!(!files.identity_headers);
+    assert_eq!(files.upstream.as_ref().unwrap().address, Address::Unix("/run/files.sock".into()));
+    assert!(!files.identity.headers);
     assert_eq!(config.route_lines[&"files".parse().unwrap()], 16);
 }
 

@@ -5,20 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Lease, Presented, Refusal, RequestFacts};
-use fallgate_domain::host::Host;
-use fallgate_domain::path::{CanonicalPath, split_target};
+use fallgate_authority::Lease;
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::forward::{self, Passage};
+use super::decide::{Asking, Verdict, decide};
+use super::forward;
 use super::own;
 use super::proxies::Asker;
 use super::refuse::Answer;
-use super::route::Destination;
 use crate::gate::Worker;
-use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
+use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
 
 /// The interim answer that asks for a body (RFC 9110, 10.1.1).
@@ -104,7 +102,7 @@ impl Connection {
         if self.client.input.is_empty() {
             self.slim_down();
         }
-        let limits = &self.worker.gate.limits;
+        let limits = self.worker.gate.settings.now().limits;
         if self.client.input.is_empty() {
             let (client, stock, stopping) = (&mut self.client, &self.worker.stock, &mut self.stopping);
             let readable = poll_fn(|context| client.poll_readable(context, stock));
@@ -150,78 +148,51 @@ impl Connection {
         }
     }
 
-    /// Decides, in the order that leaks nothing (10-identity): host 421, path 400, credential 401, scope 403; then
-    /// lets the request through.
+    /// Decides on the request, and lets it through.
     async fn exchange(&mut self) -> After {
         let worker = self.worker.clone();
-        let gate = &worker.gate;
+        let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
-        let Ok(host) = Host::parse_header(self.head.host().of(buffer)) else {
-            return self.refuse_and_close(&Problem::new(400, "The Host cannot be read.").into()).await;
-        };
-        self.asker = match gate.trusted_proxies.asker(self.peer, &self.head, buffer) {
+        let fields = self.head.view(buffer);
+        self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
             }
         };
-        let (raw_path, query) = match split_target(self.head.target().of(buffer)) {
-            Ok(parts) => parts,
-            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
+        let asking = Asking {
+            method: self.head.method().of(buffer),
+            host: self.head.host().of(buffer),
+            target: self.head.target().of(buffer),
+            fields: &fields,
         };
-        if !gate.hosts.knows(&host) && !gate.routes.has_host(&host) && raw_path != b"/health" {
-            let problem = Problem::new(
-                421,
-                "Fallgate does not serve this host. If it should, name it in server.public_url, server.hosts or a route.",
-            );
-            return self.refuse(&problem.into()).await;
-        }
-        let path = match CanonicalPath::parse(raw_path) {
-            Ok(path) => path,
-            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
-        };
-        let route = match gate.routes.find(&host, &path) {
-            Destination::Own => {
+        match decide(&worker.gate, &settings, &asking, &self.asker, &self.lease.handle()).await {
+            Verdict::Own { path, query } => {
                 let target = with_query(path.as_str(), query);
-                return own::serve(self, target).await;
+                own::serve(self, target).await
             }
-            Destination::Route(route) => route,
-        };
-        let passage = if route.is_public(&path) {
-            Passage::Public
-        } else {
-            let presented = Presented::from_authorization(
-                self.head.field(FieldId::Authorization).map(|value| value.of(buffer)),
-            );
-            let presented = match presented {
-                Ok(presented) => presented,
-                Err(refusal) => {
-                    gate.verifier.count_refusal(&refusal, None, self.asker.ip);
-                    return self.refuse_credential(&refusal).await;
+            Verdict::Go(way) => {
+                let request = forward::prepare(self, &way);
+                let route = way.route;
+                let Some(upstream) = &route.upstream else {
+                    let name = &route.policy.name;
+                    let detail = format!(
+                        "The route {name} has no upstream: another proxy serves it and asks Fallgate."
+                    );
+                    self.lease.settle();
+                    return self.refuse(&Problem::new(404, detail).into()).await;
+                };
+                forward::serve(self, &route, upstream, request).await
+            }
+            Verdict::Refused(answer) => {
+                self.lease.settle();
+                if answer.closes() {
+                    self.refuse_and_close(&answer).await
+                } else {
+                    self.refuse(&answer).await
                 }
-            };
-            let facts = RequestFacts {
-                ip: self.asker.ip,
-                user_agent: self.head.field(FieldId::UserAgent).map(|value| value.of(buffer)),
-            };
-            let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
-            let permitted = verified.and_then(|principal| {
-                let credential = Some(principal.credential());
-                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, facts.ip);
-                principal.permit_route(&route.policy).inspect_err(refused)
-            });
-            match permitted {
-                Ok(permit) => Passage::Permitted(permit),
-                Err(refusal) => return self.refuse_credential(&refusal).await,
             }
-        };
-        let request = forward::prepare(self, route, &passage, &path, query);
-        forward::serve(self, route, request).await
-    }
-
-    async fn refuse_credential(&mut self, refusal: &Refusal) -> After {
-        self.lease.settle();
-        self.refuse(&Answer::from(refusal)).await
+        }
     }
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
@@ -244,7 +215,7 @@ impl Connection {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         answer.write(&mut out, self.head.is_head(), close);
-        let written = self.client.write_within(&out, self.worker.gate.limits.idle).await;
+        let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;
         match written {

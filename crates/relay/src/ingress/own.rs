@@ -237,7 +237,7 @@ async fn answer(
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
     write_head(&mut out, &parts, framing, keep_alive);
-    let patience = connection.worker.gate.limits.idle;
+    let patience = connection.worker.gate.settings.now().limits.idle;
     let mut begun = false;
     let sent = tokio::select! {
         biased;

@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
+use fallgate_authority::{Fields, Occurs, occurs};
 use ipnet::IpNet;
 
-use crate::wire::http1::{FieldId, RequestHead, list_items};
+use crate::wire::http1::list_items;
 
 /// The proxies whose word is taken. Empty by default: then a client's `X-Forwarded-*` never counts for anything.
 #[derive(Debug, Clone, Default)]
@@ -47,27 +48,15 @@ impl TrustedProxies {
         &self.0
     }
 
-    /// Finds out who asks. `buffer` is what the head's parts lie in.
-    pub(crate) fn asker(
-        &self,
-        peer: Option<IpAddr>,
-        head: &RequestHead,
-        buffer: &[u8],
-    ) -> Result<Asker, UnreadableWord> {
+    /// Finds out who asks.
+    pub(crate) fn asker(&self, peer: Option<IpAddr>, fields: &dyn Fields) -> Result<Asker, UnreadableWord> {
         let direct = Asker { ip: peer, https: false };
         if self.0.is_empty() || !peer.is_some_and(|peer| self.trusts(peer)) {
             return Ok(direct);
         }
-        let values = |name: &'static [u8]| {
-            head.fields()
-                .iter()
-                .filter(move |field| {
-                    field.id == FieldId::Namespace && field.name.of(buffer).eq_ignore_ascii_case(name)
-                })
-                .map(|field| field.value.of(buffer))
-        };
         let mut ip = peer;
-        let told: Vec<&[u8]> = values(b"x-forwarded-for").flat_map(list_items).collect();
+        let mut told: Vec<&[u8]> = Vec::new();
+        fields.each("x-forwarded-for", &mut |value| told.extend(list_items(value)));
         // From the nearest to the farthest: what stands left of an address that is not trusted is only its word.
         for item in told.into_iter().rev() {
             let address = parse_address(item).ok_or(UnreadableWord("X-Forwarded-For"))?;
@@ -76,15 +65,14 @@ impl TrustedProxies {
                 break;
             }
         }
-        let mut protos = values(b"x-forwarded-proto");
-        let https = match (protos.next(), protos.next()) {
-            (None, _) => false,
-            (Some(proto), None) => match list_items(proto).last() {
+        let https = match occurs(fields, "x-forwarded-proto") {
+            Occurs::Never => false,
+            Occurs::Once(proto) => match list_items(proto).last() {
                 Some(b"https" | b"wss") => true,
                 Some(b"http" | b"ws") => false,
                 _ => return Err(UnreadableWord("X-Forwarded-Proto")),
             },
-            (Some(_), Some(_)) => return Err(UnreadableWord("X-Forwarded-Proto")),
+            Occurs::Often => return Err(UnreadableWord("X-Forwarded-Proto")),
         };
         Ok(Asker { ip, https })
     }
@@ -102,7 +90,7 @@ fn parse_address(item: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::http1::{HeadLimits, Progress};
+    use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 
     fn asker(trusted: &[&str], peer: &str, fields: &str) -> Result<Asker, UnreadableWord> {
         let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();
@@ -111,7 +99,7 @@ mod tests {
         let mut head = RequestHead::default();
         let limits = HeadLimits { max_bytes: 64 * 1024, max_fields: 100 };
         assert!(matches!(head.parse(bytes.as_bytes(), &limits), Ok(Progress::Complete)));
-        trusted.asker(Some(peer.parse().unwrap()), &head, bytes.as_bytes())
+        trusted.asker(Some(peer.parse().unwrap()), &head.view(bytes.as_bytes()))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is compared with a result")]

@@ -10,28 +10,48 @@ use crate::wire::http1::Malformed;
 pub(crate) struct Answer {
     pub(crate) problem: Problem,
     allow: Option<&'static str>,
+    /// Where the client is to go instead.
+    location: Option<String>,
+    /// Nothing more of the request can be made sense of.
+    closing: bool,
 }
 
 impl From<&Refusal> for Answer {
     fn from(refusal: &Refusal) -> Self {
-        Self { problem: refusal.problem(), allow: None }
+        Self::from(refusal.problem())
     }
 }
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None }
+        Self { problem, allow: None, location: None, closing: false }
     }
 }
 
 impl From<Malformed> for Answer {
     fn from(malformed: Malformed) -> Self {
         let allow = (malformed.status == 405).then_some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        Self { problem: Problem::new(malformed.status, malformed.reason), allow }
+        Self { allow, ..Self::from(Problem::new(malformed.status, malformed.reason)) }
     }
 }
 
 impl Answer {
+    /// Sends a browser elsewhere.
+    pub(crate) fn see_other(location: String) -> Self {
+        let problem = Problem::new(303, "This needs a sign-in.");
+        Self { location: Some(location), ..Self::from(problem) }
+    }
+
+    /// Whether the connection takes no request after it.
+    pub(crate) fn closing(self, closing: bool) -> Self {
+        Self { closing, ..self }
+    }
+
+    /// As [`Answer::closing`] said.
+    pub(crate) fn closes(&self) -> bool {
+        self.closing
+    }
+
     /// Writes the whole answer. `bodiless`: it answers a `HEAD`.
     pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool) {
         let body = self.problem.json();
@@ -45,6 +65,9 @@ impl Answer {
         }
         if let Some(methods) = self.allow {
             line(&format!("allow: {methods}\r\n"));
+        }
+        if let Some(location) = &self.location {
+            line(&format!("location: {location}\r\n"));
         }
         if close {
             line("connection: close\r\n");

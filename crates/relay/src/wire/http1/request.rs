@@ -31,7 +31,29 @@ pub(crate) struct RequestHead {
     expects_continue: bool,
 }
 
+/// A head and the buffer that its parts lie in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadView<'b> {
+    head: &'b RequestHead,
+    buffer: &'b [u8],
+}
+
+impl fallgate_authority::Fields for HeadView<'_> {
+    fn each<'a>(&'a self, name: &str, give: &mut dyn FnMut(&'a [u8])) {
+        for field in self.head.fields() {
+            if field.name.of(self.buffer).eq_ignore_ascii_case(name.as_bytes()) {
+                give(field.value.of(self.buffer));
+            }
+        }
+    }
+}
+
 impl RequestHead {
+    /// The head with what its parts lie in.
+    pub(crate) fn view<'b>(&'b self, buffer: &'b [u8]) -> HeadView<'b> {
+        HeadView { head: self, buffer }
+    }
+
     /// Reads the head at the front of `buffer`. After [`Progress::Partial`], call again with the same bytes and more
     /// behind them; those looked at already are not searched again. After [`Progress::Complete`] the next call starts
     /// a new head.
