@@ -36,6 +36,8 @@ pub(crate) struct StandingCut {
     pub(crate) id: CutId,
     pub(crate) reason: Option<CutReason>,
     expires_at: Option<Timestamp>,
+    /// This process alone keeps to it: the store could not be told.
+    unwritten: bool,
 }
 
 /// Who asks, and for what.
@@ -82,27 +84,32 @@ impl Cuts {
 
     /// Takes in a cut. Call it before whatever it ends is asked to look again.
     pub(crate) fn take(&self, row: CutRow) {
+        self.insert(row, false);
+    }
+
+    /// The same with one that could not be written down. It goes once one on the same thing could.
+    pub(crate) fn take_unwritten(&self, row: CutRow) {
+        self.insert(row, true);
+    }
+
+    fn insert(&self, row: CutRow, unwritten: bool) {
         let CutRow { id, on, reason, expires_at } = row;
-        {
-            let mut known = self.known.lock();
-            known.drop(id);
-            known.ids.insert(id, on.clone());
-            known.on.entry(on).or_default().push(StandingCut { id, reason, expires_at });
+        let mut known = self.known.lock();
+        known.forget(id);
+        if !unwritten {
+            known.forget_unwritten(&on);
         }
+        let cuts = known.on.entry(on.clone()).or_default();
+        cuts.push(StandingCut { id, reason, expires_at, unwritten });
+        known.ids.insert(id, on);
         self.any.store(true, Ordering::Release);
     }
 
     /// Takes one out that does not stand any more.
-    pub(crate) fn drop(&self, id: CutId) {
+    pub(crate) fn forget(&self, id: CutId) {
         let mut known = self.known.lock();
-        known.drop(id);
+        known.forget(id);
         self.any.store(!known.ids.is_empty(), Ordering::Release);
-    }
-
-    /// The cuts on this, oldest first.
-    pub(crate) fn ids_on(&self, on: &CutOn) -> Vec<CutId> {
-        let known = self.known.lock();
-        known.on.get(on).into_iter().flatten().map(|cut| cut.id).collect()
     }
 }
 
@@ -130,7 +137,15 @@ impl Known {
         })
     }
 
-    fn drop(&mut self, id: CutId) {
+    fn forget_unwritten(&mut self, on: &CutOn) {
+        let unwritten = self.on.get(on).into_iter().flatten().filter(|cut| cut.unwritten);
+        let ids: Vec<_> = unwritten.map(|cut| cut.id).collect();
+        for id in ids {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: CutId) {
         let Some(on) = self.ids.remove(&id) else { return };
         if let Some(cuts) = self.on.get_mut(&on) {
             cuts.retain(|cut| cut.id != id);

@@ -32,7 +32,10 @@
 mod accounts;
 pub mod actions;
 mod caller;
+mod closing;
 mod cookie;
+mod cuts;
+mod cutting;
 mod device;
 mod entry;
 mod fields;
@@ -79,7 +82,9 @@ pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
 pub use caller::{AnySignIn, Newcomer, SignedIn, Somebody};
+pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
+pub use cutting::{CutError, CutOrder, CutPlaced};
 pub use fields::{Fields, Occurs, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;

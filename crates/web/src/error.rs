@@ -99,11 +99,16 @@ impl IntoResponse for WebError {
 
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
-        if error == StoreError::CallerEnded {
-            return Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded));
+        match error {
+            StoreError::CallerEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded))
+            }
+            StoreError::CallerCut { reason } => Self::Refused(Refusal::Cut(reason)),
+            error => {
+                tracing::error!(%error, "the store failed");
+                Self::Unavailable
+            }
         }
-        tracing::error!(%error, "the store failed");
-        Self::Unavailable
     }
 }
 
@@ -129,6 +134,7 @@ impl From<SignInError> for WebError {
         match error {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
+            SignInError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
