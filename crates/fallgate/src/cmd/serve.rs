@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secrets};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
@@ -27,8 +27,9 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
-    let config = Config::load(&serve.settings, environment)?;
+    let config = Config::load(&serve.settings, environment, Secrets::Read)?;
     let root_key = root_key::in_variable(environment)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
