@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, HashFailed, HasherBusy, MintError, Refusal, SetupError, SignInError,
-    Throttled, TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, CutError, HashFailed, HasherBusy, MintError, Refusal, SetupError,
+    SignInError, Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -159,6 +159,25 @@ impl From<SetupError> for WebError {
             SetupError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SetupError::Hash(_) | SetupError::Entropy(_) => {
                 tracing::error!(%error, "cannot make the first user");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<CutError> for WebError {
+    fn from(error: CutError) -> Self {
+        match error {
+            CutError::UnknownTarget(_) | CutError::Unknown(_) => Self::NotFound(sentence(&error)),
+            CutError::NotYourTarget(_) | CutError::NotYours | CutError::Ownerless | CutError::Stale => {
+                Self::Forbidden(sentence(&error))
+            }
+            CutError::TooMany(_) => Self::Conflict(sentence(&error)),
+            CutError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            CutError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            CutError::Store(error) => error.into(),
+            CutError::Entropy(_) => {
+                tracing::error!(%error, "cannot cut");
                 Self::Unavailable
             }
         }
