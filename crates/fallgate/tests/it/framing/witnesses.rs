@@ -50,6 +50,7 @@ impl Court {
         seen: &[Seen],
         after: After,
     ) {
+        let _case = Case(format!("{name} on {}", entrance.host));
         let mut client = Client::connect(self.gate.address());
         client.send(self.fill(entrance, bytes));
         let mut wanted = seen.iter();
@@ -127,6 +128,17 @@ impl Court {
     fn seen(line: &Value) -> Seen {
         let length = usize::try_from(line["length"].as_u64().unwrap()).unwrap();
         (text(line, "method"), text(line, "target"), length)
+    }
+}
+
+/// Named when the test fails in the middle of it.
+struct Case(String);
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the case: {}", self.0);
+        }
     }
 }
 
