@@ -1,10 +1,9 @@
 //! The cookie that carries a sign-in. Nothing else of a `Cookie` field is looked at.
 
-use fallgate_domain::token::{PlainToken, TokenKind};
-use http::{HeaderMap, header};
-
+use crate::fields::{Fields, Occurs};
 use crate::presented::Presented;
 use crate::refusal::{Denial, Refusal};
+use fallgate_domain::token::{PlainToken, TokenKind};
 
 /// What the cookie is called. The prefix makes browsers hold it to https, one host and `Path=/`.
 pub const fn cookie_name(https: bool) -> &'static str {
@@ -15,22 +14,13 @@ impl Presented {
     /// Reads the one cookie of our name, if there is any. Two of them are refused: one may have been set by somebody
     /// who wants to be taken for the other (requirement R19). So is one that cannot be read, and whatever is no
     /// sign-in. `https`: whether the request came by it.
-    pub fn from_cookies(headers: &HeaderMap, https: bool) -> Result<Option<Self>, Refusal> {
-        let name = cookie_name(https).as_bytes();
-        let pairs =
-            headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
-        let mut own = pairs.map(<[u8]>::trim_ascii).filter_map(|pair| {
-            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let (found, value) = pair.split_at(end);
-            // Blanks around the name are no part of it, as where our cookies are taken out on the way to an upstream.
-            (found.trim_ascii() == name).then_some(value)
-        });
-        let Some(value) = own.next() else { return Ok(None) };
+    pub fn from_cookies(fields: &dyn Fields, https: bool) -> Result<Option<Self>, Refusal> {
         let malformed = Refusal::BadCredential(Denial::Malformed);
-        if own.next().is_some() {
-            return Err(malformed);
-        }
-        let secret = value.strip_prefix(b"=").unwrap_or_default();
+        let secret = match only_cookie(fields, cookie_name(https)) {
+            Occurs::Never => return Ok(None),
+            Occurs::Once(secret) => secret,
+            Occurs::Often => return Err(malformed),
+        };
         match PlainToken::parse(TokenKind::Login, secret) {
             Ok(token) => Ok(Some(Self { hash: token.hash(), username: None })),
             Err(_) => Err(malformed),
@@ -38,9 +28,26 @@ impl Presented {
     }
 }
 
+/// The value of the cookie of that name, which must not be there twice. One without a `=` has an empty value.
+pub fn only_cookie<'a>(fields: &'a dyn Fields, name: &str) -> Occurs<'a> {
+    let mut found = Occurs::Never;
+    fields.each("cookie", &mut |field| {
+        for pair in field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            let (told, value) = pair.split_at(end);
+            // Blanks around the name are no part of it, as where our cookies are taken out on the way to an upstream.
+            if told.trim_ascii() == name.as_bytes() {
+                let value = value.strip_prefix(b"=").unwrap_or_default();
+                found = if found == Occurs::Never { Occurs::Once(value) } else { Occurs::Often };
+            }
+        }
+    });
+    found
+}
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue, header};
 
     use super::*;
 

@@ -65,6 +65,11 @@ impl Parent {
     pub(crate) const fn is_some(&self) -> bool {
         !matches!(self, Self::None)
     }
+
+    /// Whether it is that credential.
+    pub(crate) fn is(&self, id: CredentialId) -> bool {
+        matches!(self, Self::Entry(parent) if parent.id == id)
+    }
 }
 
 /// A user's account, or the one that stands for credentials nobody owns. Leases hang here: whatever changes for an
@@ -292,7 +297,8 @@ impl Account {
         self.halted.store(yes, Ordering::Release);
     }
 
-    fn judge(&self) -> Result<Option<Role>, Denial> {
+    /// Whether anything may rest on it now, and with which role.
+    pub(crate) fn judge(&self) -> Result<Option<Role>, Denial> {
         if self.gone.load(Ordering::Acquire) {
             return Err(Denial::OwnerGone);
         }

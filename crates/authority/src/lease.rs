@@ -96,6 +96,8 @@ pub(crate) enum Need {
     Standing,
     Scope(Scope),
     Route(Arc<RoutePolicy>),
+    /// One of the route's public paths, which needs nobody.
+    Public(Arc<RoutePolicy>),
 }
 
 impl Need {
@@ -111,15 +113,21 @@ impl Need {
         };
         match self {
             Self::Standing => Ok(()),
+            Self::Public(route) => Self::check_public(route),
             Self::Scope(scope) if allows(scope) => Ok(()),
             Self::Scope(scope) => Err(Refusal::Beyond(scope.clone())),
             Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
             Self::Route(route) => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
                 let visitor = fallgate_domain::route::Visitor { owner, kind: entry.admitted_as() };
-                if route.admission.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
+                if route.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
             }
         }
+    }
+
+    /// Whether a public path of the route is still there.
+    pub(crate) fn check_public(route: &RoutePolicy) -> Result<(), Refusal> {
+        if route.now().is_some() { Ok(()) } else { Err(Refusal::NotAdmitted) }
     }
 }
 
@@ -158,9 +166,17 @@ impl Lease {
 
     /// Looks now: has it ended?
     pub fn judge(&self) -> Option<Ended> {
-        let (entry, need) = {
+        let (entry, need, account) = {
             let rests = self.state.rests.lock();
-            (rests.credential.clone()?, rests.need.clone())
+            let account = rests.registered.as_ref().map(|(account, _)| account.clone());
+            (rests.credential.clone(), rests.need.clone(), account)
+        };
+        let Some(entry) = entry else {
+            let Need::Public(route) = need else { return None };
+            return match account?.judge() {
+                Err(denial) => Some(Ended::Credential(denial)),
+                Ok(_) => Need::check_public(&route).is_err().then_some(Ended::Narrowed),
+            };
         };
         let now = self.clock.now();
         match entry.judge(now) {
@@ -199,20 +215,30 @@ impl LeaseHandle {
     /// connection has gone.
     #[must_use]
     pub(crate) fn rest_on(&self, entry: &Arc<Entry>) -> bool {
+        self.register(&entry.account, Some(entry.clone()), Need::Standing)
+    }
+
+    /// The same for a request that needs nobody: it hangs with the account that stands for strangers.
+    #[must_use]
+    pub(crate) fn rest_on_route(&self, strangers: &Arc<Account>, route: &Arc<RoutePolicy>) -> bool {
+        self.register(strangers, None, Need::Public(route.clone()))
+    }
+
+    fn register(&self, account: &Arc<Account>, credential: Option<Arc<Entry>>, need: Need) -> bool {
         let left = {
             let mut rests = self.0.rests.lock();
             if rests.released {
                 return false;
             }
-            rests.credential = Some(entry.clone());
-            rests.need = Need::Standing;
+            rests.credential = credential;
+            rests.need = need;
             self.0.rebind();
             match &rests.registered {
-                Some((account, _)) if Arc::ptr_eq(account, &entry.account) => return true,
+                Some((registered, _)) if Arc::ptr_eq(registered, account) => return true,
                 _ => {}
             }
-            let place = entry.account.leases.lock().insert(self.0.clone());
-            rests.registered.replace((entry.account.clone(), place))
+            let place = account.leases.lock().insert(self.0.clone());
+            rests.registered.replace((account.clone(), place))
         };
         unregister(left);
         true
@@ -220,7 +246,9 @@ impl LeaseHandle {
 
     /// Nothing rests on the caller any more: they were refused, or what they asked for is being done.
     pub(crate) fn forget(&self) {
-        self.0.rests.lock().credential = None;
+        let mut rests = self.0.rests.lock();
+        rests.credential = None;
+        rests.need = Need::Standing;
     }
 
     pub(crate) fn need(&self, need: Need) {

@@ -2,15 +2,15 @@
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum_core::extract::{FromRef, FromRequestParts};
-use fallgate_domain::route::{Admission, RouteName};
+use fallgate_domain::route::{Admission, RouteName, Visitor};
 use fallgate_domain::scope::{PlainScope, Scope};
 use http::request::Parts;
 
 use crate::actions::UseRoute;
-use crate::lease::Need;
+use crate::lease::{LeaseHandle, Need};
 use crate::principal::Principal;
 use crate::refusal::Refusal;
 use crate::verifier::Verifier;
@@ -28,8 +28,10 @@ pub struct Permit<A> {
     action: PhantomData<fn(A)>,
 }
 
-/// Who may use one route: its name, and its `allow` list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who may use one route, as one config says it: its name, and its `allow` list. It never changes; a config that comes
+/// later names what stands in its place ([`Verifier::succeed`]), and whatever rests on it is judged by that from then on
+/// (requirement R57).
+#[derive(Debug)]
 pub struct RoutePolicy {
     /// The route.
     pub name: RouteName,
@@ -37,13 +39,76 @@ pub struct RoutePolicy {
     pub admission: Admission,
     /// `route:<name>`, spelt out once.
     pub(crate) scope: Scope,
+    /// What a later config has instead: nothing, if the route is no more.
+    successor: OnceLock<Option<Arc<RoutePolicy>>>,
 }
 
 impl RoutePolicy {
     /// The policy of the route of that name.
     pub fn new(name: RouteName, admission: Admission) -> Self {
         let scope = Scope::Route(name.clone());
-        Self { name, admission, scope }
+        Self { name, admission, scope, successor: OnceLock::new() }
+    }
+
+    /// What holds for this route now; `None` once a config without it counts.
+    pub(crate) fn now(&self) -> Option<&Self> {
+        let mut policy = self;
+        while let Some(successor) = policy.successor.get() {
+            policy = successor.as_deref()?;
+        }
+        Some(policy)
+    }
+
+    /// Whether its list admits this visitor, and also the list that counts now, if a later config has come.
+    pub(crate) fn admits(&self, visitor: Visitor<'_>) -> bool {
+        self.admission.admits(visitor) && self.now().is_some_and(|now| now.admission.admits(visitor))
+    }
+}
+
+impl PartialEq for RoutePolicy {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.admission == other.admission
+    }
+}
+
+impl Eq for RoutePolicy {}
+
+impl Verifier {
+    /// Has the routes of a later config stand in the place of those before, and everything that rests on a route looks
+    /// again. Call it when requests are matched against the later ones already.
+    pub fn succeed<'a>(
+        &self,
+        before: impl IntoIterator<Item = &'a Arc<RoutePolicy>>,
+        now: &[Arc<RoutePolicy>],
+    ) {
+        for policy in before {
+            let successor = now.iter().find(|one| one.name == policy.name);
+            if successor.is_some_and(|successor| Arc::ptr_eq(successor, policy)) {
+                continue;
+            }
+            // Who reloads twice at once finds it set: the gate does one after the other.
+            let _ = policy.successor.set(successor.cloned());
+        }
+        // After it, never before: the contract of `View::apply`.
+        self.view.poke_all();
+    }
+
+    /// Lets a request through that needs nobody, because its path is public; the lease rests on the route from here on,
+    /// until it is settled or dropped.
+    pub async fn pass_public(&self, route: &Arc<RoutePolicy>, lease: &LeaseHandle) -> Result<(), Refusal> {
+        self.freshen().await.map_err(|error| {
+            tracing::error!(%error, "cannot read the store; refusing");
+            Refusal::Unavailable
+        })?;
+        // Register, then read, as with a caller.
+        if !lease.rest_on_route(self.view.strangers(), route) {
+            return Err(Refusal::Unavailable);
+        }
+        let passed = Need::check_public(route);
+        if passed.is_err() {
+            lease.forget();
+        }
+        passed
     }
 }
 
@@ -63,6 +128,11 @@ impl Principal {
     /// A permit to use that route, if a scope covers it and its `allow` list names the caller.
     pub fn permit_route(self, route: &Arc<RoutePolicy>) -> Result<Permit<UseRoute>, Refusal> {
         self.must(Need::Route(route.clone()))
+    }
+
+    /// Whether they may use that route, as far as can be told before they do.
+    pub fn may_use(&self, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
+        Need::Route(route.clone()).check(&self.entry, self.role())
     }
 
     fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {

@@ -59,6 +59,11 @@ impl Presented {
         }
     }
 
+    /// Reads the value of a `Fallgate-Token` field: the secret and nothing else.
+    pub fn from_token_field(value: &[u8]) -> Result<Self, Refusal> {
+        Self::from_secret(value, None)
+    }
+
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
         let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;

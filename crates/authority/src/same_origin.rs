@@ -2,15 +2,13 @@
 //! make a browser send our cookie; what the browser says of them they cannot change.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
 
+use crate::fields::{Fields, Occurs, occurs};
 use crate::permit::CameByHttps;
-
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// A page of this very origin.
     Own,
     /// Somebody else's page, or one that hides what it is.
@@ -20,30 +18,30 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn of(parts: &Parts) -> Self {
-        let https = parts.extensions.get::<CameByHttps>().is_some_and(|came| came.0);
+    /// Where a request for `host` (as it was sent, with its port) comes from. `https`: whether it came by it.
+    pub fn of_fields(fields: &dyn Fields, https: bool, host: &[u8]) -> Self {
         let own = |same: bool| if same { Self::Own } else { Self::Foreign };
-        match (only(&parts.headers, &SEC_FETCH_SITE), only(&parts.headers, &header::ORIGIN)) {
-            (Ok(Some(site)), Ok(_)) => own(site == b"same-origin"),
-            (Ok(None), Ok(Some(origin))) => match only(&parts.headers, &header::HOST) {
-                Ok(Some(host)) => own(is_origin(origin, https, host)),
-                _ => Self::Foreign,
-            },
-            (Ok(None), Ok(None)) => Self::Untold,
+        match (occurs(fields, "sec-fetch-site"), occurs(fields, "origin")) {
+            (Occurs::Once(site), Occurs::Never | Occurs::Once(_)) => own(site == b"same-origin"),
+            (Occurs::Never, Occurs::Once(origin)) => own(is_origin(origin, https, host)),
+            (Occurs::Never, Occurs::Never) => Self::Untold,
             _ => Self::Foreign,
         }
     }
-}
 
-/// The value of a field that must not be there twice.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, ()> {
-    let mut values = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
-    let value = values.next();
-    if values.next().is_some() { Err(()) } else { Ok(value) }
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let https = parts.extensions.get::<CameByHttps>().is_some_and(|came| came.0);
+        let host = match occurs(&parts.headers, "host") {
+            Occurs::Once(host) => host,
+            // No origin is that of nowhere.
+            Occurs::Never | Occurs::Often => b"",
+        };
+        Self::of_fields(&parts.headers, https, host)
+    }
 }
 
 /// Whether `origin` (RFC 6454) is that of a request that came so and asked for `host`.
-fn is_origin(origin: &[u8], https: bool, host: &[u8]) -> bool {
+pub fn is_origin(origin: &[u8], https: bool, host: &[u8]) -> bool {
     let (scheme, port): (&[u8], &[u8]) = if https { (b"https://", b":443") } else { (b"http://", b":80") };
     let bare = |authority: &[u8]| {
         let authority = authority.to_ascii_lowercase();

@@ -81,6 +81,8 @@ pub(crate) struct View {
     by_id: papaya::HashSet<ById>,
     accounts: papaya::HashMap<UserId, Arc<Account>>,
     ownerless: Arc<Account>,
+    /// Where what needs nobody hangs: requests for public paths.
+    strangers: Arc<Account>,
     login_idle: Duration,
     revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
@@ -96,6 +98,7 @@ impl View {
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless()),
+            strangers: Arc::new(Account::ownerless()),
             login_idle,
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
@@ -272,7 +275,20 @@ impl View {
 
     /// Every account, and the one that stands for credentials nobody owns.
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
-        self.accounts.pin().values().cloned().chain([self.ownerless.clone()]).collect()
+        let beside = [self.ownerless.clone(), self.strangers.clone()];
+        self.accounts.pin().values().cloned().chain(beside).collect()
+    }
+
+    /// The account that stands for whoever needs no credential.
+    pub(crate) fn strangers(&self) -> &Arc<Account> {
+        &self.strangers
+    }
+
+    /// Asks every lease to look again. Call it after what changed can be seen, never before.
+    pub(crate) fn poke_all(&self) {
+        for account in self.accounts() {
+            account.poke();
+        }
     }
 
     /// Walks through every credential.

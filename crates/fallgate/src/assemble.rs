@@ -6,7 +6,7 @@ use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Gate, Limits};
+use fallgate_relay::{Gate, LiveSettings};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
@@ -46,13 +46,9 @@ pub(crate) async fn gate(
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
-    let gate = Gate {
-        verifier: verifier.clone(),
-        hosts: config.own_hosts(),
-        routes: config.routes,
-        doors: fallgate_web::doors(verifier.clone()),
-        trusted_proxies: config.trusted_proxies.value,
-        limits: Limits::default(),
-    };
+    let settings = LiveSettings::new(config.settings());
+    let doors = fallgate_web::doors(verifier.clone(), settings.clone());
+    let draw_problem = fallgate_web::draw_problem;
+    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })
 }

@@ -13,7 +13,7 @@ const LISTENING: &str = "0A";
 /// The user that an upstream on this machine runs as; `None` when it is elsewhere, or does not run, or the system does
 /// not say.
 pub(crate) fn user_of(route: &Route) -> Option<u32> {
-    match &route.upstream {
+    match &route.upstream.as_ref()?.address {
         Address::Unix(path) => fs::metadata(path).ok().map(|metadata| metadata.uid()),
         Address::Tcp { host, port } => {
             let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

@@ -11,7 +11,9 @@ use fallgate_authority::{Policy, Registrar, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::host::Host;
-use fallgate_relay::{Gate, Hosts, Limits, Listener, RouteTable, TrustedProxies};
+use fallgate_relay::{
+    Gate, Hosts, Limits, ListenAt, Listener, LiveSettings, RouteTable, Settings, TrustedProxies,
+};
 use fallgate_store::Location;
 use http::Request;
 use tempfile::TempDir;
@@ -31,13 +33,18 @@ async fn gate(folder: &TempDir) -> Gate {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let registrar = Registrar::new(store, vault, clock, entropy, Policy::default());
     let (verifier, _notes) = Verifier::start(registrar).await.unwrap();
-    Gate {
-        verifier,
-        routes: RouteTable::new(Vec::new()).unwrap(),
+    let settings = Settings {
+        routes: RouteTable::default(),
         hosts: Hosts::new([Host::parse_config("localhost").unwrap().into_owned()]),
-        doors: Arc::new(|request| Box::pin(async move { door(&request) })),
         trusted_proxies: TrustedProxies::default(),
         limits: Limits::default(),
+        origin: "http://localhost".to_owned(),
+    };
+    Gate {
+        verifier,
+        doors: Arc::new(|request| Box::pin(async move { door(&request) })),
+        draw_problem: |problem, _| problem.detail.clone().into_owned(),
+        settings: LiveSettings::new(settings),
     }
 }
 
@@ -57,8 +64,8 @@ async fn ask(client: &mut TcpStream, path: &str) -> String {
 #[tokio::test]
 async fn r9_a_panic_in_a_door_is_answered_503_and_harms_no_other_connection() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.address().unwrap();
+    let listener = Listener::bind(&ListenAt::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let ListenAt::Tcp(address) = listener.address().unwrap() else { panic!("not a port") };
     let (stop, stopping) = watch::channel(false);
     // One worker: all connections live on the thread on which the door panics.
     let served = Arc::new(gate(&folder).await).run(listener, 1, stopping);

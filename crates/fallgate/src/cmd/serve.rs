@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secrets};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
@@ -27,8 +27,9 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
-    let config = Config::load(&serve.settings, environment)?;
+    let config = Config::load(&serve.settings, environment, Secrets::Read)?;
     let root_key = root_key::in_variable(environment)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
@@ -56,11 +57,12 @@ async fn serve_until_stopped(
         async move { verifier.watch().await }
     });
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
+    let settings = parts.gate.settings.now();
     let banner = Banner {
         address: listener.address()?,
         home: home.path(),
         file: file.as_deref(),
-        routes: parts.gate.routes.iter().collect(),
+        routes: settings.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
         setup_token: setup_file.as_ref().map(SetupFile::path),
     };
@@ -92,7 +94,8 @@ async fn serve_until_stopped(
 /// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
 fn warn_of_neighbours(gate: &Gate) {
     let user = lifecycle::user_id();
-    let names = gate.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let settings = gate.settings.now();
+    let names = settings.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
     let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
     if !names.is_empty() {
         tracing::warn!(
@@ -201,9 +204,12 @@ pub(crate) fn entrance(route: &Route) -> String {
     }
 }
 
+/// What is told of a route that another proxy serves (requirement R50).
+const FORWARD_AUTH: &str = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {
-    &route.upstream_origin
+    route.upstream.as_ref().map_or(FORWARD_AUTH, |upstream| &upstream.origin)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

@@ -25,6 +25,7 @@ mod doors;
 mod dump;
 mod durability;
 mod failing;
+mod forward_auth;
 mod forwarded;
 mod framing;
 mod guessing;

@@ -1,31 +1,29 @@
 //! One client's connection: a request after the other, each decided on before anything of it moves.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Lease, Presented, Refusal, RequestFacts};
-use fallgate_domain::host::Host;
-use fallgate_domain::path::{CanonicalPath, split_target};
+use fallgate_authority::{Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::forward::{self, Passage};
+use super::decide::{Asking, Verdict, decide};
+use super::forward;
+use super::forward_auth::{self, Family};
 use super::own;
 use super::proxies::Asker;
-use super::refuse::Answer;
-use super::route::Destination;
+use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
-use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
+use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
 
 /// The interim answer that asks for a body (RFC 9110, 10.1.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a client has to read the last answer before the connection is closed on it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Heads longer than this, in bytes, leave no memory behind on an idle connection.
 const KEPT_WHILE_IDLE: usize = 2 * 1024;
@@ -33,10 +31,12 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
-    /// Whoever is at the other end of the socket.
-    peer: Option<IpAddr>,
+    /// Whoever is at the other end of the socket, and how they came.
+    pub(crate) direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
+    /// Whether a browser shows what is answered to it.
+    shown: bool,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -67,14 +67,23 @@ enum Reading {
 impl Connection {
     pub(crate) fn new(
         client: Wire,
-        peer: Option<IpAddr>,
+        direct: Asker,
         worker: Arc<Worker>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        let asker = Asker { ip: peer, https: false };
-        Self { client, peer, asker, worker, lease, head, scratch: Vec::new(), stopping }
+        Self {
+            client,
+            direct,
+            asker: direct,
+            shown: false,
+            worker,
+            lease,
+            head,
+            scratch: Vec::new(),
+            stopping,
+        }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -104,7 +113,7 @@ impl Connection {
         if self.client.input.is_empty() {
             self.slim_down();
         }
-        let limits = &self.worker.gate.limits;
+        let limits = self.worker.gate.settings.now().limits;
         if self.client.input.is_empty() {
             let (client, stock, stopping) = (&mut self.client, &self.worker.stock, &mut self.stopping);
             let readable = poll_fn(|context| client.poll_readable(context, stock));
@@ -118,6 +127,7 @@ impl Connection {
             }
         }
         self.head.clear();
+        self.shown = false;
         let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -150,101 +160,94 @@ impl Connection {
         }
     }
 
-    /// Decides, in the order that leaks nothing (10-identity): host 421, path 400, credential 401, scope 403; then
-    /// lets the request through.
+    /// Decides on the request, and lets it through.
     async fn exchange(&mut self) -> After {
         let worker = self.worker.clone();
-        let gate = &worker.gate;
+        let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
-        let Ok(host) = Host::parse_header(self.head.host().of(buffer)) else {
-            return self.refuse_and_close(&Problem::new(400, "The Host cannot be read.").into()).await;
-        };
-        self.asker = match gate.trusted_proxies.asker(self.peer, &self.head, buffer) {
+        let fields = self.head.view(buffer);
+        self.shown = is_navigation(&fields);
+        if let Some(family) = Family::asked_at(self.head.target().of(buffer))
+            && settings.trusted_proxies.trusts_peer(self.direct.ip)
+        {
+            return forward_auth::serve(self, &settings, family).await;
+        }
+        self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
             }
         };
-        let (raw_path, query) = match split_target(self.head.target().of(buffer)) {
-            Ok(parts) => parts,
-            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
+        let asking = Asking {
+            method: self.head.method().of(buffer),
+            host: self.head.host().of(buffer),
+            target: self.head.target().of(buffer),
+            fields: &fields,
         };
-        if !gate.hosts.knows(&host) && !gate.routes.has_host(&host) && raw_path != b"/health" {
-            let problem = Problem::new(
-                421,
-                "Fallgate does not serve this host. If it should, name it in server.public_url, server.hosts or a route.",
-            );
-            return self.refuse(&problem.into()).await;
-        }
-        let path = match CanonicalPath::parse(raw_path) {
-            Ok(path) => path,
-            Err(reason) => return self.refuse(&Problem::new(400, reason.to_string()).into()).await,
-        };
-        let route = match gate.routes.find(&host, &path) {
-            Destination::Own => {
+        match decide(&worker.gate, &settings, &asking, &self.asker, &self.lease.handle()).await {
+            Verdict::Own { path, query } => {
                 let target = with_query(path.as_str(), query);
-                return own::serve(self, target).await;
+                own::serve(self, target).await
             }
-            Destination::Route(route) => route,
-        };
-        let passage = if route.is_public(&path) {
-            Passage::Public
-        } else {
-            let presented = Presented::from_authorization(
-                self.head.field(FieldId::Authorization).map(|value| value.of(buffer)),
-            );
-            let presented = match presented {
-                Ok(presented) => presented,
-                Err(refusal) => {
-                    gate.verifier.count_refusal(&refusal, None, self.asker.ip);
-                    return self.refuse_credential(&refusal).await;
+            Verdict::Go(way) => {
+                let request = forward::prepare(self, &way);
+                let route = way.route;
+                let Some(upstream) = &route.upstream else {
+                    let name = &route.policy.name;
+                    let detail = format!(
+                        "The route {name} has no upstream: another proxy serves it and asks Fallgate."
+                    );
+                    self.lease.settle();
+                    return self.refuse(&Problem::new(404, detail).into()).await;
+                };
+                forward::serve(self, &route, upstream, request).await
+            }
+            Verdict::Refused(answer) => {
+                self.lease.settle();
+                if answer.closes() {
+                    self.refuse_and_close(&answer).await
+                } else {
+                    self.refuse(&answer).await
                 }
-            };
-            let facts = RequestFacts {
-                ip: self.asker.ip,
-                user_agent: self.head.field(FieldId::UserAgent).map(|value| value.of(buffer)),
-            };
-            let verified = gate.verifier.verify(&presented, &facts, &self.lease.handle()).await;
-            let permitted = verified.and_then(|principal| {
-                let credential = Some(principal.credential());
-                let refused = |refusal: &Refusal| gate.verifier.count_refusal(refusal, credential, facts.ip);
-                principal.permit_route(&route.policy).inspect_err(refused)
-            });
-            match permitted {
-                Ok(permit) => Passage::Permitted(permit),
-                Err(refusal) => return self.refuse_credential(&refusal).await,
             }
-        };
-        let request = forward::prepare(self, route, &passage, &path, query);
-        forward::serve(self, route, request).await
-    }
-
-    async fn refuse_credential(&mut self, refusal: &Refusal) -> After {
-        self.lease.settle();
-        self.refuse(&Answer::from(refusal)).await
+        }
     }
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
-        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
-        if whole && self.head.keep_alive() {
-            self.client.input.consume(self.head.len());
-            self.answer(answer, false).await
-        } else {
-            self.refuse_and_close(answer).await
-        }
+        let manner = self.manner(answer);
+        self.reply(|out, close| answer.write(out, Manner { close, ..manner })).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
-        self.answer(answer, true).await
+        let manner = self.manner(answer);
+        self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
     }
 
-    async fn answer(&mut self, answer: &Answer, close: bool) -> After {
+    /// As a page to a browser that shows it, to everybody else as a problem.
+    fn manner(&self, answer: &Answer) -> Manner {
+        let gate = &self.worker.gate;
+        let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
+        Manner { bodiless: self.head.is_head(), close: true, https: self.asker.https, page }
+    }
+
+    /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of
+    /// the request is left unread.
+    pub(crate) async fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>, bool)) -> After {
+        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        let close = !(whole && self.head.keep_alive());
+        if !close {
+            self.client.input.consume(self.head.len());
+        }
+        self.send(write, close).await
+    }
+
+    async fn send(&mut self, write: impl FnOnce(&mut Vec<u8>, bool), close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close);
-        let written = self.client.write_within(&out, self.worker.gate.limits.idle).await;
+        write(&mut out, close);
+        let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;
         match written {

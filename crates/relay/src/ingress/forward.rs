@@ -4,15 +4,15 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use fallgate_authority::actions::UseRoute;
-use fallgate_authority::{Ended, Permit, Principal};
+use fallgate_authority::{Ended, Principal};
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
 use super::connection::{After, CONTINUE, Connection};
+use super::decide::{Passage, Way, WayPath};
 use super::refuse::Answer;
-use super::route::Route;
+use super::route::{Authorization, Route, Upstream};
 use crate::gate::Worker;
 use crate::wire::buffer::Stock;
 use crate::wire::dial::{DialError, dial};
@@ -30,15 +30,6 @@ const WEBSOCKET: &str = "websocket";
 
 /// How many bytes of a next request are taken in while this one is under way.
 const READ_AHEAD: usize = 16 * 1024;
-
-/// Proof that a request may go up.
-#[derive(Debug)]
-pub(crate) enum Passage {
-    /// The path is open to anybody.
-    Public,
-    /// The caller may use the route.
-    Permitted(Permit<UseRoute>),
-}
 
 /// A request, ready to go up.
 #[expect(
@@ -97,17 +88,19 @@ enum Done {
 }
 
 /// Writes the head that goes up: cleaned, re-framed, with what we say of the caller.
-pub(crate) fn prepare(
-    connection: &Connection,
-    route: &Route,
-    passage: &Passage,
-    path: &CanonicalPath<'_>,
-    query: Option<&str>,
-) -> Prepared {
+pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
     let (head, buffer) = (&connection.head, connection.client.input.filled());
-    let stripped = route.stripped_prefix().and_then(|prefix| path.strip_prefix(prefix));
-    let caller = match passage {
-        Passage::Permitted(permit) if route.identity_headers => Some(permit.principal()),
+    let route = &way.route;
+    let stripped = match &way.path {
+        WayPath::Canonical(path) => route.stripped_prefix().and_then(|prefix| path.strip_prefix(prefix)),
+        WayPath::Raw(_) => None,
+    };
+    let path = match &way.path {
+        WayPath::Canonical(path) => path.as_str(),
+        WayPath::Raw(path) => path,
+    };
+    let caller = match &way.passage {
+        Passage::Permitted(permit) if route.identity.headers => Some(permit.principal()),
         _ => None,
     };
     let display_name = caller.and_then(Principal::display_name);
@@ -121,14 +114,14 @@ pub(crate) fn prepare(
     let websocket =
         head.upgrade().is_some_and(|protocol| protocol.of(buffer).eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
     let up = Upward {
-        path: stripped.as_ref().unwrap_or(path).as_str(),
-        query,
+        path: stripped.as_ref().map_or(path, CanonicalPath::as_str),
+        query: way.query,
         host: route.upstream_host.as_deref(),
         client: connection.asker.ip,
         proto: if connection.asker.https { "https" } else { "http" },
         forwarded_host: head.host().of(buffer),
         prefix: stripped.is_some().then(|| route.stripped_prefix().map(CanonicalPath::as_str)).flatten(),
-        strip_authorization: true,
+        strip_authorization: route.authorization == Authorization::Ours,
         identity,
         body: head.body(),
         upgrade: websocket.then_some(WEBSOCKET),
@@ -149,16 +142,22 @@ pub(crate) fn prepare(
 }
 
 /// Carries the exchange out, under the lease that the verifier bound to the caller.
-pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: Prepared) -> After {
+pub(crate) async fn serve(
+    connection: &mut Connection,
+    route: &Route,
+    upstream: &Upstream,
+    request: Prepared,
+) -> After {
     connection.client.input.consume(connection.head.len());
     let mut reached = Reached::Waiting;
     let attempt = Attempt {
         client: &mut connection.client,
         worker: &connection.worker,
         route,
+        upstream,
         request: &request,
         reached: &mut reached,
-        patience: Patience::new(connection.worker.gate.limits.idle),
+        patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
     };
     let outcome = tokio::select! {
         biased;
@@ -186,7 +185,7 @@ pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: P
         }
         Err(Failure::ClientGone) => After::Gone,
         Err(failure) => {
-            let answer = failure.answer(route);
+            let answer = failure.answer(route, upstream);
             connection.refuse_and_close(&answer).await
         }
     }
@@ -194,15 +193,15 @@ pub(crate) async fn serve(connection: &mut Connection, route: &Route, request: P
 
 impl Failure {
     /// What the client is told: nothing of the upstream's address or the system's words.
-    fn answer(&self, route: &Route) -> Answer {
-        let name = &route.policy.name;
+    fn answer(&self, route: &Route, upstream: &Upstream) -> Answer {
+        let (name, upstream) = (&route.policy.name, &upstream.origin);
         match self {
             Self::Ended(ended) => Answer::from(&ended.refusal()),
             Self::ClientMalformed(malformed) => Answer::from(*malformed),
             Self::ClientStalled => Problem::new(408, "The request's body took too long to arrive.").into(),
             Self::ClientGone => Problem::new(400, "The request broke off.").into(),
             Self::Dial(error) => {
-                tracing::warn!(route = %name, upstream = %route.upstream, %error, "upstream not reached");
+                tracing::warn!(route = %name, %upstream, %error, "upstream not reached");
                 match error {
                     DialError::TimedOut => {
                         Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
@@ -213,12 +212,12 @@ impl Failure {
                 }
             }
             Self::UpstreamBroke(error) => {
-                tracing::warn!(route = %name, upstream = %route.upstream, %error, "upstream broke off");
+                tracing::warn!(route = %name, %upstream, %error, "upstream broke off");
                 Problem::new(502, format!("The upstream of {name} broke off without an answer.")).into()
             }
             Self::UpstreamMalformed(malformed) => {
                 let reason = malformed.reason;
-                tracing::warn!(route = %name, upstream = %route.upstream, reason, "upstream answered nonsense");
+                tracing::warn!(route = %name, %upstream, reason, "upstream answered nonsense");
                 Problem::new(502, format!("The upstream of {name} sent an answer that cannot be read."))
                     .into()
             }
@@ -231,6 +230,7 @@ struct Attempt<'a> {
     client: &'a mut Wire,
     worker: &'a Worker,
     route: &'a Route,
+    upstream: &'a Upstream,
     request: &'a Prepared,
     reached: &'a mut Reached,
     /// With the client.
@@ -239,7 +239,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Done, Failure> {
-        if let Some(kept) = self.worker.pool.take(&self.route.upstream) {
+        if let Some(kept) = self.worker.pool.take(&self.upstream.address) {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
                 Err(Failure::UpstreamBroke(error))
@@ -250,7 +250,7 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        let fresh = dial(&self.route.upstream).await.map_err(Failure::Dial)?;
+        let fresh = dial(&self.upstream.address).await.map_err(Failure::Dial)?;
         self.exchange(fresh).await
     }
 
@@ -368,7 +368,7 @@ impl Attempt<'_> {
         // Never reused after an early answer or a broken one (requirement R66).
         let whole = sending.is_done();
         if whole && !early && head.keep_alive() && upstream.input.is_empty() {
-            self.worker.pool.keep(&self.route.upstream, upstream, stock);
+            self.worker.pool.keep(&self.upstream.address, upstream, stock);
         }
         Ok(Done::Answered { reusable: whole && !close && framing != BodyKind::UntilClose })
     }
@@ -379,11 +379,7 @@ impl Attempt<'_> {
             client: self.request.client,
             close,
             own_origin: self.route.is_on_own_origin(),
-            rewrite: Some(Rewrite {
-                upstream_origin: &self.route.upstream_origin,
-                public_origin: None,
-                prefix,
-            }),
+            rewrite: Some(Rewrite { upstream_origin: &self.upstream.origin, public_origin: None, prefix }),
         }
     }
 }

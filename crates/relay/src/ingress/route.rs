@@ -2,12 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
+use fallgate_domain::secret::HiddenText;
 
 use crate::wire::dial::Address;
+use crate::wire::hygiene::may_inject;
 
 /// The first path segments that are ours on our own hosts. No `path` route may take one of them.
 pub(crate) const OWN_SEGMENTS: [&str; 19] = [
@@ -50,22 +53,75 @@ pub enum Entrance {
 }
 
 /// A protected upstream: where requests come in, where they go, who may.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Route {
     /// Its name, and who may.
     pub policy: Arc<RoutePolicy>,
     /// Where requests come in.
     pub entrance: Entrance,
-    /// Where they go.
-    pub upstream: Address,
-    /// The upstream's scheme and authority, which its own redirects may name.
-    pub upstream_origin: String,
+    /// Where they go. `None`: another proxy sends them there, and only asks us whether it may (forward-auth).
+    pub upstream: Option<Upstream>,
     /// The `Host` told to the upstream, if not the client's own.
     pub upstream_host: Option<String>,
     /// Paths let through without a credential: relative to the route, by whole segments.
     pub public: Vec<CanonicalPath<'static>>,
-    /// Whether the upstream is told the caller's name and role in `Remote-*` headers.
-    pub identity_headers: bool,
+    /// How the upstream is told who is calling.
+    pub identity: Identity,
+    /// Whose the `Authorization` field is.
+    pub authorization: Authorization,
+    /// Fields that we put into every request that goes up, each instead of the client's own: lower-case name and value.
+    /// The upstream's own secrets stand here.
+    pub inject: Vec<(String, HiddenText)>,
+    /// How long a stream may last.
+    pub max_stream_age: Option<Duration>,
+    /// Which form of the path goes up.
+    pub paths: Paths,
+    /// Whether its pages may act as whoever looks at them: a `path` route takes cookies only then.
+    pub same_origin: bool,
+    /// The protocols, besides `websocket`, that a connection may change to; in lower case.
+    pub upgrades: Vec<String>,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: Address,
+    /// Whether it is spoken to by TLS.
+    pub tls: bool,
+    /// Whether it is spoken to in HTTP/2; a protocol is changed to over HTTP/1.1 all the same.
+    pub http2: bool,
+    /// Its scheme and authority, which its own redirects may name.
+    pub origin: String,
+}
+
+/// How an upstream is told who is calling. By default not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// In `Remote-*` fields.
+    pub headers: bool,
+    /// In a signed `Fallgate-Assertion`.
+    pub assertion: bool,
+}
+
+/// Whose the `Authorization` field of a route's requests is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Authorization {
+    /// It carries our credential, and goes no further.
+    #[default]
+    Ours,
+    /// It is the upstream's own affair; ours comes as a cookie or in `Fallgate-Token`.
+    Pass,
+}
+
+/// Which form of a path goes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Paths {
+    /// The canonical one, which is decided on.
+    #[default]
+    Canonical,
+    /// As it came: only where nothing is decided by it.
+    Raw,
 }
 
 /// Every route, as requests are matched.
@@ -146,6 +202,21 @@ impl RouteTable {
         by_host.into_iter().chain(self.by_path.iter().map(Arc::as_ref))
     }
 
+    /// The route of that host, if it takes paths as they come.
+    pub(crate) fn raw(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.by_host.get(host.as_str()).filter(|route| route.paths == Paths::Raw)
+    }
+
+    /// Every route's policy.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &Arc<RoutePolicy>> {
+        self.by_host.values().chain(&self.by_path).map(|route| &route.policy)
+    }
+
+    /// The route that has that host.
+    pub(crate) fn at_host(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.by_host.get(host.as_str())
+    }
+
     /// Whether a route has that host.
     pub(crate) fn has_host(&self, host: &Host<'_>) -> bool {
         self.by_host.contains_key(host.as_str())
@@ -167,6 +238,11 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether [`Route::inject`] may have a field of that name.
+    pub fn may_inject(name: &str) -> bool {
+        may_inject(name.as_bytes())
+    }
+
     fn prefix(&self) -> Option<&CanonicalPath<'static>> {
         match &self.entrance {
             Entrance::Host(_) => None,
@@ -180,6 +256,12 @@ impl Route {
             Entrance::Path { prefix, strip: true } => Some(prefix),
             _ => None,
         }
+    }
+
+    /// Whether a cookie of ours opens it. On the origin of our own pages a script of the upstream's could otherwise act
+    /// as whoever looks at it.
+    pub fn takes_cookies(&self) -> bool {
+        self.same_origin || !self.is_on_own_origin()
     }
 
     /// Whether its answers are shown on the origin of our own pages.
@@ -202,20 +284,25 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use fallgate_domain::route::Admission;
 
     use super::*;
 
-    fn route(name: &str, entrance: Entrance) -> Route {
+    pub(crate) fn route(name: &str, entrance: Entrance) -> Route {
         Route {
             policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default())),
             entrance,
-            upstream: Address::Tcp { host: "127.0.0.1".to_owned(), port: 1 },
-            upstream_origin: "http://127.0.0.1:1".to_owned(),
+            upstream: None,
             upstream_host: None,
             public: vec![path("/open")],
-            identity_headers: false,
+            identity: Identity::default(),
+            authorization: Authorization::default(),
+            inject: Vec::new(),
+            max_stream_age: None,
+            paths: Paths::default(),
+            same_origin: false,
+            upgrades: Vec::new(),
         }
     }
 
@@ -227,7 +314,7 @@ mod tests {
         Entrance::Path { prefix: path(prefix), strip }
     }
 
-    fn at_host(host: &str) -> Entrance {
+    pub(crate) fn at_host(host: &str) -> Entrance {
         Entrance::Host(Host::parse_config(host).unwrap().into_owned())
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Pump {
     /// Counts up with every byte that is read or written.
     moved: u64,
     written: bool,
+    /// All of it is the system's to send now.
+    flushed: bool,
     waits_for: Side,
 }
 
@@ -60,12 +62,21 @@ impl Pump {
             BodyKind::Chunked => Left::Chunks(decoder),
             BodyKind::UntilClose => Left::UntilClose,
         };
-        Self { left, chunked_out, staged: head, sent: 0, moved: 0, written: false, waits_for: Side::Source }
+        Self {
+            left,
+            chunked_out,
+            staged: head,
+            sent: 0,
+            moved: 0,
+            written: false,
+            flushed: false,
+            waits_for: Side::Source,
+        }
     }
 
     /// Whether everything was read and everything written.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_read() && self.sent == self.staged.len()
+        self.is_read() && self.flushed
     }
 
     /// Whether any byte of it has been written: from then on it cannot be taken back.
@@ -109,6 +120,9 @@ impl Pump {
             self.staged.clear();
             self.sent = 0;
             if self.is_read() {
+                self.waits_for = Side::Sink;
+                ready!(sink.poll_flush(context)).map_err(|_| PumpError::Sink)?;
+                self.flushed = true;
                 return Poll::Ready(Ok(()));
             }
             // There may be more to stage: nothing that is here already waits for what is still to come.
@@ -123,6 +137,10 @@ impl Pump {
                 self.took(count);
                 self.wrote(count);
                 continue;
+            }
+            // Nothing stays behind while the source is silent.
+            if let Poll::Ready(Err(_)) = sink.poll_flush(context) {
+                return Poll::Ready(Err(PumpError::Sink));
             }
             self.waits_for = Side::Source;
             let count = ready!(source.poll_fill(context, stock, true)).map_err(PumpError::Source)?;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fallgate_domain::route::Admit;
-use fallgate_relay::{Address, Route};
+use fallgate_relay::{Address, Route, Upstream};
 
 use super::Check;
 use super::store::Stored;
@@ -40,13 +40,16 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
     }
     for route in config.routes.iter() {
         let name = &route.policy.name;
-        checks.push(match reach(&route.upstream) {
-            Ok(()) => Check::ok("route", format!("{name}: {} answers", route.upstream_origin)),
-            Err(error) => Check::warn(
-                "route",
-                format!("{name}: nobody answers at {}: {error}", route.upstream_origin),
-                "start it, or correct `upstream` in the config",
-            ),
+        checks.push(match &route.upstream {
+            None => Check::ok("route", format!("{name}: another proxy serves it and asks Fallgate")),
+            Some(Upstream { address, origin, .. }) => match reach(address) {
+                Ok(()) => Check::ok("route", format!("{name}: {origin} answers")),
+                Err(error) => Check::warn(
+                    "route",
+                    format!("{name}: nobody answers at {origin}: {error}"),
+                    "start it, or correct `upstream` in the config",
+                ),
+            },
         });
         checks.extend(admission(route, folder, stored));
         checks.extend(public(route));

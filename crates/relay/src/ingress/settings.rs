@@ -1,0 +1,159 @@
+//! What a config says of the gate, as far as it can change while the gate runs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use fallgate_authority::Challenge;
+use fallgate_domain::host::Host;
+use fallgate_domain::return_to::ReturnTo;
+
+use super::hosts::Hosts;
+use super::proxies::TrustedProxies;
+use super::route::{Entrance, Route, RouteTable};
+use crate::gate::Limits;
+
+/// What requests are decided by. A request that has begun goes on with those it began with; what rests on a route is
+/// judged anew when the next ones come ([`crate::Gate::apply`]).
+#[derive(Debug)]
+pub struct Settings {
+    /// What stands behind the gate.
+    pub routes: RouteTable,
+    /// The names we answer to.
+    pub hosts: Hosts,
+    /// Whose word on where a request comes from is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// How much a client may ask for.
+    pub limits: Limits,
+    /// The origin of our own pages, such as `https://box.example`: as the operator says it, never as a client does
+    /// (requirement R18).
+    pub origin: String,
+}
+
+/// The settings that count now, shared by all who need them.
+#[derive(Debug, Clone)]
+pub struct LiveSettings(Arc<ArcSwap<Settings>>);
+
+impl LiveSettings {
+    /// These, until others come.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
+    }
+
+    /// Those that count now.
+    pub fn now(&self) -> Arc<Settings> {
+        self.0.load_full()
+    }
+
+    /// Puts others in their place, and returns those before.
+    pub(crate) fn replace(&self, settings: Settings) -> Arc<Settings> {
+        self.0.swap(Arc::new(settings))
+    }
+}
+
+impl Settings {
+    /// The route of that host, if any.
+    pub fn route_of(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.routes.at_host(host)
+    }
+
+    /// The route that has this origin, with its host.
+    pub fn route_at(&self, origin: &str) -> Option<(&Host<'static>, &Route)> {
+        self.routes.iter().find_map(|route| match &route.entrance {
+            Entrance::Host(host) if self.origin_of(host) == origin => Some((host, route)),
+            _ => None,
+        })
+    }
+
+    /// The origin of a route's host: ours, with that host in it.
+    pub fn origin_of(&self, host: &Host<'_>) -> String {
+        let (scheme, authority) = self.origin.split_once("://").unwrap_or(("http", &self.origin));
+        let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
+        let port = authority.rfind(':').filter(|colon| *colon >= after_brackets);
+        let port = port.and_then(|colon| authority.get(colon..)).unwrap_or_default();
+        format!("{scheme}://{host}{port}")
+    }
+
+    /// Where somebody signs in who then wants to go to a page (path and query) of that host.
+    pub(crate) fn login_for(&self, host: &Host<'_>, target: &str, challenge: Challenge) -> String {
+        let origin = self.origin_of(host);
+        let wanted = ReturnTo::write(Some(&origin), without_secret(target)).unwrap_or(origin + "/");
+        format!("{}{}&enter={challenge}", self.origin, login_page(&wanted))
+    }
+}
+
+/// Where on our own origin somebody signs in who then wants to go to a page (path and query) of it.
+pub fn login_for_own(target: &str) -> String {
+    login_page(&ReturnTo::write(None, without_secret(target)).unwrap_or_else(|| "/".to_owned()))
+}
+
+fn login_page(wanted: &str) -> String {
+    let wanted: String = form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
+    format!("/login?returnTo={wanted}")
+}
+
+/// The same page without a query that has one of our secrets in it: they are not handed on (requirement R23).
+fn without_secret(target: &str) -> &str {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let has_secret = ["fgt_", "fgl_", "sas_"].iter().any(|prefix| query.contains(prefix));
+    if has_secret { path } else { target }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::route::tests::{at_host, route};
+
+    fn settings(origin: &str) -> Settings {
+        Settings {
+            routes: RouteTable::default(),
+            hosts: Hosts::default(),
+            trusted_proxies: TrustedProxies::default(),
+            limits: Limits::default(),
+            origin: origin.to_owned(),
+        }
+    }
+
+    #[test]
+    fn r18_a_routes_origin_has_the_scheme_and_port_of_ours() {
+        let host = Host::parse_config("app.example").unwrap();
+        for (ours, theirs) in [
+            ("https://box.example", "https://app.example"),
+            ("https://box.example:8443", "https://app.example:8443"),
+            ("http://[::1]:7400", "http://app.example:7400"),
+            ("http://[::1]", "http://app.example"),
+        ] {
+            assert_eq!(settings(ours).origin_of(&host), theirs, "{ours}");
+        }
+    }
+
+    #[test]
+    fn the_wanted_address_stands_encoded_in_the_login_pages() {
+        let (settings, host) = (settings("https://box.example"), Host::parse_config("app.example").unwrap());
+        let text = "A".repeat(43);
+        let login = |target| settings.login_for(&host, target, text.parse().unwrap());
+        for (target, wanted) in [
+            ("/x?a=b&c='", "https%3A%2F%2Fapp.example%2Fx%3Fa%3Db%26c%3D%2527"),
+            ("/x?t=fgt_secret", "https%3A%2F%2Fapp.example%2Fx"),
+            ("//evil.example", "https%3A%2F%2Fapp.example%2F"),
+        ] {
+            let wanted = format!("https://box.example/login?returnTo={wanted}&enter={text}");
+            assert_eq!(login(target), wanted);
+        }
+        for (target, wanted) in
+            [("/x?a=b", "%2Fx%3Fa%3Db"), ("//evil.example", "%2F"), ("/?token=sas_x", "%2F")]
+        {
+            assert_eq!(login_for_own(target), format!("/login?returnTo={wanted}"));
+        }
+    }
+
+    #[test]
+    fn r17_a_route_is_found_by_its_exact_origin() {
+        let mut settings = settings("https://box.example:8443");
+        settings.routes = RouteTable::new(vec![route("app", at_host("app.example"))]).unwrap();
+        let found = |origin| settings.route_at(origin).map(|(host, _)| host.to_string());
+        assert_eq!(found("https://app.example:8443").as_deref(), Some("app.example"));
+        for origin in ["https://app.example", "http://app.example:8443", "https://box.example:8443", ""] {
+            assert_eq!(found(origin), None, "{origin}");
+        }
+    }
+}
