@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, CutError, EnterError, HashFailed, HasherBusy, MintError, Refusal, SetupError,
-    SignInError, Throttled, TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, CutError, EnterError, HashFailed, HasherBusy, MintError, Refusal,
+    SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
