@@ -32,7 +32,10 @@
 mod accounts;
 pub mod actions;
 mod caller;
+mod closing;
 mod cookie;
+mod cuts;
+mod cutting;
 mod device;
 mod enter;
 mod entry;
@@ -81,9 +84,11 @@ pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
+pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
+pub use cutting::{CutError, CutOrder, CutPlaced};
 pub use enter::{EnterError, EnterOrder, Entered, Entrant};
-pub use fields::{Fields, Occurs, is_navigation, occurs};
+pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use import::{ImportError, LlmuxImport, LlmuxToken, LlmuxUser};
