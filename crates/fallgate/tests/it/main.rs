@@ -13,6 +13,7 @@ mod access;
 mod advice;
 mod audit;
 mod behind;
+mod browser;
 mod canaries;
 mod cli;
 mod config;
