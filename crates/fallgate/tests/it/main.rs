@@ -50,6 +50,7 @@ mod signin;
 mod spine;
 mod startup;
 mod support;
+mod tls;
 mod tokens;
 mod upkeep;
 mod users;

@@ -13,7 +13,7 @@ use super::home::Home;
 use super::wait_for;
 
 /// What stands in the banner before the address.
-const ANNOUNCES: &str = "listening on http://";
+const ANNOUNCES: &str = "listening on ";
 
 /// A running gate on a home folder of its own, whose methods it has too. Killed when dropped.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub(crate) struct Gate {
     // Dropped in this order: the process ends before its folder goes.
     daemon: Daemon,
     home: Home,
-    address: SocketAddr,
+    /// As the banner says it, without the scheme.
+    address: String,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Gate {
         ))
     }
 
-    /// A gate with this config; `listen` need not stand in it.
+    /// A gate with this config; `listen` need not stand in it, and counts if it does.
     pub(crate) fn configured(config: &str) -> Self {
         Self::on(Home::new(), config)
     }
@@ -59,9 +60,13 @@ impl Gate {
 
     /// A gate with this config, whose command is changed before it runs: other variables, say.
     pub(crate) fn started(home: Home, config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let listens = config.contains("listen = ");
         let config = home.write_config(config);
-        let mut command =
-            home.command(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+        let mut arguments = vec!["serve", "--config", config.to_str().unwrap()];
+        if !listens {
+            arguments.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let mut command = home.command(&arguments);
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let log = Log::of(child.stderr.take().unwrap());
@@ -76,7 +81,7 @@ impl Gate {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.address.parse().unwrap()
     }
 
     /// What it has said on stderr so far.
@@ -174,10 +179,10 @@ impl Log {
         self.0.lock().unwrap().clone()
     }
 
-    fn address(&self) -> Option<SocketAddr> {
+    fn address(&self) -> Option<String> {
         let text = self.text();
         let (_, rest) = text.split_once(ANNOUNCES)?;
         let (address, _) = rest.split_once('\n')?;
-        Some(address.parse().unwrap())
+        Some(address.split_once("://").map_or(address, |(_, address)| address).to_owned())
     }
 }

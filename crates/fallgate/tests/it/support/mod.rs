@@ -21,6 +21,7 @@ pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 mod upstream;
 mod websocket;
 
