@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
-use crate::config::{Config, Environment, Setting, Source};
+use crate::config::{Config, Environment, Secrets, Setting, Source};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
@@ -28,9 +28,10 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
     let handed_over = service_manager::socket()?;
-    let config = Config::load(&serve.settings, environment)?;
+    let config = Config::load(&serve.settings, environment, Secrets::Read)?;
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
@@ -271,9 +272,12 @@ pub(crate) fn entrance(route: &Route) -> String {
     }
 }
 
+/// What is told of a route that another proxy serves (requirement R50).
+const FORWARD_AUTH: &str = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {
-    route.upstream.as_ref().map_or("no upstream (forward-auth)", |upstream| &upstream.origin)
+    route.upstream.as_ref().map_or(FORWARD_AUTH, |upstream| &upstream.origin)
 }
 
 fn cannot_listen(address: &ListenAt, error: &io::Error) -> Failure {

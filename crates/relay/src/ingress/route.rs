@@ -7,9 +7,10 @@ use std::time::Duration;
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
-use fallgate_domain::secret::SecretText;
+use fallgate_domain::secret::HiddenText;
 
 use crate::wire::dial::Address;
+use crate::wire::hygiene::may_inject;
 use crate::wire::tls::Trust;
 
 /// The first path segments that are ours on our own hosts. No `path` route may take one of them.
@@ -71,7 +72,7 @@ pub struct Route {
     pub authorization: Authorization,
     /// Fields that we put into every request that goes up, each instead of the client's own: lower-case name and value.
     /// The upstream's own secrets stand here.
-    pub inject: Vec<(String, SecretText)>,
+    pub inject: Vec<(String, HiddenText)>,
     /// How long a stream may last.
     pub max_stream_age: Option<Duration>,
     /// Which form of the path goes up.
@@ -212,6 +213,11 @@ impl RouteTable {
         self.by_host.values().chain(&self.by_path).map(|route| &route.policy)
     }
 
+    /// The route that has that host.
+    pub(crate) fn at_host(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.by_host.get(host.as_str())
+    }
+
     /// Whether a route has that host.
     pub(crate) fn has_host(&self, host: &Host<'_>) -> bool {
         self.by_host.contains_key(host.as_str())
@@ -233,6 +239,11 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether [`Route::inject`] may have a field of that name.
+    pub fn may_inject(name: &str) -> bool {
+        may_inject(name.as_bytes())
+    }
+
     fn prefix(&self) -> Option<&CanonicalPath<'static>> {
         match &self.entrance {
             Entrance::Host(_) => None,
@@ -250,7 +261,7 @@ impl Route {
 
     /// Whether a cookie of ours opens it. On the origin of our own pages a script of the upstream's could otherwise act
     /// as whoever looks at it.
-    pub(crate) fn takes_cookies(&self) -> bool {
+    pub fn takes_cookies(&self) -> bool {
         self.same_origin || !self.is_on_own_origin()
     }
 
@@ -274,12 +285,12 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use fallgate_domain::route::Admission;
 
     use super::*;
 
-    fn route(name: &str, entrance: Entrance) -> Route {
+    pub(crate) fn route(name: &str, entrance: Entrance) -> Route {
         Route {
             policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default())),
             entrance,
@@ -304,7 +315,7 @@ mod tests {
         Entrance::Path { prefix: path(prefix), strip }
     }
 
-    fn at_host(host: &str) -> Entrance {
+    pub(crate) fn at_host(host: &str) -> Entrance {
         Entrance::Host(Host::parse_config(host).unwrap().into_owned())
     }
 
