@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod credential;
+pub mod cut;
 pub mod entropy;
 pub mod hex;
 pub mod host;
@@ -14,8 +15,10 @@ pub mod internal;
 pub mod legacy;
 pub mod lifetime;
 pub mod name;
+pub mod origin;
 pub mod path;
 pub mod problem;
+pub mod return_to;
 pub mod root_key;
 pub mod route;
 pub mod scope;

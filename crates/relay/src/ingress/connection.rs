@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::Lease;
+use fallgate_authority::{Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use super::forward;
 use super::forward_auth::{self, Family};
 use super::own;
 use super::proxies::Asker;
-use super::refuse::Answer;
+use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub(crate) direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
+    /// Whether a browser shows what is answered to it.
+    shown: bool,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -71,7 +73,17 @@ impl Connection {
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        Self { client, direct, asker: direct, worker, lease, head, scratch: Vec::new(), stopping }
+        Self {
+            client,
+            direct,
+            asker: direct,
+            shown: false,
+            worker,
+            lease,
+            head,
+            scratch: Vec::new(),
+            stopping,
+        }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -115,6 +127,7 @@ impl Connection {
             }
         }
         self.head.clear();
+        self.shown = false;
         let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -153,6 +166,7 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
+        self.shown = is_navigation(&fields);
         if let Some(family) = Family::asked_at(self.head.target().of(buffer))
             && settings.trusted_proxies.trusts_peer(self.direct.ip)
         {
@@ -201,14 +215,21 @@ impl Connection {
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
-        let (bodiless, https) = (self.head.is_head(), self.asker.https);
-        self.reply(|out, close| answer.write(out, bodiless, close, https)).await
+        let manner = self.manner(answer);
+        self.reply(|out, close| answer.write(out, Manner { close, ..manner })).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
-        let (bodiless, https) = (self.head.is_head(), self.asker.https);
-        self.send(|out, close| answer.write(out, bodiless, close, https), true).await
+        let manner = self.manner(answer);
+        self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
+    }
+
+    /// As a page to a browser that shows it, to everybody else as a problem.
+    fn manner(&self, answer: &Answer) -> Manner {
+        let gate = &self.worker.gate;
+        let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
+        Manner { bodiless: self.head.is_head(), close: true, https: self.asker.https, page }
     }
 
     /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of

@@ -251,7 +251,7 @@ fn r15_our_credentials_never_reach_the_upstream_and_other_cookies_do() {
             ("fallgate={s}; c=d", "c=d"),
             ("a=b;fallgate={s}", "a=b"),
             (
-                "a=b; fallgate={s}; __Host-fallgate={s}; c=d",
+                "a=b; fallgate={s}; __Host-fallgate={s}; fallgate-enter={s}; __Host-fallgate-enter={s}; c=d",
                 "a=b; c=d",
             ),
             (
