@@ -10,6 +10,7 @@ mod error;
 mod layers;
 mod old_link;
 mod openapi;
+mod pages;
 pub mod view;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use fallgate_relay::{Doors, LiveSettings};
 use tower_service::Service;
 
 use crate::app::App;
+pub use crate::pages::problem::draw as draw_problem;
 
 /// Our own pages and API, for the relay to put behind its listener.
 pub fn doors(verifier: Arc<Verifier>, settings: LiveSettings) -> Doors {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::Lease;
+use fallgate_authority::{Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use super::decide::{Asking, Verdict, decide};
 use super::forward;
 use super::own;
 use super::proxies::Asker;
-use super::refuse::Answer;
+use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
@@ -34,6 +34,8 @@ pub(crate) struct Connection {
     direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
+    /// Whether a browser shows what is answered to it.
+    shown: bool,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -70,7 +72,17 @@ impl Connection {
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        Self { client, direct, asker: direct, worker, lease, head, scratch: Vec::new(), stopping }
+        Self {
+            client,
+            direct,
+            asker: direct,
+            shown: false,
+            worker,
+            lease,
+            head,
+            scratch: Vec::new(),
+            stopping,
+        }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -114,6 +126,7 @@ impl Connection {
             }
         }
         self.head.clear();
+        self.shown = false;
         let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -152,6 +165,7 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
+        self.shown = is_navigation(&fields);
         self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
@@ -212,7 +226,10 @@ impl Connection {
     async fn answer(&mut self, answer: &Answer, close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close, self.asker.https);
+        let gate = &self.worker.gate;
+        let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
+        let manner = Manner { bodiless: self.head.is_head(), close, https: self.asker.https, page };
+        answer.write(&mut out, manner);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;
