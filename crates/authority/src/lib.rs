@@ -88,7 +88,7 @@ pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
 pub use cutting::{CutError, CutOrder, CutPlaced};
 pub use enter::{EnterError, EnterOrder, Entered, Entrant};
-pub use fields::{Fields, Occurs, is_navigation, occurs};
+pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use import::{ImportError, LlmuxImport, LlmuxToken, LlmuxUser};

@@ -25,12 +25,6 @@ impl FromRef<App> for Arc<Verifier> {
     }
 }
 
-impl FromRef<App> for LiveSettings {
-    fn from_ref(app: &App) -> Self {
-        app.settings.clone()
-    }
-}
-
 /// The host that a request is for. It is one that we serve: the relay has looked.
 pub(crate) struct AskedHost(pub(crate) Host<'static>);
 
@@ -54,4 +48,10 @@ fn asked_host(headers: &HeaderMap, uri: &Uri) -> Option<Host<'static>> {
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = authority.or_else(|| headers.get(header::HOST).map(http::HeaderValue::as_bytes))?;
     Host::parse_header(host).ok().map(Host::into_owned)
+}
+
+impl FromRef<App> for LiveSettings {
+    fn from_ref(app: &App) -> Self {
+        app.settings.clone()
+    }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{
-    Fields, LeaseHandle, Occurs, Permit, Presented, Principal, Refusal, RequestFacts, Source, is_navigation,
-    is_origin, occurs,
+    Fields, LeaseHandle, Occurs, Permit, Presented, Principal, Refusal, RequestFacts, Source,
+    asks_for_upgrade, is_navigation, is_origin, occurs,
 };
 use fallgate_domain::host::Host;
 use fallgate_domain::path::{CanonicalPath, split_target};
@@ -183,10 +183,7 @@ fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Present
 /// A cookie comes along whoever has the browser ask: what changes something, or opens a WebSocket, must be asked for by
 /// a page of the very origin it is for (requirements R21, R22).
 fn asked_by_own_page(settings: &Settings, asking: &Asking<'_>, asker: &Asker) -> Result<(), Refusal> {
-    let own = if occurs(asking.fields, "upgrade") == Occurs::Never {
-        matches!(asking.method, b"GET" | b"HEAD" | b"OPTIONS")
-            || Source::of_fields(asking.fields, asker.https, asking.host) == Source::Own
-    } else {
+    let own = if asks_for_upgrade(asking.fields) {
         // Browsers always name the page in `Origin` here, and some say nothing else of it.
         match occurs(asking.fields, "origin") {
             Occurs::Once(origin) => {
@@ -195,6 +192,9 @@ fn asked_by_own_page(settings: &Settings, asking: &Asking<'_>, asker: &Asker) ->
             }
             Occurs::Never | Occurs::Often => false,
         }
+    } else {
+        matches!(asking.method, b"GET" | b"HEAD" | b"OPTIONS")
+            || Source::of_fields(asking.fields, asker.https, asking.host) == Source::Own
     };
     if own { Ok(()) } else { Err(Refusal::CrossSite) }
 }

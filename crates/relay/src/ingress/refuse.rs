@@ -83,6 +83,14 @@ impl Answer {
         Self { knock: Some(knock), ..self }
     }
 
+    /// The same for who knows no redirect here (nginx, in forward-auth): where to sign in is told in a field.
+    pub(crate) fn not_redirecting(self) -> Self {
+        if self.location.is_none() {
+            return self;
+        }
+        Self { problem: Problem::new(401, self.problem.detail), ..self }
+    }
+
     /// Whether the connection takes no request after it.
     pub(crate) fn closing(self, closing: bool) -> Self {
         Self { closing, ..self }
@@ -116,7 +124,8 @@ impl Answer {
             line(&format!("allow: {methods}\r\n"));
         }
         if let Some(location) = &self.location {
-            line(&format!("location: {location}\r\nreferrer-policy: no-referrer\r\n"));
+            let name = if status == 303 { "location" } else { "fallgate-login" };
+            line(&format!("{name}: {location}\r\nreferrer-policy: no-referrer\r\n"));
         }
         if let Some(knock) = &self.knock {
             line("set-cookie: ");
