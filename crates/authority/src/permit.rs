@@ -25,6 +25,7 @@ pub trait Action {
 #[derive(Debug)]
 pub struct Permit<A> {
     principal: Principal,
+    need: Need,
     action: PhantomData<fn(A)>,
 }
 
@@ -119,6 +120,16 @@ impl<A> Permit<A> {
     }
 }
 
+impl Permit<UseRoute> {
+    /// The route it is for. There always is one, which the type does not know.
+    pub(crate) fn route(&self) -> Option<&RoutePolicy> {
+        match &self.need {
+            Need::Route(route) => Some(route),
+            _ => None,
+        }
+    }
+}
+
 impl Principal {
     /// A permit for `A`, if the credential has the scope and the owner's role allows it now.
     pub fn permit<A: Action>(self) -> Result<Permit<A>, Refusal> {
@@ -132,8 +143,8 @@ impl Principal {
 
     fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {
         need.check(&self.entry, self.role())?;
-        self.lease.need(need);
-        Ok(Permit { principal: self, action: PhantomData })
+        self.lease.need(need.clone());
+        Ok(Permit { principal: self, need, action: PhantomData })
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// It was let through, and has lasted as long as anything may on its route.
+    TooOld,
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -106,6 +108,10 @@ impl Refusal {
             Self::NotAdmitted => {
                 Problem::new(403, "You may not use this route: its `allow` list does not name you.")
             }
+            Self::TooOld => Problem::new(
+                401,
+                "This has lasted as long as the route's `max_stream_age` lets anything last: ask again.",
+            ),
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",

@@ -255,7 +255,7 @@ async fn refuse_plain(pipe: Pipe, worker: &Worker) {
     let mut wire = Wire::new(Socket::Plain(pipe));
     let mut out = Vec::new();
     let problem = Problem::new(400, "TLS is spoken here: use https.");
-    Answer::from(problem).write(&mut out, false, true, false);
+    Answer::from(problem).write(&mut out, false, true, false, worker.gate.verifier.clock().now());
     let farewell = async {
         if wire.write_all(&out).await.is_ok() {
             wire.drain(&worker.stock).await;

@@ -212,7 +212,8 @@ impl Connection {
     async fn answer(&mut self, answer: &Answer, close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close, self.asker.https);
+        let now = self.worker.gate.verifier.clock().now();
+        answer.write(&mut out, self.head.is_head(), close, self.asker.https, now);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -1,6 +1,7 @@
 //! The relay's own short answers: refusals that no door sees.
 
 use fallgate_authority::{CHALLENGE, Refusal};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
@@ -57,13 +58,13 @@ impl Answer {
     }
 
     /// Writes the whole answer. `bodiless`: it answers a `HEAD`. `https`: the client came by TLS.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool, https: bool) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool, https: bool, now: Timestamp) {
         let body = self.problem.json();
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
         line(&format!("HTTP/1.1 {status} {}\r\n", title(status)));
         line(&format!("content-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n", body.len()));
-        line("cache-control: no-store\r\n");
+        line(&format!("date: {}\r\ncache-control: no-store\r\n", now.http_date()));
         if https {
             line(&format!("strict-transport-security: {STAY_WITH_TLS}\r\n"));
         }

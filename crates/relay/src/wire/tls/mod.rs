@@ -12,9 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::{
-    ClientConfig, ClientConnection, Connection, InvalidMessage, ServerConfig, ServerConnection,
-};
+use rustls::{ClientConfig, ClientConnection, Connection, InvalidMessage, ServerConfig, ServerConnection};
 use tokio::io::ReadBuf;
 
 pub use self::own::{InvalidCertificate, OwnCertificate};

@@ -171,8 +171,8 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn open(path: &Path) -> Result<impl Read, InvalidCertificate> {
-    let file = File::open(path)
-        .map_err(|error| InvalidCertificate::Unreadable { path: path.to_owned(), error })?;
+    let file =
+        File::open(path).map_err(|error| InvalidCertificate::Unreadable { path: path.to_owned(), error })?;
     Ok(file.take(LARGEST))
 }
 
