@@ -9,6 +9,7 @@ use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::assertion::Assertions;
+use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
@@ -40,6 +41,7 @@ pub struct Verifier {
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
     pub(crate) assertions: Assertions,
+    pub(crate) enter_codes: EnterCodes,
 }
 
 impl Verifier {
@@ -59,10 +61,21 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let (logins, setup) = (Arc::default(), Setup::default());
+        let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
         let assertions = Assertions::default();
-        let verifier =
-            Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, assertions };
+        let verifier = Self {
+            registrar,
+            view,
+            applying,
+            uses,
+            lost,
+            held,
+            logins,
+            refusals,
+            setup,
+            assertions,
+            enter_codes,
+        };
         Ok((Arc::new(verifier), notes))
     }
 
