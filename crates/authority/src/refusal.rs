@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
+use fallgate_domain::cut::CutReason;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_domain::scope::Scope;
 use http::{HeaderValue, StatusCode, header};
@@ -79,6 +80,8 @@ pub enum Refusal {
     NotAdmitted,
     /// It was let through, and has lasted as long as anything may on its route.
     TooOld,
+    /// A cut stops it, for this reason, if one was given.
+    Cut(Option<CutReason>),
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -112,6 +115,7 @@ impl Refusal {
                 401,
                 "This has lasted as long as the route's `max_stream_age` lets anything last: ask again.",
             ),
+            Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",
@@ -121,6 +125,12 @@ impl Refusal {
             }
         }
     }
+}
+
+/// What whoever is cut is told.
+fn told_of_cut(reason: Option<&CutReason>) -> String {
+    let told = "This was cut off, and stays so until the cut is lifted";
+    reason.map_or_else(|| format!("{told}."), |reason| format!("{told}: {reason}"))
 }
 
 impl IntoResponse for Refusal {

@@ -209,6 +209,7 @@ pub(crate) async fn serve(
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream, protocol)) => {
             let Connection { client, lease, stopping, worker, .. } = connection;
+            lease.mark_stream();
             let farewell = match protocol {
                 Protocol::WebSocket => Farewell::CloseFrame,
                 Protocol::Listed(_) => Farewell::Reset,

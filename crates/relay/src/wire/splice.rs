@@ -18,8 +18,6 @@ use super::websocket::{FrameTracker, close_frame};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a tunnel of which one side has ended goes on.
 const HALF_OPEN: Duration = Duration::from_secs(30);
-/// Close code for a credential that ended (30-gate).
-const CODE_ENDED: u16 = 4401;
 /// Close code for a server that goes down (RFC 6455, 7.4.1).
 const CODE_GOING_AWAY: u16 = 1001;
 
@@ -79,7 +77,7 @@ pub(crate) enum Farewell {
 }
 
 /// Runs a tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed, and a
-/// WebSocket's client gets close code 4401 or 1001 where a frame may stand; a reset elsewhere (requirements R46, R48).
+/// WebSocket's client gets close code 4401, 4403 or 1001 where a frame may stand; a reset elsewhere (requirements R46, R48).
 pub(crate) async fn tunnel(
     client: &mut Wire,
     mut upstream: Wire,
@@ -110,8 +108,8 @@ pub(crate) async fn tunnel(
     });
     let ended = tokio::select! {
         biased;
-        ended = lease.ended() => Some((CODE_ENDED, ended.reason())),
-        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping")),
+        ended = lease.ended() => Some((ended.close_code(), ended.reason())),
+        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping".into())),
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };
@@ -119,7 +117,7 @@ pub(crate) async fn tunnel(
         upstream.reset_on_close();
         drop(upstream);
         match farewell {
-            Farewell::CloseFrame => say_goodbye(client, code, reason, frames.at_boundary(), stock).await,
+            Farewell::CloseFrame => say_goodbye(client, code, &reason, frames.at_boundary(), stock).await,
             Farewell::Reset => client.reset_on_close(),
         }
     }
