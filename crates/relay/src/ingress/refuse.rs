@@ -1,6 +1,7 @@
 //! The relay's own short answers: refusals that no door sees.
 
 use fallgate_authority::{CHALLENGE, Knock, Refusal};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
@@ -48,6 +49,8 @@ pub(crate) struct Manner {
     pub(crate) close: bool,
     /// The client came by TLS.
     pub(crate) https: bool,
+    /// The date of the answer.
+    pub(crate) now: Timestamp,
     /// What a browser shows in place of the problem.
     pub(crate) page: Option<String>,
 }
@@ -103,13 +106,14 @@ impl Answer {
 
     /// Writes the whole answer.
     pub(crate) fn write(&self, out: &mut Vec<u8>, manner: Manner) {
-        let Manner { bodiless, close, https, page } = manner;
+        let Manner { bodiless, close, https, now, page } = manner;
         let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
         let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
         let body = page.unwrap_or_else(|| self.problem.json());
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
         line(&format!("HTTP/1.1 {status} {}\r\n", title(status)));
+        line(&format!("date: {}\r\n", now.http_date()));
         line(&format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len()));
         for (name, value) in fields {
             line(&format!("{name}: {value}\r\n"));
