@@ -143,7 +143,16 @@ impl Lab {
         if answer != 200 {
             bail!("fallgate answers {answer} where the upstream's file should come");
         }
-        Ok(Running { lab: self, hyper, nginx: plain, nginx_http2, nginx_asking, caddy, fallgate, _upstreams: [upstream, sink] })
+        Ok(Running {
+            lab: self,
+            hyper,
+            nginx: plain,
+            nginx_http2,
+            nginx_asking,
+            caddy,
+            fallgate,
+            _upstreams: [upstream, sink],
+        })
     }
 
     fn example(&self, name: &str, port: u16) -> Command {
