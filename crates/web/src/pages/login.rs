@@ -49,7 +49,7 @@ pub(crate) async fn show(
         return see_other(&onward(&settings, &wanted, give)?);
     }
     let mut response = LoginPage::new(&wanted).draw()?;
-    if passerby.brings_left_over() {
+    if passerby.brings_stale() {
         // What the page is shown in place of is gone (requirement R20).
         response.headers_mut().extend(cookie::clear(passerby.https));
     }

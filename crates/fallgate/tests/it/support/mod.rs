@@ -22,6 +22,7 @@ pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 mod upstream;
 mod visitor;
 mod websocket;
