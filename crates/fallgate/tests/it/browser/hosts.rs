@@ -1,7 +1,5 @@
 //! One passphrase, three hosts: our own and those of two routes, over https.
 
-use fantoccini::cookies::SameSite;
-
 use crate::support::tls::Authority;
 use crate::support::{Browser, Gate, PASSPHRASE, Upstream, nobodys_address};
 
@@ -44,7 +42,7 @@ fn r15_r19_r20_one_passphrase_opens_every_host_and_signing_out_anywhere_closes_t
             browser.shows(&at(name, "/"), says);
             let cookie = browser.cookie("__Host-fallgate").unwrap();
             assert_eq!((cookie.secure(), cookie.http_only()), (Some(true), Some(true)), "{name}");
-            assert_eq!((cookie.same_site(), cookie.path()), (Some(SameSite::Lax), Some("/")), "{name}");
+            assert!(cookie.same_site().is_some_and(|same_site| same_site.is_lax()), "{name}");
             assert_eq!(browser.run("return document.cookie"), "", "{name}");
             secrets.push(cookie.value().to_owned());
         }
