@@ -24,6 +24,7 @@ mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod entering;
 mod failing;
 mod forward_auth;
 mod forwarded;

@@ -60,12 +60,35 @@ impl Gate {
 
     /// A gate with this config, whose command is changed before it runs: other variables, say.
     pub(crate) fn started(home: Home, config: &str, change: impl FnOnce(&mut Command)) -> Self {
-        let listens = config.contains("listen = ");
+        // A config that names the address has it.
+        let listen = if config.contains("listen = ") { None } else { Some("127.0.0.1:0") };
+        Self::listening(home, listen, config, change)
+    }
+
+    /// The same at an address that is free now, which the config names: as the public URL, say.
+    pub(crate) fn at(address: SocketAddr, config: &str) -> Self {
+        Self::at_home(Home::new(), address, config, |_| ())
+    }
+
+    /// The same on a home that is there already, and with a changed command.
+    pub(crate) fn at_home(
+        home: Home,
+        address: SocketAddr,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::listening(home, Some(&address.to_string()), config, change)
+    }
+
+    fn listening(
+        home: Home,
+        listen: Option<&str>,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let config = home.write_config(config);
         let mut arguments = vec!["serve", "--config", config.to_str().unwrap()];
-        if !listens {
-            arguments.extend(["--listen", "127.0.0.1:0"]);
-        }
+        arguments.extend(listen.iter().flat_map(|address| ["--listen", address]));
         let mut command = home.command(&arguments);
         change(&mut command);
         let mut child = command.spawn().unwrap();
