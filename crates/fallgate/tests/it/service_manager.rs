@@ -151,7 +151,7 @@ fn a_gate_that_does_not_come_up_is_never_called_ready() {
 #[test]
 fn the_units_in_the_docs_are_good_and_leave_the_gate_little_to_do_harm_with() {
     let folder = tempfile::tempdir().unwrap();
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/systemd");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/snippets/systemd");
     for name in ["fallgate.service", "fallgate.socket"] {
         let unit = std::fs::read_to_string(docs.join(name)).unwrap();
         // It looks for the program too.
