@@ -72,7 +72,8 @@ fn r67_whoever_asks_for_nothing_or_does_not_go_on_is_closed_and_streams_are_not(
         while let Some((head, _)) = read_head(&mut stream) {
             if head.contains(" /endless") {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
-                while stream.write_all(&[b'x'; 64 * 1024]).is_ok() {}
+                let piece = vec![b'x'; 64 * 1024];
+                while stream.write_all(&piece).is_ok() {}
                 tell.send(Instant::now()).unwrap();
                 return;
             }

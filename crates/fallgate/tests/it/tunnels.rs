@@ -1,4 +1,4 @@
-//! Tunnels other than WebSockets, what never becomes one, and how old anything may grow that goes through a route.
+//! Tunnels that carry any bytes, what never becomes one, and how old anything may grow that goes through a route.
 
 use std::time::{Duration, Instant};
 

@@ -212,3 +212,64 @@ fn r15_no_credential_of_any_kind_reaches_an_upstream_whatever_carries_it() {
         }
     }
 }
+
+#[test]
+fn r4_where_nothing_is_decided_by_the_path_it_may_go_up_byte_for_byte_as_it_came() {
+    let upstream = Upstream::echo();
+    let url = upstream.url();
+    let gate = Gate::configured(&format!(
+        "[[route]]\nname = \"raw\"\nhost = \"raw.example\"\nupstream = {url:?}\npaths = \"raw\"\n\
+         [[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {url:?}\n"
+    ));
+    let token = gate.token("ada").header();
+    let odd = [
+        "/@scope%2fname",
+        "/proxy/https://other.example/x?y=//z",
+        "//x",
+        "/a/../b/./c",
+        "/a/%2e%2e/b",
+        "/%00",
+        "/a\\b",
+        "/a%5Cb",
+        "/%zz",
+        "/%",
+        "/%25252f",
+        "/%ff",
+        "/..;/x",
+        "//.fallgate/enter",
+        "/x/../.fallgate/enter",
+    ];
+    for path in odd {
+        let answer = ask(&gate, &format!("GET {path}"), "raw.example", &token);
+        assert!(answer.text().starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{path}: {}", answer.text());
+        assert_eq!(ask(&gate, &format!("GET {path}"), "raw.example", "").status, 401, "{path}");
+        assert_eq!(ask(&gate, &format!("GET {path}"), "app.example", &token).status, 400, "{path}");
+    }
+    // Elsewhere what needs no encoding loses it; here it is left as it is.
+    for (host, seen) in [("raw.example", "/%61%2D"), ("app.example", "/a-")] {
+        let answer = ask(&gate, "GET /%61%2D", host, &token);
+        assert!(answer.text().starts_with(&format!("GET {seen} ")), "{}", answer.text());
+    }
+    // What is ours on every host is so here, and what is no request target is none.
+    let before = upstream.requests().len();
+    for (path, status) in
+        [("/.fallgate/x", 404), ("/%2efallgate/x", 404), ("/a#b", 400), ("/\u{e9}", 400), ("x", 400)]
+    {
+        assert_eq!(ask(&gate, &format!("GET {path}"), "raw.example", &token).status, status, "{path}");
+    }
+    assert_eq!(upstream.requests().len(), before);
+}
+
+#[test]
+fn r4_raw_paths_are_refused_where_something_is_decided_by_the_path() {
+    let home = Home::new();
+    for place in ["path = \"/app\"", "host = \"app.example\"\npublic = [\"/open\"]"] {
+        let config = home.write_config(&format!(
+            "[[route]]\nname = \"app\"\n{place}\nupstream = \"http://127.0.0.1:1\"\npaths = \"raw\"\n"
+        ));
+        for verb in [&["config", "check"][..], &["serve"]] {
+            let refused = home.fallgate(&[verb, &["--config", config.to_str().unwrap()]].concat()).refused(1);
+            assert!(refused.contains("raw"), "{refused}");
+        }
+    }
+}
