@@ -21,6 +21,6 @@ pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
 pub use ingress::settings::{LiveSettings, Settings, login_for_own};
-pub use listener::{HandedOver, ListenAt, Listener};
+pub use listener::{InvalidListenAt, ListenAt, Listener};
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

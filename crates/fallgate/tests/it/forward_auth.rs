@@ -1,5 +1,7 @@
 //! Another proxy asks whether a request may go on: the endpoints, asked byte by byte as each kind of proxy does.
 
+mod snippets;
+
 use crate::support::{Client, Gate, Response, wait_for};
 
 /// The identity fields that every 200 has.

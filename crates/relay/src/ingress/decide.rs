@@ -160,11 +160,7 @@ async fn permit(
 /// The one credential that counts. An explicit one beats the cookie, good or bad; whether a cookie counts at all is the
 /// route's to say.
 fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Presented, Carrier), Refusal> {
-    let explicit = match route.authorization {
-        Authorization::Ours => occurs(fields, "authorization"),
-        Authorization::Pass => occurs(fields, "fallgate-token"),
-    };
-    match (explicit, route.authorization) {
+    match (explicit(fields, route), route.authorization) {
         (Occurs::Once(value), Authorization::Ours) => {
             return Ok((Presented::from_authorization(Some(value))?, Carrier::Header));
         }
@@ -178,6 +174,14 @@ fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Present
     }
     let cookie = if route.takes_cookies() { Presented::from_cookies(fields, https)? } else { None };
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
+}
+
+/// The credential that the client put there on purpose.
+fn explicit<'a>(fields: &'a dyn Fields, route: &Route) -> Occurs<'a> {
+    match route.authorization {
+        Authorization::Ours => occurs(fields, "authorization"),
+        Authorization::Pass => occurs(fields, "fallgate-token"),
+    }
 }
 
 /// A cookie comes along whoever has the browser ask: what changes something, or opens a WebSocket, must be asked for by
@@ -208,8 +212,10 @@ fn refuse(
     (route, host): (&Route, &Host<'_>),
     refusal: &Refusal,
 ) -> Answer {
+    // Who says who they are, and is wrong, would come back saying the same.
     let could_sign_in = matches!(refusal, Refusal::NoCredential | Refusal::BadCredential(_))
         && route.takes_cookies()
+        && explicit(asking.fields, route) == Occurs::Never
         && matches!(asking.method, b"GET" | b"HEAD")
         && is_navigation(asking.fields);
     if !could_sign_in {

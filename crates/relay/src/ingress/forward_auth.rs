@@ -17,7 +17,7 @@ use super::route;
 use super::settings::Settings;
 use crate::gate::Gate;
 use crate::wire::http1::{Malformed, check_method, check_target};
-use crate::wire::hygiene::{Identity, write_field, write_identity};
+use crate::wire::hygiene::{Identity, other_cookies, write_field, write_identity};
 
 /// The fields by which a kind of proxy tells of its client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(crate) struct Allowed {
     /// Nobody's, on a public path.
     permit: Option<Permit<UseRoute>>,
     told: route::Identity,
+    /// The client's cookies, but for our own.
+    cookies: Vec<u8>,
 }
 
 impl Family {
@@ -186,7 +188,7 @@ async fn consider(
                 Passage::Public => None,
                 Passage::Permitted(permit) => Some(permit),
             };
-            Ok(Allowed { permit, told: route.identity })
+            Ok(Allowed { permit, told: route.identity, cookies: other_cookies(fields) })
         }
         Verdict::Own { .. } => {
             let detail = "No route of Fallgate's is there. What is Fallgate's own, such as /.fallgate/ on every host, \
@@ -199,7 +201,7 @@ async fn consider(
 
 impl Allowed {
     /// Every identity field is there, empty where nothing is told: a proxy that copies them overwrites what its client
-    /// sent (requirement R11).
+    /// sent (requirement R11). So is `Cookie`: a proxy that cannot take one cookie out of several copies what is left.
     fn write(&self, out: &mut Vec<u8>, close: bool) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         let caller = self.permit.as_ref().map(Permit::principal).filter(|_| self.told.headers);
@@ -212,6 +214,7 @@ impl Allowed {
         });
         write_identity(out, identity.unwrap_or_default());
         write_field(out, b"Fallgate-Assertion", b"");
+        write_field(out, b"Cookie", &self.cookies);
         out.extend_from_slice(b"Content-Length: 0\r\nCache-Control: no-store\r\n");
         if close {
             out.extend_from_slice(b"Connection: close\r\n");

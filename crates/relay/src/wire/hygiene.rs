@@ -9,6 +9,7 @@ mod names;
 mod request;
 
 pub(crate) use answer::{Downward, Rewrite, write_answer, write_switching};
+pub(crate) use cookies::other_cookies;
 pub(crate) use names::{FieldId, Trailer, classify, may_inject, trailer};
 pub(crate) use request::{Identity, Upward, write_identity, write_request};
 
