@@ -68,7 +68,7 @@ const H2LOAD: Needed =
 pub(crate) const FOR_TESTS: &[Needed] =
     &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, CURL, CXX];
 pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
-pub(crate) const FOR_BENCHES: &[Needed] = &[NGINX, CADDY, WRK, H2LOAD];
+pub(crate) const FOR_BENCHES: &[Needed] = &[NGINX, CADDY, CURL, WRK, H2LOAD];
 
 pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Result<()> {
     let mut bench = false;

@@ -31,6 +31,7 @@
 
 mod accounts;
 pub mod actions;
+mod assertion;
 mod caller;
 mod closing;
 mod cookie;

@@ -257,7 +257,8 @@ async fn refuse_plain(pipe: Pipe, worker: &Worker) {
     let mut wire = Wire::new(Socket::Plain(pipe));
     let mut out = Vec::new();
     let problem = Problem::new(400, "TLS is spoken here: use https.");
-    let manner = Manner { bodiless: false, close: true, https: false, page: None };
+    let now = worker.gate.verifier.clock().now();
+    let manner = Manner { bodiless: false, close: true, https: false, now, page: None };
     Answer::from(problem).write(&mut out, manner);
     let farewell = async {
         if wire.write_all(&out).await.is_ok() {
