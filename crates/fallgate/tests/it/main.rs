@@ -19,6 +19,7 @@ mod cli;
 mod config;
 mod cookies;
 mod crowd;
+mod cutting;
 mod departed;
 mod described;
 mod differential;
