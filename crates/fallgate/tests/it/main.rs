@@ -14,6 +14,7 @@ mod advice;
 mod assertion;
 mod audit;
 mod behind;
+mod browser;
 mod canaries;
 mod cli;
 mod config;
