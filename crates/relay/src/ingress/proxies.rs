@@ -58,6 +58,11 @@ impl TrustedProxies {
         self.unix
     }
 
+    /// Whether nobody's word is taken.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
     /// The networks, in the order in which they were named.
     pub fn networks(&self) -> &[IpNet] {
         &self.networks
