@@ -20,7 +20,7 @@ fn r15_r19_r20_one_passphrase_opens_every_host_and_signing_out_anywhere_closes_t
     );
     gate.user("ada");
     let at = |name: &str, target: &str| format!("https://{name}.example:{port}{target}");
-    let browser = Browser::with(&[&format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint())]);
+    let browser = Browser::trusting(&pair);
 
     for out in ["app", "box"] {
         browser.open(&at("app", "/x?y=z"));
