@@ -166,7 +166,7 @@ impl Claims<'_> {
         let claims = json!({
             "iss": self.issuer,
             "aud": self.route.as_str(),
-            "sub": self.principal.username().map(Username::to_string).unwrap_or_else(nobody),
+            "sub": self.principal.username().map_or_else(nobody, Username::to_string),
             "role": self.role,
             "cred": self.principal.credential(),
             "iat": issued_at,

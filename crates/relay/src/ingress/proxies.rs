@@ -112,7 +112,8 @@ impl TrustedProxies {
         Ok(ip)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a proxy at that address is among them.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }

@@ -34,9 +34,9 @@ pub(crate) struct Answer {
     pub(crate) problem: Problem,
     allow: Option<&'static str>,
     /// Where the client is to go instead.
-    location: Option<String>,
+    location: Option<Box<str>>,
     /// What its browser is to keep until it comes back from there.
-    knock: Option<Knock>,
+    knock: Option<Box<Knock>>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
 }
@@ -78,12 +78,12 @@ impl Answer {
     /// Sends a browser elsewhere.
     pub(crate) fn see_other(location: String) -> Self {
         let problem = Problem::new(303, "This needs a sign-in.");
-        Self { location: Some(location), ..Self::from(problem) }
+        Self { location: Some(location.into()), ..Self::from(problem) }
     }
 
     /// Has the browser keep this until it comes back.
     pub(crate) fn keeping(self, knock: Knock) -> Self {
-        Self { knock: Some(knock), ..self }
+        Self { knock: Some(Box::new(knock)), ..self }
     }
 
     /// The same for who knows no redirect here (nginx, in forward-auth): where to sign in is told in a field.

@@ -80,12 +80,7 @@ impl Gate {
         Self::listening(home, Some(&address.to_string()), config, change)
     }
 
-    fn listening(
-        home: Home,
-        listen: Option<&str>,
-        config: &str,
-        change: impl FnOnce(&mut Command),
-    ) -> Self {
+    fn listening(home: Home, listen: Option<&str>, config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let config = home.write_config(config);
         let mut arguments = vec!["serve", "--config", config.to_str().unwrap()];
         arguments.extend(listen.iter().flat_map(|address| ["--listen", address]));
