@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::ingress::connection::{Connection, LINGER};
+use crate::ingress::http2;
 use crate::ingress::own::Doors;
 use crate::ingress::proxies::Asker;
 use crate::ingress::refuse::Answer;
@@ -229,7 +230,8 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     };
     let Some(tls) = worker.tls.clone() else {
         let direct = Asker { ip: peer, https: false };
-        return Connection::new(Wire::new(Socket::Plain(pipe)), direct, worker, stopping).serve().await;
+        let wire = Wire::new(Socket::Plain(pipe));
+        return serve_either(wire, direct, worker, stopping).await;
     };
     let within = worker.gate.settings.now().limits.head_time;
     let shaken = tokio::select! {
@@ -240,13 +242,27 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     match shaken {
         Ok(Ok(sealed)) => {
             let direct = Asker { ip: peer, https: true };
+            let speaks_http2 = sealed.speaks_http2();
             let wire = Wire::new(Socket::Tls(Box::new(sealed)));
-            Connection::new(wire, direct, worker, stopping).serve().await;
+            if speaks_http2 {
+                http2::serve(wire, direct, worker, stopping).await;
+            } else {
+                // Who agreed on HTTP/1.1 is held to it.
+                Connection::new(wire, direct, worker, stopping).serve().await;
+            }
         }
         Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,
         // Strangers must not fill the log.
         Ok(Err(NoSession::Failed(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Serves a client that has not said which HTTP it speaks.
+async fn serve_either(wire: Wire, direct: Asker, worker: Arc<Worker>, stopping: watch::Receiver<bool>) {
+    let turned = Connection::new(wire, direct, worker.clone(), stopping.clone()).serve().await;
+    if let Some(wire) = turned {
+        http2::serve(wire, direct, worker, stopping).await;
     }
 }
 

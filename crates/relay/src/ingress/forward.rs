@@ -164,6 +164,9 @@ pub(crate) async fn serve(
         ended = connection.lease.ended() => Err(Failure::Ended(ended)),
         outcome = attempt.run() => outcome,
     };
+    if matches!(outcome, Err(Failure::Ended(_))) {
+        connection.client.cut();
+    }
     match outcome {
         Ok(Done::Answered { reusable }) if reusable && request.keep_alive && !request.websocket => {
             After::KeepAlive

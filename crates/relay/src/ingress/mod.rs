@@ -4,6 +4,7 @@ pub(crate) mod connection;
 mod decide;
 mod forward;
 pub(crate) mod hosts;
+pub(crate) mod http2;
 pub(crate) mod own;
 pub(crate) mod proxies;
 pub(crate) mod refuse;

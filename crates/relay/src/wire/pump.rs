@@ -62,7 +62,16 @@ impl Pump {
             BodyKind::Chunked => Left::Chunks(decoder),
             BodyKind::UntilClose => Left::UntilClose,
         };
-        Self { left, chunked_out, staged: head, sent: 0, moved: 0, written: false, flushed: false, waits_for: Side::Source }
+        Self {
+            left,
+            chunked_out,
+            staged: head,
+            sent: 0,
+            moved: 0,
+            written: false,
+            flushed: false,
+            waits_for: Side::Source,
+        }
     }
 
     /// Whether everything was read and everything written.

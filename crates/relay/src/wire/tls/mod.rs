@@ -12,17 +12,17 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::{
-    ClientConfig, ClientConnection, Connection, InvalidMessage, ServerConfig, ServerConnection,
-};
+use rustls::{ClientConfig, ClientConnection, Connection, InvalidMessage, ServerConfig, ServerConnection};
 use tokio::io::ReadBuf;
 
 pub use self::own::{InvalidCertificate, OwnCertificate};
 pub use self::trust::{InvalidAuthority, Trust};
 use super::pipe::Pipe;
 
-/// The one protocol we speak inside TLS.
-const ALPN: &[u8] = b"http/1.1";
+/// HTTP/1.1, as both sides name it when they shake hands.
+const HTTP1: &[u8] = b"http/1.1";
+/// The same for HTTP/2.
+const HTTP2: &[u8] = b"h2";
 
 /// A TLS session, and what carries it.
 #[derive(Debug)]
@@ -70,6 +70,11 @@ impl Sealed {
             sealed.tell_why();
         }
         outcome.map(|()| sealed)
+    }
+
+    /// Whether both sides have agreed on HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(HTTP2)
     }
 
     pub(super) fn pipe(&self) -> &Pipe {

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use super::own::{InvalidCertificate, certificates};
-use super::{ALPN, provider};
+use super::{HTTP1, provider};
 
 /// The authorities that may vouch for an upstream: this machine's, or those of one file and no others.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Trust {
     }
 
     fn of(file: Option<PathBuf>, mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![HTTP1.to_vec()];
         // Each connection proves anew who it leads to: a session taken up again would show no certificate.
         config.resumption = Resumption::disabled();
         Self { file, config: Arc::new(config) }
