@@ -59,6 +59,38 @@ pub struct Newcomer {
     pub(crate) held: Option<Principal>,
 }
 
+/// Whoever opens what anybody may: signed in by their browser's cookie, or not.
+#[derive(Debug)]
+pub struct Passerby {
+    /// The client's address, if it came over IP.
+    pub ip: Option<IpAddr>,
+    /// What the client calls itself.
+    pub user_agent: Option<Vec<u8>>,
+    /// Whether the request came over TLS.
+    pub https: bool,
+    held: Option<Principal>,
+    stale: bool,
+}
+
+impl Passerby {
+    /// As whom they are signed in, if they are.
+    pub const fn held(&self) -> Option<&Principal> {
+        self.held.as_ref()
+    }
+
+    /// Whether their browser has a cookie of ours that is good for nothing.
+    pub const fn brings_stale(&self) -> bool {
+        self.stale
+    }
+}
+
+impl AnySignIn {
+    /// The caller.
+    pub const fn principal(&self) -> &Principal {
+        &self.0
+    }
+}
+
 impl SignedIn {
     /// The caller.
     pub const fn principal(&self) -> &Principal {
@@ -88,10 +120,13 @@ async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Ca
     let ip = peer(parts);
     let (presented, carrier) =
         presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
+    Ok((verified(&presented, parts, verifier).await?, carrier))
+}
+
+async fn verified(presented: &Presented, parts: &Parts, verifier: &Verifier) -> Result<Principal, Refusal> {
     let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-    let facts =
-        RequestFacts { ip, user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes) };
-    Ok((verifier.verify(&presented, &facts, lease).await?, carrier))
+    let user_agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    verifier.verify(presented, &RequestFacts { ip: peer(parts), user_agent }, lease).await
 }
 
 /// The one credential that counts: `Authorization` if it is there, good or bad, and only else the cookie.
@@ -187,6 +222,32 @@ where
     let verifier = Arc::<Verifier>::from_ref(state);
     verifier.count_refusal(&Refusal::NoSignIn, Some(principal.credential()), peer(parts));
     Refusal::NoSignIn
+}
+
+/// Nobody is refused for what they bring: a cookie that does not stand is as if it were not there.
+impl<S> FromRequestParts<S> for Passerby
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let verifier = Arc::<Verifier>::from_ref(state);
+        let https = came_by_https(parts);
+        let presented = Presented::from_cookies(&parts.headers, https);
+        let (held, stale) = match presented {
+            Ok(None) => (None, false),
+            Ok(Some(presented)) => match verified(&presented, parts, &verifier).await {
+                Ok(principal) => (Some(principal).filter(|held| held.kind() == CredentialKind::Login), false),
+                Err(Refusal::BadCredential(_)) => (None, true),
+                Err(refusal) => return Err(refusal),
+            },
+            Err(_) => (None, true),
+        };
+        let user_agent = parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec());
+        Ok(Self { ip: peer(parts), user_agent, https, held, stale })
+    }
 }
 
 /// A sign-in that was begun by another site's page is refused: it could be somebody else's, for the visitor to use.

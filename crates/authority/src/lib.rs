@@ -34,6 +34,7 @@ pub mod actions;
 mod caller;
 mod cookie;
 mod device;
+mod enter;
 mod entry;
 mod fields;
 mod fresh;
@@ -44,6 +45,7 @@ mod import;
 mod imported_hash;
 mod internal;
 mod keys;
+mod knock;
 mod lease;
 mod login_throttle;
 mod logins;
@@ -78,9 +80,10 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
-pub use caller::{AnySignIn, Newcomer, SignedIn, Somebody};
+pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
 pub use cookie::{cookie_name, only_cookie};
-pub use fields::{Fields, Occurs, is_navigation, occurs};
+pub use enter::{EnterError, EnterOrder, Entered, Entrant};
+pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use import::{ImportError, LlmuxImport, LlmuxToken, LlmuxUser};
@@ -89,6 +92,7 @@ pub use internal::InternalTokenError;
 pub use keys::{
     Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
 };
+pub use knock::{Challenge, InvalidChallenge, Knock, knock_cookie_name};
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};

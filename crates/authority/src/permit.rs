@@ -130,6 +130,11 @@ impl Principal {
         self.must(Need::Route(route.clone()))
     }
 
+    /// Whether they may use that route, as far as can be told before they do.
+    pub fn may_use(&self, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
+        Need::Route(route.clone()).check(&self.entry, self.role())
+    }
+
     fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {
         need.check(&self.entry, self.role())?;
         self.lease.need(need);

@@ -128,6 +128,8 @@ impl IntoResponse for Refusal {
         if problem.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
+        // For whoever shows it as a page instead.
+        response.extensions_mut().insert(problem);
         response
     }
 }

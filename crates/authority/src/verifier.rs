@@ -8,6 +8,7 @@ use fallgate_domain::id::CredentialId;
 use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
+use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
@@ -38,6 +39,7 @@ pub struct Verifier {
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
+    pub(crate) enter_codes: EnterCodes,
 }
 
 impl Verifier {
@@ -57,8 +59,9 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let (logins, setup) = (Arc::default(), Setup::default());
-        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup };
+        let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
+        let verifier =
+            Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, enter_codes };
         Ok((Arc::new(verifier), notes))
     }
 

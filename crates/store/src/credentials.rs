@@ -124,7 +124,8 @@ pub(crate) fn revoke(
     Ok(Revoked::Revoked(revision))
 }
 
-/// Ends the credentials of an owner that are not revoked yet, but `except`: sign-ins only, or everything. Tells what
+/// Ends the credentials of an owner that are not revoked yet, but `except` and what hangs
+/// on it: sign-ins only, or everything. Tells what
 /// moved, and how many of them were good until then by their own dates. The revision is the caller's to raise.
 ///
 /// However many tokens there are, one row says so: whoever keeps a view takes it in at once (requirement R35).
@@ -137,7 +138,7 @@ pub(crate) fn revoke_of(
 ) -> Result<(Vec<Moved>, EndedCredentials), Fault> {
     let mut statement = act.prepare_cached(
         "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
-         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR id <> ?7)
+         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR (id <> ?7 AND parent IS NOT ?7))
          RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9)",
     )?;
     let mut rows = statement.query((

@@ -204,9 +204,12 @@ pub(crate) fn entrance(route: &Route) -> String {
     }
 }
 
+/// What is told of a route that another proxy serves (requirement R50).
+const FORWARD_AUTH: &str = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {
-    route.upstream.as_ref().map_or("no upstream (forward-auth)", |upstream| &upstream.origin)
+    route.upstream.as_ref().map_or(FORWARD_AUTH, |upstream| &upstream.origin)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

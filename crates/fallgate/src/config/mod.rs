@@ -4,7 +4,6 @@ mod environment;
 mod file;
 mod inject;
 mod limits;
-mod origin;
 mod policy;
 mod route;
 
@@ -22,8 +21,8 @@ use fallgate_relay::{
 use ipnet::IpNet;
 
 pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use fallgate_domain::origin::Origin;
 pub(crate) use inject::Secrets;
-pub(crate) use origin::Origin;
 pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};

@@ -7,13 +7,13 @@ use std::time::Duration;
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::origin::Origin;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName};
 use fallgate_relay::{Address, Authorization, Entrance, Identity, Paths, Route, Upstream};
 
 use super::file::{Located, Section};
 use super::inject::{self, Secrets};
-use super::origin::Origin;
 use crate::failure::Failure;
 
 /// What can stand in a `[[route]]`.

@@ -24,6 +24,7 @@ mod doors;
 mod dump;
 mod durability;
 mod failing;
+mod forward_auth;
 mod forwarded;
 mod framing;
 mod guessing;

@@ -10,7 +10,7 @@ mod request;
 
 pub(crate) use answer::{Downward, Rewrite, write_answer, write_switching};
 pub(crate) use names::{FieldId, Trailer, classify, may_inject, trailer};
-pub(crate) use request::{Identity, Upward, write_request};
+pub(crate) use request::{Identity, Upward, write_identity, write_request};
 
 use crate::wire::http1::{Field, list_items};
 

@@ -214,8 +214,11 @@ mod tests {
                 assert!(operation["summary"].as_str().unwrap().ends_with('.'), "{method} {path}");
             }
         }
-        let mut mounted: Vec<_> =
-            rows().iter().map(|row| (row.method.to_string(), row.path.to_owned())).collect();
+        let mut mounted: Vec<_> = rows()
+            .iter()
+            .filter(|row| !row.is_page)
+            .map(|row| (row.method.to_string(), row.path.to_owned()))
+            .collect();
         described.sort();
         mounted.sort();
         assert_eq!(described, mounted);
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn r28_who_may_come_in_is_described_as_the_handlers_type_says() {
         let document = document();
-        for row in rows() {
+        for row in rows().iter().filter(|row| !row.is_page) {
             let operation = &document["paths"][row.path][row.method.as_str().to_lowercase()];
             let needs: Vec<_> = operation["security"].as_array().unwrap().iter().collect();
             let (scope, refusals): (Option<&str>, &[&str]) = match row.access {

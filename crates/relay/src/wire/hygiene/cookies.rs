@@ -1,9 +1,11 @@
 //! Our own cookies, which neither reach an upstream nor are set by one (requirements R15 and R19).
 
+use fallgate_authority::{cookie_name, knock_cookie_name};
 use memchr::memmem;
 
 /// The names of our own cookies. Cookie names are compared with case.
-const OWN: [&[u8]; 2] = [b"__Host-fallgate", b"fallgate"];
+const OWN: [&str; 4] =
+    [cookie_name(true), cookie_name(false), knock_cookie_name(true), knock_cookie_name(false)];
 
 /// Writes the `Cookie` field of a client without our own cookies, the others byte for byte; nothing if none is left.
 pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -39,5 +41,5 @@ pub(super) fn sets_own(value: &[u8]) -> bool {
 
 fn is_own(pair: &[u8]) -> bool {
     let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-    OWN.contains(&name)
+    OWN.iter().any(|own| own.as_bytes() == name)
 }
