@@ -20,7 +20,7 @@ use crate::verifier::Verifier;
 
 /// How a credential came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+pub(crate) enum Carrier {
     /// The client put it there on purpose.
     Authorization,
     /// The browser added it by itself, whoever made it ask.
@@ -116,6 +116,17 @@ async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carr
     }
 }
 
+/// Finds out who calls, and that it is no page of another site that has their browser call. Whether they are cut is
+/// still to be asked.
+pub(crate) async fn calling(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    let (principal, carrier) = identify(parts, verifier).await?;
+    if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
+        verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
+        return Err(Refusal::CrossSite);
+    }
+    Ok((principal, carrier))
+}
+
 async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
     let ip = peer(parts);
     let (presented, carrier) =
@@ -172,11 +183,11 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let verifier = Arc::<Verifier>::from_ref(state);
-        let (principal, carrier) = identify(parts, &verifier).await?;
-        if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
-            verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
-            return Err(Refusal::CrossSite);
-        }
+        let (principal, _) = calling(parts, &verifier).await?;
+        let refused = |refusal: &Refusal| {
+            verifier.count_refusal(refusal, Some(principal.credential()), peer(parts));
+        };
+        principal.expect_uncut().inspect_err(refused)?;
         Ok(principal)
     }
 }

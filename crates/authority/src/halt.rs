@@ -27,7 +27,7 @@ where
     E: From<StoreError> + From<Unwritten>,
 {
     written.map_err(|error| match error {
-        StoreError::CallerEnded => error.into(),
+        StoreError::CallerEnded | StoreError::CallerCut { .. } => error.into(),
         error => halt(&error).into(),
     })
 }

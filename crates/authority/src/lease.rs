@@ -8,13 +8,20 @@
 //!
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fallgate_domain::clock::Clock;
+use fallgate_domain::cut::CutReason;
+use fallgate_domain::id::CutId;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::user::Role;
 
+use crate::closing::{Closing, Leaving};
+use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
@@ -41,19 +48,36 @@ pub enum Ended {
     Credential(Denial),
     /// It stands, but what was permitted is not any more: the owner's role or the route's list has changed.
     Narrowed,
+    /// A cut stops it, for this reason, if one was given.
+    Cut(Option<CutReason>),
 }
+
+/// Close code of a WebSocket for a credential that ended (30-gate).
+const CODE_ENDED: u16 = 4401;
+/// The same for a cut.
+const CODE_CUT: u16 = 4403;
 
 impl Ended {
     /// A short reason, for a WebSocket's close frame.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Cow<'static, str> {
         match self {
-            Self::Credential(Denial::Revoked) => "token revoked",
-            Self::Credential(Denial::Expired) => "token expired",
-            Self::Credential(Denial::ParentEnded) => "the token's parent ended",
-            Self::Credential(Denial::OwnerDisabled) => "user disabled",
-            Self::Credential(Denial::OwnerGone) => "user deleted",
-            Self::Credential(_) => "credential no longer valid",
-            Self::Narrowed => "no longer permitted",
+            Self::Credential(Denial::Revoked) => "token revoked".into(),
+            Self::Credential(Denial::Expired) => "token expired".into(),
+            Self::Credential(Denial::ParentEnded) => "the token's parent ended".into(),
+            Self::Credential(Denial::OwnerDisabled) => "user disabled".into(),
+            Self::Credential(Denial::OwnerGone) => "user deleted".into(),
+            Self::Credential(_) => "credential no longer valid".into(),
+            Self::Narrowed => "no longer permitted".into(),
+            Self::Cut(None) => "cut".into(),
+            Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
+        }
+    }
+
+    /// The close code that goes with it.
+    pub const fn close_code(&self) -> u16 {
+        match self {
+            Self::Credential(_) | Self::Narrowed => CODE_ENDED,
+            Self::Cut(_) => CODE_CUT,
         }
     }
 
@@ -62,6 +86,15 @@ impl Ended {
         match self {
             Self::Credential(denial) => Refusal::BadCredential(*denial),
             Self::Narrowed => Refusal::NotAdmitted,
+            Self::Cut(reason) => Refusal::Cut(reason.clone()),
+        }
+    }
+
+    /// What a refusal of something that stood until now comes to.
+    fn by(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Cut(reason) => Self::Cut(reason.clone()),
+            _ => Self::Narrowed,
         }
     }
 }
@@ -72,6 +105,8 @@ pub(crate) struct LeaseState {
     poked: AtomicBool,
     /// It rests on somebody else than when it was waited on: how long to wait is another question now.
     rebound: AtomicBool,
+    /// What is under way outlives its first answer.
+    stream: AtomicBool,
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
 }
@@ -84,6 +119,8 @@ struct Rests {
     registered: Option<(Arc<Account>, usize)>,
     credential: Option<Arc<Entry>>,
     need: Need,
+    /// Counted by a cut that waits until the holder knows of it.
+    leaving: Option<Leaving>,
     /// The holder let go; nothing may rest on it any more.
     released: bool,
 }
@@ -91,10 +128,16 @@ struct Rests {
 /// What was permitted, and must stay so.
 #[derive(Debug, Default, Clone)]
 pub(crate) enum Need {
-    /// Only that the credential stands.
+    /// Only that the credential stands: who calls is known, and not yet what for.
     #[default]
     Standing,
-    Scope(Scope),
+    /// Nothing but that no cut stops it.
+    Uncut,
+    /// A scope. `mends`: an admin's sign-in may do it while everything is cut.
+    Scope {
+        scope: Scope,
+        mends: bool,
+    },
     Route(Arc<RoutePolicy>),
     /// One of the route's public paths, which needs nobody.
     Public(Arc<RoutePolicy>),
@@ -103,19 +146,18 @@ pub(crate) enum Need {
 impl Need {
     /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
     /// owner's role allows now.
-    pub(crate) fn check(
-        &self,
-        entry: &Entry,
-        role: Option<fallgate_domain::user::Role>,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, entry: &Entry, role: Option<Role>) -> Result<(), Refusal> {
+        if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
+            return Err(Refusal::Cut(cut.reason));
+        }
         let allows = |scope: &Scope| {
             entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
         };
         match self {
-            Self::Standing => Ok(()),
-            Self::Public(route) => Self::check_public(route),
-            Self::Scope(scope) if allows(scope) => Ok(()),
-            Self::Scope(scope) => Err(Refusal::Beyond(scope.clone())),
+            Self::Standing | Self::Uncut => Ok(()),
+            Self::Public(route) => Self::is_there(route),
+            Self::Scope { scope, .. } if allows(scope) => Ok(()),
+            Self::Scope { scope, .. } => Err(Refusal::Beyond(scope.clone())),
             Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
             Self::Route(route) => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
@@ -125,9 +167,28 @@ impl Need {
         }
     }
 
-    /// Whether a public path of the route is still there.
-    pub(crate) fn check_public(route: &RoutePolicy) -> Result<(), Refusal> {
+    /// Whether a public path of the route is still there and open. `strangers`: where it hangs.
+    pub(crate) fn check_public(strangers: &Account, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
+        match Self::Public(route.clone()).cut(strangers, None) {
+            Some(cut) => Err(Refusal::Cut(cut.reason)),
+            None => Self::is_there(route),
+        }
+    }
+
+    fn is_there(route: &RoutePolicy) -> Result<(), Refusal> {
         if route.now().is_some() { Ok(()) } else { Err(Refusal::NotAdmitted) }
+    }
+
+    /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
+    /// first in the order of refusals is told first.
+    fn cut(&self, account: &Account, entry: Option<(&Entry, Option<Role>)>) -> Option<StandingCut> {
+        let (route, mends): (Option<&RouteName>, bool) = match self {
+            Self::Standing => return None,
+            Self::Uncut => (None, false),
+            Self::Scope { mends, .. } => (None, *mends),
+            Self::Route(route) | Self::Public(route) => (Some(&route.name), false),
+        };
+        account.cuts.stopping(Asked { entry, route, mends })
     }
 }
 
@@ -144,9 +205,19 @@ impl Lease {
     /// The exchange is over; the connection stays. Nothing can end it until the next caller is verified.
     pub fn settle(&self) {
         *self.state.waker.lock() = None;
-        let mut rests = self.state.rests.lock();
-        rests.credential = None;
-        rests.need = Need::Standing;
+        self.state.stream.store(false, Ordering::Relaxed);
+        let left = {
+            let mut rests = self.state.rests.lock();
+            rests.credential = None;
+            rests.need = Need::Standing;
+            rests.leaving.take()
+        };
+        drop(left);
+    }
+
+    /// From here on it is a stream: it outlives its first answer.
+    pub fn mark_stream(&self) {
+        self.state.stream.store(true, Ordering::Relaxed);
     }
 
     /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.
@@ -164,8 +235,15 @@ impl Lease {
         }
     }
 
-    /// Looks now: has it ended?
+    /// Looks now: has it ended? Whoever is told so lets go.
     pub fn judge(&self) -> Option<Ended> {
+        let ended = self.look()?;
+        let left = self.state.rests.lock().leaving.take();
+        drop(left);
+        Some(ended)
+    }
+
+    fn look(&self) -> Option<Ended> {
         let (entry, need, account) = {
             let rests = self.state.rests.lock();
             let account = rests.registered.as_ref().map(|(account, _)| account.clone());
@@ -173,9 +251,10 @@ impl Lease {
         };
         let Some(entry) = entry else {
             let Need::Public(route) = need else { return None };
-            return match account?.judge() {
+            let account = account?;
+            return match account.judge() {
                 Err(denial) => Some(Ended::Credential(denial)),
-                Ok(_) => Need::check_public(&route).is_err().then_some(Ended::Narrowed),
+                Ok(_) => Need::check_public(&account, &route).err().as_ref().map(Ended::by),
             };
         };
         let now = self.clock.now();
@@ -184,7 +263,7 @@ impl Lease {
             Ok(role) => {
                 // What is held open is in use.
                 entry.touch(now);
-                need.check(&entry, role).is_err().then_some(Ended::Narrowed)
+                need.check(&entry, role).err().as_ref().map(Ended::by)
             }
         }
     }
@@ -200,12 +279,13 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let registered = {
+        let (registered, left) = {
             let mut rests = self.state.rests.lock();
             rests.released = true;
             rests.credential = None;
-            rests.registered.take()
+            (rests.registered.take(), rests.leaving.take())
         };
+        drop(left);
         unregister(registered);
     }
 }
@@ -232,6 +312,7 @@ impl LeaseHandle {
             }
             rests.credential = credential;
             rests.need = need;
+            self.0.stream.store(false, Ordering::Relaxed);
             self.0.rebind();
             match &rests.registered {
                 Some((registered, _)) if Arc::ptr_eq(registered, account) => return true,
@@ -278,6 +359,31 @@ impl LeaseState {
         if let Some(waker) = waker {
             self.rebound.store(true, Ordering::Release);
             waker.wake();
+        }
+    }
+
+    /// Counts what rests on it, if this very cut is what stops it and nothing did before.
+    pub(crate) fn count_if_cut_by(&self, cut: CutId, closing: &Arc<Closing>) {
+        let (entry, need, account) = {
+            let rests = self.rests.lock();
+            let account = rests.registered.as_ref().map(|(account, _)| account.clone());
+            (rests.credential.clone(), rests.need.clone(), account)
+        };
+        let Some(account) = account else { return };
+        // On what has ended already nothing is cut any more: whoever judges it next finds that first.
+        let stopped_by = match &entry {
+            Some(entry) => {
+                let role = entry.account.role();
+                need.cut(&account, Some((entry, role)))
+            }
+            None if matches!(need, Need::Public(_)) => need.cut(&account, None),
+            None => None,
+        };
+        if stopped_by.is_some_and(|stopped| stopped.id == cut) {
+            let mut rests = self.rests.lock();
+            if rests.leaving.is_none() && !rests.released {
+                rests.leaving = Some(closing.count(self.stream.load(Ordering::Relaxed)));
+            }
         }
     }
 

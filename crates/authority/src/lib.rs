@@ -32,7 +32,10 @@
 mod accounts;
 pub mod actions;
 mod caller;
+mod closing;
 mod cookie;
+mod cuts;
+mod cutting;
 mod device;
 mod enter;
 mod entry;
@@ -81,7 +84,9 @@ pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
+pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
+pub use cutting::{CutError, CutOrder, CutPlaced};
 pub use enter::{EnterError, EnterOrder, Entered, Entrant};
 pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;

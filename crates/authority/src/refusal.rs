@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
+use fallgate_domain::cut::CutReason;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_domain::scope::Scope;
 use http::{HeaderValue, StatusCode, header};
@@ -77,6 +78,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// A cut stops it, for this reason, if one was given.
+    Cut(Option<CutReason>),
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -106,6 +109,7 @@ impl Refusal {
             Self::NotAdmitted => {
                 Problem::new(403, "You may not use this route: its `allow` list does not name you.")
             }
+            Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",
@@ -115,6 +119,12 @@ impl Refusal {
             }
         }
     }
+}
+
+/// What whoever is cut is told.
+fn told_of_cut(reason: Option<&CutReason>) -> String {
+    let told = "This was cut off, and stays so until the cut is lifted";
+    reason.map_or_else(|| format!("{told}."), |reason| format!("{told}: {reason}"))
 }
 
 impl IntoResponse for Refusal {

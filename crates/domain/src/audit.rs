@@ -67,11 +67,15 @@ pub enum Action {
     InternalTokenRotate,
     /// Users and tokens of an llmux installation were taken in.
     ImportLlmux,
+    /// Somebody, something or everything was cut.
+    CutPlace,
+    /// A cut was lifted.
+    CutLift,
 }
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -99,6 +103,8 @@ impl Action {
         Self::InternalTokenMake,
         Self::InternalTokenRotate,
         Self::ImportLlmux,
+        Self::CutPlace,
+        Self::CutLift,
     ];
 
     /// As written in the trail: dotted, noun first.
@@ -131,6 +137,8 @@ impl Action {
             Self::InternalTokenMake => "internal-token.make",
             Self::InternalTokenRotate => "internal-token.rotate",
             Self::ImportLlmux => "import.llmux",
+            Self::CutPlace => "cut.place",
+            Self::CutLift => "cut.lift",
         }
     }
 
@@ -173,6 +181,8 @@ pub struct Author {
     pub needs: Option<PlainScope>,
     /// The time against which expiry is held.
     pub at: Timestamp,
+    /// Whether an admin's sign-in may do it while everything is cut.
+    pub though_all_is_cut: bool,
 }
 
 /// A recorded event, as `audit list --json` and `GET /api/audit` show it.

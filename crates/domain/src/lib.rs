@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod credential;
+pub mod cut;
 pub mod entropy;
 pub mod hex;
 pub mod host;

@@ -1,6 +1,7 @@
 //! The command line, as it is typed.
 
 mod access;
+mod cutting;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 use crate::config::socket_address;
 
 pub(crate) use self::access::{Login, Passwd, Where};
+pub(crate) use self::cutting::{Cut, Lift};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
 const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
@@ -70,6 +72,27 @@ pub(crate) enum Noun {
     /// Move in from another program.
     #[command(subcommand, arg_required_else_help = true)]
     Import(Import),
+    /// Stop somebody, something or everything at once, until it is lifted.
+    ///
+    /// What is cut is refused, with the reason, and its open connections through a running gate are closed. Nothing is
+    /// deleted: what is not revoked meanwhile works again once the cut is lifted. A cut on everything closes public
+    /// paths too, and spares an admin's sign-in for lifting it and nothing else.
+    #[command(
+        after_help = "Example: fallgate cut user:bob --reason 'lost laptop, call me' --for 12h",
+        arg_required_else_help = true
+    )]
+    Cut(Cut),
+    /// List the cuts that stand; on a gate those of your own, to an admin all.
+    Cuts {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Lift a cut.
+    #[command(
+        after_help = "Example: fallgate lift 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b",
+        arg_required_else_help = true
+    )]
+    Lift(Lift),
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),

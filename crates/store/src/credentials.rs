@@ -67,7 +67,7 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
     if let Some(parent) = credential.parent {
         match lineage(act, parent)?.filter(|end| end.stands(credential.created_at)) {
             None => return Ok(Minted::ParentEnded),
-            Some(end) if end.links >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
+            Some(end) if end.links.len() >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
             Some(_) => {}
         }
     }
@@ -258,8 +258,8 @@ pub(crate) struct LineageEnd {
     expires_at: Option<Timestamp>,
     /// The nearest revocation.
     revoked: Option<Revocation>,
-    /// How many there are.
-    links: usize,
+    /// Which they are, from below.
+    pub(crate) links: Vec<CredentialId>,
 }
 
 impl LineageEnd {
@@ -274,14 +274,14 @@ pub(crate) fn lineage(connection: &Connection, id: CredentialId) -> Result<Optio
     let mut statement = connection.prepare_cached(
         "SELECT parent, expires_at, revoked_at, revoked_by, reason FROM credential WHERE id = ?1",
     )?;
-    let mut end = LineageEnd { expires_at: None, revoked: None, links: 0 };
+    let mut end = LineageEnd { expires_at: None, revoked: None, links: Vec::new() };
     let mut link = Some(id.bytes());
     for _ in 0..LONGEST_LINEAGE {
         let Some(id) = link else { return Ok(Some(end)) };
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         link = row.get(0)?;
-        end.links += 1;
+        end.links.push(CredentialId::from_bytes(id));
         let expires_at = row.get::<_, Option<i64>>(1)?.map(time).transpose()?;
         end.expires_at = [end.expires_at, expires_at].into_iter().flatten().min();
         if end.revoked.is_none() {

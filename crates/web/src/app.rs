@@ -49,3 +49,9 @@ fn asked_host(headers: &HeaderMap, uri: &Uri) -> Option<Host<'static>> {
     let host = authority.or_else(|| headers.get(header::HOST).map(http::HeaderValue::as_bytes))?;
     Host::parse_header(host).ok().map(Host::into_owned)
 }
+
+impl FromRef<App> for LiveSettings {
+    fn from_ref(app: &App) -> Self {
+        app.settings.clone()
+    }
+}

@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, keys, logins, setup, tokens, users};
+use crate::api::{account, audit, cuts, gate, identity, keys, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -89,6 +89,9 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
             "Sets one's passphrase.",
             &[429],
         )
+        .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])
+        .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
+        .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
         .page(Method::GET, "/", home::home)
@@ -129,7 +132,7 @@ impl Doors {
         T: Guarded + 'static,
     {
         let mut draft = Draft::new(path, std::any::type_name::<H>(), says);
-        draft.admits(&method, T::ACCESS);
+        draft.admits(T::ACCESS);
         H::describe(&mut draft);
         draft.refuses(also_refuses);
         self.description.add(&method, path, draft);

@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, EnterError, HashFailed, HasherBusy, MintError, Refusal, SetupError,
-    SignInError, Throttled, TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, CutError, EnterError, HashFailed, HasherBusy, MintError, Refusal,
+    SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -105,11 +105,16 @@ impl IntoResponse for WebError {
 
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
-        if error == StoreError::CallerEnded {
-            return Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded));
+        match error {
+            StoreError::CallerEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded))
+            }
+            StoreError::CallerCut { reason } => Self::Refused(Refusal::Cut(reason)),
+            error => {
+                tracing::error!(%error, "the store failed");
+                Self::Unavailable
+            }
         }
-        tracing::error!(%error, "the store failed");
-        Self::Unavailable
     }
 }
 
@@ -135,6 +140,7 @@ impl From<SignInError> for WebError {
         match error {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
+            SignInError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
@@ -159,6 +165,25 @@ impl From<SetupError> for WebError {
             SetupError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SetupError::Hash(_) | SetupError::Entropy(_) => {
                 tracing::error!(%error, "cannot make the first user");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<CutError> for WebError {
+    fn from(error: CutError) -> Self {
+        match error {
+            CutError::UnknownTarget(_) | CutError::Unknown(_) => Self::NotFound(sentence(&error)),
+            CutError::NotYourTarget(_) | CutError::NotYours | CutError::Ownerless | CutError::Stale => {
+                Self::Forbidden(sentence(&error))
+            }
+            CutError::TooMany(_) => Self::Conflict(sentence(&error)),
+            CutError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            CutError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            CutError::Store(error) => error.into(),
+            CutError::Entropy(_) => {
+                tracing::error!(%error, "cannot cut");
                 Self::Unavailable
             }
         }

@@ -1,11 +1,14 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
-use fallgate_authority::{MintedToken, NewSignIn, Principal};
+use std::time::Duration;
+
+use fallgate_authority::{Closed, CutPlaced, MintedToken, NewSignIn, Principal};
 use fallgate_domain::audit::{Checkpoint, Event};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
-use fallgate_domain::id::CredentialId;
+use fallgate_domain::cut::{Cut, CutReason, CutTarget};
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
@@ -211,6 +214,88 @@ pub struct EventPage {
     /// What stands in the place of the events that were deleted as too old, if any were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointView>,
+}
+
+/// A cut that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Cut)]
+pub struct CutView {
+    /// Its public name.
+    #[schema(value_type = words::Id)]
+    pub id: CutId,
+    /// What is cut.
+    #[schema(value_type = words::CutTarget)]
+    pub target: CutTarget,
+    /// Why, if that was said.
+    #[schema(value_type = Option<words::CutReason>, required = true)]
+    pub reason: Option<CutReason>,
+    /// Who placed it.
+    pub placed_by: String,
+    /// Since when it stands.
+    #[schema(value_type = words::Time)]
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<Cut> for CutView {
+    fn from(cut: Cut) -> Self {
+        let Cut { id, target, reason, placed_by, placer: _, created_at, expires_at } = cut;
+        Self { id, target, reason, placed_by, created_at, expires_at }
+    }
+}
+
+/// `GET /api/cuts`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CutList {
+    /// Those that stand, oldest first.
+    pub cuts: Vec<CutView>,
+}
+
+/// What a cut has done.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = PlacedCut)]
+pub struct PlacedCutView {
+    /// Its public name.
+    #[schema(value_type = words::Id)]
+    pub id: CutId,
+    /// What is cut.
+    #[schema(value_type = words::CutTarget)]
+    pub target: CutTarget,
+    /// What it closed. A gate always tells; on a home folder it takes one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, value_type = ClosedView)]
+    pub closed: Option<ClosedView>,
+    /// How long that took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, value_type = u64)]
+    pub took_ms: Option<u64>,
+}
+
+/// What was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Closed)]
+pub struct ClosedView {
+    /// What outlives its first answer: tunnels, event streams, long bodies.
+    pub streams: u64,
+    /// Requests under way.
+    pub requests: u64,
+}
+
+impl PlacedCutView {
+    /// What a gate answers.
+    pub fn of(placed: CutPlaced) -> Self {
+        let CutPlaced { cut, closed, took } = placed;
+        Self::new(cut, Some((closed, took)))
+    }
+
+    /// A cut, and what a gate closed for it in which time, if one told.
+    pub fn new(cut: Cut, closed: Option<(Closed, Duration)>) -> Self {
+        let took_ms = closed.map(|(_, took)| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        let closed = closed.map(|(Closed { streams, requests }, _)| ClosedView { streams, requests });
+        Self { id: cut.id, target: cut.target, closed, took_ms }
+    }
 }
 
 /// Where the trail begins after events were deleted as too old.

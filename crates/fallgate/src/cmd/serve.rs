@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fallgate_authority::{UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Entrance, Gate, Listener, Route};
+use fallgate_relay::{Entrance, Gate, ListenAt, Listener, Route};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -49,7 +49,8 @@ async fn serve_until_stopped(
     let (listen, file) = (config.listen.value, config.file.clone());
     let exposed = config.is_exposed();
     let parts = assemble::gate(home, folder, config, root_key).await?;
-    let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    let listener =
+        Listener::bind(&ListenAt::Tcp(listen)).await.map_err(|error| cannot_listen(listen, &error))?;
     let without_users = parts.verifier.needs_setup().await?;
     let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
@@ -152,7 +153,7 @@ fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Fai
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
 struct Banner<'a> {
-    address: SocketAddr,
+    address: ListenAt,
     home: &'a Path,
     file: Option<&'a Path>,
     routes: Vec<&'a Route>,

@@ -1,17 +1,22 @@
 //! The desk on a home folder: acts go through the registrar, in this process.
 
 use fallgate_authority::{
-    MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder, UserPatch, WholeTrail,
+    CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
+    UserPatch, WholeTrail,
 };
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
-use fallgate_domain::id::CredentialId;
+use fallgate_domain::cut::CutTarget;
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
-use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
+use fallgate_web::view::{
+    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView, UserList,
+    UserView,
+};
 use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
@@ -187,6 +192,30 @@ impl HomeDesk {
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// Whether there is a config that names the routes.
+    pub(super) fn knows_routes(&self) -> bool {
+        self.routes.is_some()
+    }
+
+    pub(super) async fn cut(&self, order: CutOrder) -> Result<PlacedCutView, Failure> {
+        if let CutTarget::Route(name) = &order.target
+            && self.knows_not(name)
+        {
+            return Err(words::cut(CutError::UnknownTarget(order.target)));
+        }
+        let cut = self.registrar.cut(order, &lifecycle::actor()).await.map_err(words::cut)?;
+        Ok(PlacedCutView::new(cut, None))
+    }
+
+    pub(super) async fn cuts(&self) -> Result<CutList, Failure> {
+        let cuts = self.registrar.store().cuts(self.registrar.clock().now()).await?;
+        Ok(CutList { cuts: cuts.into_iter().map(CutView::from).collect() })
+    }
+
+    pub(super) async fn lift(&self, id: CutId) -> Result<CutView, Failure> {
+        self.registrar.lift(id, &lifecycle::actor()).await.map(CutView::from).map_err(words::cut)
     }
 
     pub(super) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {

@@ -16,6 +16,7 @@ mod behind;
 mod canaries;
 mod cli;
 mod config;
+mod crowd;
 mod departed;
 mod described;
 mod differential;

@@ -175,6 +175,7 @@ pub(crate) async fn serve(
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream)) => {
             let Connection { client, lease, stopping, worker, .. } = connection;
+            lease.mark_stream();
             splice::websocket(client, upstream, lease, stopping, &worker.stock).await;
             After::Gone
         }

@@ -18,8 +18,6 @@ use super::websocket::{FrameTracker, close_frame};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a tunnel of which one side has ended goes on.
 const HALF_OPEN: Duration = Duration::from_secs(30);
-/// Close code for a credential that ended (30-gate).
-const CODE_ENDED: u16 = 4401;
 /// Close code for a server that goes down (RFC 6455, 7.4.1).
 const CODE_GOING_AWAY: u16 = 1001;
 
@@ -70,7 +68,7 @@ impl Lane {
 }
 
 /// Runs a WebSocket tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed,
-/// and the client gets close code 4401 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
+/// and the client gets close code 4401, 4403 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
 pub(crate) async fn websocket(
     client: &mut Wire,
     mut upstream: Wire,
@@ -97,15 +95,15 @@ pub(crate) async fn websocket(
     });
     let ended = tokio::select! {
         biased;
-        ended = lease.ended() => Some((CODE_ENDED, ended.reason())),
-        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping")),
+        ended = lease.ended() => Some((ended.close_code(), ended.reason())),
+        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping".into())),
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };
     if let Some((code, reason)) = ended {
         upstream.reset_on_close();
         drop(upstream);
-        farewell(client, code, reason, frames.at_boundary(), stock).await;
+        farewell(client, code, &reason, frames.at_boundary(), stock).await;
     }
 }
 

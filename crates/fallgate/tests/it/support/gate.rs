@@ -86,9 +86,18 @@ impl Gate {
 
     /// The most memory that it ever had resident, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
+        self.memory_said("VmHWM:")
+    }
+
+    /// The memory that it has resident now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_said("VmRSS:")
+    }
+
+    fn memory_said(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        let figure = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        figure.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Lets it write no byte to any file beyond this size, as a full disk would; `None` lifts that. It must ignore
