@@ -25,6 +25,7 @@ use crate::ingress::settings::{LiveSettings, Settings};
 use crate::listener::{Accepted, Listener};
 use crate::wire::buffer::Stock;
 use crate::wire::dial::Pool;
+use crate::wire::http2::Links;
 use crate::wire::pipe::Pipe;
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::{NoSession, Sealed};
@@ -82,6 +83,7 @@ pub struct Gate {
 pub(crate) struct Worker {
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Pool,
+    pub(crate) links: Links,
     pub(crate) stock: Stock,
     /// Clients must use it.
     tls: Option<Arc<ServerConfig>>,
@@ -161,6 +163,7 @@ impl Gate {
         let worker = Arc::new(Worker {
             gate: self.clone(),
             pool: Pool::default(),
+            links: Links::default(),
             stock: Stock::default(),
             tls,
             open: open.clone(),
@@ -205,7 +208,10 @@ async fn work(
                 connections.spawn(serve(accepted, worker.clone(), signal.clone()));
             }
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                worker.links.sweep();
+            }
         }
     }
     let drained = timeout(DRAIN_FOR, async { while connections.join_next().await.is_some() {} }).await;

@@ -243,7 +243,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Done, Failure> {
-        if let Some(kept) = self.worker.pool.take(&self.upstream.address) {
+        if let Some(kept) = self.kept() {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
                 Err(Failure::UpstreamBroke(error))
@@ -254,8 +254,19 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        let fresh = dial(&self.upstream.address).await.map_err(Failure::Dial)?;
-        self.exchange(fresh).await
+        let address = &self.upstream.address;
+        let fresh = if self.by_http2() { self.worker.links.open(address).await } else { dial(address).await };
+        self.exchange(fresh.map_err(Failure::Dial)?).await
+    }
+
+    fn kept(&self) -> Option<Wire> {
+        let address = &self.upstream.address;
+        if self.by_http2() { self.worker.links.take(address) } else { self.worker.pool.take(address) }
+    }
+
+    /// A protocol is changed to over HTTP/1.1, whatever else the upstream speaks.
+    fn by_http2(&self) -> bool {
+        self.upstream.http2 && !self.request.websocket
     }
 
     async fn exchange(&mut self, mut upstream: Wire) -> Result<Done, Failure> {

@@ -77,6 +77,9 @@ impl Pool {
 
     /// Keeps a connection on which a whole, clean exchange has just ended.
     pub(crate) fn keep(&self, address: &Address, mut wire: Wire, stock: &Stock) {
+        if wire.is_single() {
+            return;
+        }
         wire.input.rest(stock);
         let mut idle = self.idle.lock();
         let now = Instant::now();

@@ -9,7 +9,7 @@ use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
-use super::http2::ServerStream;
+use super::http2::{ClientStream, ServerStream};
 use super::pipe::Pipe;
 use super::tls::Sealed;
 
@@ -19,6 +19,7 @@ pub(crate) enum Socket {
     Plain(Pipe),
     Tls(Box<Sealed>),
     Stream(Box<ServerStream>),
+    Upstream(Box<ClientStream>),
 }
 
 impl Socket {
@@ -27,6 +28,7 @@ impl Socket {
             Self::Plain(pipe) => pipe.poll_read(context, into),
             Self::Tls(sealed) => sealed.poll_read(context, into),
             Self::Stream(stream) => stream.poll_read(context, into),
+            Self::Upstream(stream) => stream.poll_read(context, into),
         }
     }
 
@@ -35,12 +37,13 @@ impl Socket {
             Self::Plain(pipe) => pipe.poll_write(context, bytes),
             Self::Tls(sealed) => sealed.poll_write(context, bytes),
             Self::Stream(stream) => stream.poll_write(context, bytes),
+            Self::Upstream(stream) => stream.poll_write(context, bytes),
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Stream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
             Self::Tls(sealed) => sealed.poll_flush(context),
         }
     }
@@ -50,7 +53,7 @@ impl Socket {
             Self::Plain(pipe) => pipe.poll_shutdown(context),
             Self::Tls(sealed) => sealed.poll_shutdown(context),
             // An answer says itself where it ends.
-            Self::Stream(_) => Poll::Ready(Ok(())),
+            Self::Stream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -59,6 +62,7 @@ impl Socket {
             Self::Plain(pipe) => pipe.poll_read_ready(context),
             Self::Tls(sealed) => sealed.poll_readable(context),
             Self::Stream(stream) => stream.poll_readable(context),
+            Self::Upstream(stream) => stream.poll_readable(context),
         }
     }
 
@@ -66,7 +70,7 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.try_write(bytes),
             Self::Tls(sealed) => sealed.try_write(bytes),
-            Self::Stream(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Stream(_) | Self::Upstream(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -75,8 +79,13 @@ impl Socket {
             Self::Plain(pipe) => pipe.has_stirred(),
             Self::Tls(sealed) => sealed.has_stirred(),
             // It is good for one exchange.
-            Self::Stream(_) => true,
+            Self::Stream(_) | Self::Upstream(_) => true,
         }
+    }
+
+    /// Whether it is good for one exchange only.
+    fn is_single(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Upstream(_))
     }
 
     fn has_left(&self) -> bool {
@@ -84,6 +93,8 @@ impl Socket {
             Self::Plain(pipe) => pipe.has_left(),
             Self::Tls(sealed) => sealed.pipe().has_left(),
             Self::Stream(stream) => stream.has_left(),
+            // Nobody is asked to look after an upstream.
+            Self::Upstream(_) => false,
         }
     }
 
@@ -92,7 +103,7 @@ impl Socket {
             Self::Plain(pipe) => pipe.reset_on_close(),
             Self::Tls(sealed) => sealed.pipe().reset_on_close(),
             // What it leaves unfinished is reset in any case.
-            Self::Stream(_) => {}
+            Self::Stream(_) | Self::Upstream(_) => {}
         }
     }
 }
@@ -192,6 +203,11 @@ impl Wire {
     /// Whether the peer closed or sent anything. For connections that should be silent.
     pub(crate) fn has_stirred(&mut self) -> bool {
         !self.input.is_empty() || self.socket.has_stirred()
+    }
+
+    /// Whether it is good for one exchange only, and there is nothing to keep of it.
+    pub(crate) fn is_single(&self) -> bool {
+        self.socket.is_single()
     }
 
     /// Sends FIN and throws away what the peer still sends, until it closes. A close with unread input would be a

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-use crate::wire::http1::{AnswerHead, FieldId, Malformed};
+use crate::wire::http1::{AnswerHead, FieldId, Malformed, RequestHead};
 use crate::wire::hygiene::{classify, write_field};
 
 /// How a body from HTTP/2 is framed when it is written down as one of HTTP/1.1.
@@ -99,6 +99,50 @@ fn write_framing(out: &mut Vec<u8>, fields: &HeaderMap, ends: bool) -> Framed {
     }
     write_field(out, b"transfer-encoding", b"chunked");
     Framed::Chunks
+}
+
+/// Writes an upstream's answer down as HTTP/1.1. `ends`: no body follows; `to_head`: nor could one.
+pub(super) fn answer_to_http1(parts: &http::response::Parts, ends: bool, to_head: bool) -> (Vec<u8>, Framed) {
+    let mut out = Vec::with_capacity(512);
+    let _ = write!(out, "HTTP/1.1 {:03} \r\n", parts.status.as_u16());
+    for (name, value) in &parts.headers {
+        write_field(&mut out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    let framed = if to_head || matches!(parts.status.as_u16(), 204 | 304) {
+        Framed::Empty
+    } else {
+        let framed = write_framing(&mut out, &parts.headers, ends);
+        if framed == Framed::Empty && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+            write_field(&mut out, b"content-length", b"0");
+        }
+        framed
+    };
+    out.extend_from_slice(b"\r\n");
+    (out, framed)
+}
+
+/// The head of a request for HTTP/2: without what speaks of a connection. `None`: HTTP/2 has no way to say it.
+pub(super) fn request(head: &RequestHead, buffer: &[u8], scheme: &str) -> Option<Request<()>> {
+    let mut request = Request::new(());
+    *request.version_mut() = Version::HTTP_2;
+    *request.method_mut() = Method::from_bytes(head.method().of(buffer)).ok()?;
+    let uri = Uri::builder().scheme(scheme).authority(head.host().of(buffer));
+    *request.uri_mut() = uri.path_and_query(head.target().of(buffer)).build().ok()?;
+    for field in head.fields() {
+        let value = field.value.of(buffer);
+        let passes = match field.id {
+            FieldId::Host => false,
+            FieldId::ContentLength | FieldId::Trailer => true,
+            // The one thing that it may say here, and does (RFC 9113, section 8.2.2).
+            FieldId::Te => value.eq_ignore_ascii_case(b"trailers"),
+            id => !id.hop_by_hop(),
+        };
+        if passes {
+            let (name, value) = pair(field.name.of(buffer), value)?;
+            request.headers_mut().append(name, value);
+        }
+    }
+    Some(request)
 }
 
 /// The head of an answer for HTTP/2: without what speaks of a connection, and without a reason phrase. `lengthless`:

@@ -10,12 +10,16 @@
 //! takes nothing, and floods of frames that carry nothing end the connection.
 
 mod body;
+mod client;
 mod head;
+mod links;
 pub(crate) mod preface;
 mod server;
 pub(crate) mod watch;
 
+pub(crate) use client::ClientStream;
 pub(crate) use head::{Framed, to_http1};
+pub(crate) use links::Links;
 pub(crate) use server::{STREAMS, ServerStream, settings};
 
 use std::io;

@@ -1,0 +1,187 @@
+//! Connections to upstreams that speak HTTP/2, each shared by many exchanges of one worker.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use h2::Reason;
+use h2::client::SendRequest;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::client::ClientStream;
+use super::watch::Plain;
+use crate::wire::dial::{Address, DialError, dial};
+use crate::wire::socket::{Socket, Wire};
+
+/// An idle connection older than this is not used again.
+const KEEP_FOR: Duration = Duration::from_secs(60);
+/// How much of one answer may be on its way to us: what a slow client does not take waits here.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all answers on a connection together: so much that no client's slowness holds up another.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// How much of a request may wait for the socket.
+const SEND_BUFFER: usize = 64 * 1024;
+/// The longest head of an answer, in bytes.
+const HEAD: u32 = 64 * 1024;
+
+/// One worker's connections to upstreams that speak HTTP/2.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    open: Mutex<HashMap<Address, Vec<Arc<Link>>>>,
+    /// Connections on their way: whoever wants one meanwhile waits for the same.
+    dialing: Mutex<HashMap<Address, Dialing>>,
+}
+
+type Dialing = Shared<Pin<Box<dyn Future<Output = Result<Arc<Link>, Arc<DialError>>> + Send>>>;
+
+/// A connection to an upstream.
+#[derive(Debug)]
+pub(crate) struct Link {
+    handle: SendRequest<Bytes>,
+    scheme: &'static str,
+    /// How many streams are in use.
+    streams: AtomicUsize,
+    /// It takes no further streams.
+    retired: Arc<AtomicBool>,
+    idle_since: Mutex<Instant>,
+    driver: AbortHandle,
+}
+
+impl Links {
+    /// A stream on a connection that is there already.
+    pub(crate) fn take(&self, address: &Address) -> Option<Wire> {
+        let open = self.open.lock();
+        let link = open.get(address)?.iter().find(|link| link.has_room())?;
+        Some(stream(link.clone()))
+    }
+
+    /// A stream on a new connection.
+    pub(crate) async fn open(&self, address: &Address) -> Result<Wire, DialError> {
+        let dialing = {
+            let mut dialing = self.dialing.lock();
+            let begin =
+                || Link::open(address.clone()).map(|opened| opened.map_err(Arc::new)).boxed().shared();
+            dialing.entry(address.clone()).or_insert_with(begin).clone()
+        };
+        let opened = dialing.clone().await;
+        let first = {
+            let mut under_way = self.dialing.lock();
+            let mine = under_way.get(address).is_some_and(|other| other.ptr_eq(&dialing));
+            mine.then(|| under_way.remove(address)).is_some()
+        };
+        let link = opened.map_err(|error| match &*error {
+            DialError::TimedOut => DialError::TimedOut,
+            DialError::Refused(error) => DialError::Refused(io::Error::new(error.kind(), error.to_string())),
+        })?;
+        if first {
+            self.open.lock().entry(address.clone()).or_default().push(link.clone());
+        }
+        Ok(stream(link))
+    }
+
+    /// Lets go of what has been idle for too long, or takes no more streams. Called now and then.
+    pub(crate) fn sweep(&self) {
+        self.open.lock().retain(|_, links| {
+            links.retain(|link| !link.is_spent());
+            !links.is_empty()
+        });
+    }
+}
+
+fn stream(link: Arc<Link>) -> Wire {
+    Wire::new(Socket::Upstream(Box::new(ClientStream::new(link))))
+}
+
+impl Link {
+    async fn open(address: Address) -> Result<Arc<Self>, DialError> {
+        let wire = dial(&address).await?;
+        let (handle, connection) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(HEAD)
+            .handshake(Plain(wire))
+            .await
+            .map_err(|error| DialError::Refused(super::broken(error)))?;
+        let retired = Arc::new(AtomicBool::new(false));
+        let ended = retired.clone();
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream's HTTP/2 connection ended");
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        Ok(Arc::new(Self {
+            handle,
+            scheme: "http",
+            streams: AtomicUsize::new(0),
+            retired,
+            idle_since: Mutex::new(Instant::now()),
+            driver: driver.abort_handle(),
+        }))
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    pub(super) fn handle(&self) -> SendRequest<Bytes> {
+        self.handle.clone()
+    }
+
+    pub(super) fn begin(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        if self.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *self.idle_since.lock() = Instant::now();
+        }
+    }
+
+    /// What failed on one stream may make the connection one that is not to be used again (requirement R66).
+    pub(super) fn judge(&self, error: &h2::Error) {
+        let of_the_stream_alone = error.is_reset()
+            && error.is_remote()
+            && matches!(
+                error.reason(),
+                Some(
+                    Reason::NO_ERROR
+                        | Reason::CANCEL
+                        | Reason::REFUSED_STREAM
+                        | Reason::INTERNAL_ERROR
+                        | Reason::STREAM_CLOSED
+                )
+            );
+        if !of_the_stream_alone {
+            self.retired.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let streams = self.streams.load(Ordering::Relaxed);
+        let idle = streams == 0 && self.idle_since.lock().elapsed() >= KEEP_FOR;
+        !idle && !self.retired.load(Ordering::Relaxed) && streams < self.handle.current_max_send_streams()
+    }
+
+    fn is_spent(&self) -> bool {
+        let idle = self.streams.load(Ordering::Relaxed) == 0 && self.idle_since.lock().elapsed() >= KEEP_FOR;
+        idle || self.retired.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
