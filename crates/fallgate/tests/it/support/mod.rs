@@ -14,6 +14,7 @@
 mod client;
 mod gate;
 mod home;
+pub(crate) mod http2;
 mod line;
 pub(crate) mod llmux;
 mod registrar;

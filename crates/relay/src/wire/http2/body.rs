@@ -41,6 +41,11 @@ impl Incoming {
         self.staged.is_empty() && self.data.is_empty() && self.body.is_none()
     }
 
+    /// What has not been read is not wanted any more.
+    pub(super) fn stop(&mut self) {
+        (self.staged, self.data, self.body) = (Bytes::new(), Bytes::new(), None);
+    }
+
     /// Waits until there is something to read, or it is over.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.staged.is_empty() && self.data.is_empty() {

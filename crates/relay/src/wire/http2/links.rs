@@ -1,11 +1,12 @@
 //! Connections to upstreams that speak HTTP/2, each shared by many exchanges of one worker.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use h2::Reason;
 use h2::client::SendRequest;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::client::ClientStream;
 use super::watch::Plain;
@@ -24,6 +25,8 @@ use crate::wire::socket::{Socket, Wire};
 
 /// An idle connection older than this is not used again.
 const KEEP_FOR: Duration = Duration::from_secs(60);
+/// How long a new connection may take to say what it can do.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 /// How much of one answer may be on its way to us: what a slow client does not take waits here.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all answers on a connection together: so much that no client's slowness holds up another.
@@ -104,15 +107,24 @@ fn stream(link: Arc<Link>) -> Wire {
 impl Link {
     async fn open(address: Address) -> Result<Arc<Self>, DialError> {
         let wire = dial(&address).await?;
-        let (handle, connection) = h2::client::Builder::new()
+        let (wire, heard) = Plain::new(wire);
+        let (handle, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
             .max_header_list_size(HEAD)
-            .handshake(Plain(wire))
+            .handshake(wire)
             .await
             .map_err(|error| DialError::Refused(super::broken(error)))?;
+        // How many streams it takes is the first thing that an upstream says; who says nothing has the usual.
+        let settled = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(DialError::Refused(super::broken(error)))),
+            Poll::Ready(Ok(())) => Poll::Ready(Err(DialError::Refused(io::ErrorKind::UnexpectedEof.into()))),
+            Poll::Pending if heard.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        });
+        timeout(SETTLE_WITHIN, settled).await.unwrap_or(Ok(()))?;
         let retired = Arc::new(AtomicBool::new(false));
         let ended = retired.clone();
         let driver = tokio::spawn(async move {

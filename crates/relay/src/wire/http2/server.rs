@@ -1,7 +1,7 @@
 //! A client's stream, served as if it were a connection of its own.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -23,7 +23,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of a stream's answer may wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How many streams may be kept in mind that we have reset, that were reset before we looked, and that broke the rules.
+/// How many streams may be kept in mind that we have reset, and that were reset before we looked.
 const REMEMBERED: usize = 32;
 
 /// Our own heads: a client's limits do not hold for what an upstream answers.
@@ -39,8 +39,7 @@ pub(crate) fn settings(head_bytes: usize) -> h2::server::Builder {
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_reset_streams(REMEMBERED)
-        .max_pending_accept_reset_streams(REMEMBERED)
-        .max_local_error_reset_streams(Some(REMEMBERED));
+        .max_pending_accept_reset_streams(REMEMBERED);
     settings
 }
 
@@ -81,22 +80,19 @@ impl ServerStream {
         Self { id, request, answer: State::Before(respond), to_head, cut: false, watch }
     }
 
-    /// An end comes once it has been answered, or its client has left: after the request there is no other, and what comes
-    /// after the answer is for nobody.
+    /// After the request there is no other: an end comes once it has been answered, or its client has left.
     pub(crate) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_to_be_read() { self.request.poll_read(context, into) } else { self.poll_end(context) }
+        ready!(self.poll_readable(context))?;
+        self.request.poll_read(context, into)
     }
 
     pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_to_be_read() { self.request.poll_more(context) } else { self.poll_end(context) }
-    }
-
-    fn is_to_be_read(&self) -> bool {
-        !self.request.is_over() && !matches!(self.answer, State::Over)
+        ready!(self.request.poll_more(context))?;
+        if self.request.is_over() { self.poll_end(context) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,6 +150,7 @@ impl ServerStream {
     /// What its request rests on has ended: from now on the client is not waited for.
     pub(crate) fn cut(&mut self) {
         self.cut = true;
+        self.request.stop();
         self.watch.must_end(self.id);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -341,9 +342,20 @@ impl Scan {
     }
 }
 
-/// A connection as `h2` takes one.
+/// An upstream's connection, as `h2` takes one.
 #[derive(Debug)]
-pub(super) struct Plain(pub(super) Wire);
+pub(super) struct Plain {
+    wire: Wire,
+    /// The upstream has said something.
+    heard: Arc<AtomicBool>,
+}
+
+impl Plain {
+    pub(super) fn new(wire: Wire) -> (Self, Arc<AtomicBool>) {
+        let heard = Arc::new(AtomicBool::new(false));
+        (Self { wire, heard: heard.clone() }, heard)
+    }
+}
 
 impl AsyncRead for Plain {
     fn poll_read(
@@ -351,7 +363,9 @@ impl AsyncRead for Plain {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.poll_read(context, into)
+        ready!(self.wire.poll_read(context, into))?;
+        self.heard.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -361,15 +375,15 @@ impl AsyncWrite for Plain {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(context, bytes)
+        self.wire.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(context)
+        self.wire.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_finish(context)
+        self.wire.poll_finish(context)
     }
 }
 
