@@ -78,6 +78,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// It was let through, and has lasted as long as anything may on its route.
+    TooOld,
     /// A cut stops it, for this reason, if one was given.
     Cut(Option<CutReason>),
     /// There is no user yet, so nobody can have a credential.
@@ -109,6 +111,10 @@ impl Refusal {
             Self::NotAdmitted => {
                 Problem::new(403, "You may not use this route: its `allow` list does not name you.")
             }
+            Self::TooOld => Problem::new(
+                401,
+                "This has lasted as long as the route's `max_stream_age` lets anything last: ask again.",
+            ),
             Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
             Self::SetupNeeded => Problem::new(
                 503,

@@ -8,6 +8,7 @@ use fallgate_domain::id::CredentialId;
 use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
+use crate::assertion::Assertions;
 use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::login_throttle::LoginThrottle;
@@ -39,6 +40,7 @@ pub struct Verifier {
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
+    pub(crate) assertions: Assertions,
     pub(crate) enter_codes: EnterCodes,
 }
 
@@ -60,8 +62,20 @@ impl Verifier {
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
         let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
-        let verifier =
-            Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, enter_codes };
+        let assertions = Assertions::default();
+        let verifier = Self {
+            registrar,
+            view,
+            applying,
+            uses,
+            lost,
+            held,
+            logins,
+            refusals,
+            setup,
+            assertions,
+            enter_codes,
+        };
         Ok((Arc::new(verifier), notes))
     }
 

@@ -3,7 +3,6 @@
 mod access;
 mod cutting;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -13,7 +12,7 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
-use crate::config::socket_address;
+use fallgate_relay::ListenAt;
 
 pub(crate) use self::access::{Login, Passwd, Where};
 pub(crate) use self::cutting::{Cut, Lift};
@@ -163,9 +162,9 @@ pub(crate) struct Serve {
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
-    /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where to listen: an IP address and a port, or `unix:/path` [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<ListenAt>,
     /// The file that the global `--config` names.
     #[arg(skip)]
     pub(crate) config: Option<PathBuf>,

@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod qr;
 mod root_key;
+mod service_manager;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 //! The relay owns every socket. It reads HTTP/1.1 itself, strictly, decides through the verifier before anything of a
 //! request moves, proxies to upstreams, and hands what is for Fallgate's own doors to them as an HTTP service.
 
+mod crowd;
 mod gate;
 mod ingress;
 mod listener;
@@ -21,6 +22,6 @@ pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
 pub use ingress::settings::{LiveSettings, Settings, login_for_own};
-pub use listener::{HandedOver, ListenAt, Listener};
+pub use listener::{InvalidListenAt, ListenAt, Listener};
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

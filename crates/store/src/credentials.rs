@@ -139,7 +139,8 @@ pub(crate) fn revoke_of(
     let mut statement = act.prepare_cached(
         "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
          WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR (id <> ?7 AND parent IS NOT ?7))
-         RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9)",
+         RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9),
+             EXISTS (SELECT 1 FROM credential AS up WHERE up.id = credential.parent AND up.kind = ?5)",
     )?;
     let mut rows = statement.query((
         owner.bytes(),
@@ -159,6 +160,10 @@ pub(crate) fn revoke_of(
             tokens = true;
         } else {
             moved.push(Moved::Credential(CredentialId::from_bytes(row.get(0)?)));
+        }
+        // What hangs on a sign-in is part of it: the same device, on the host of a route.
+        if row.get(4)? {
+            continue;
         }
         let expires_at = row.get::<_, Option<i64>>(2)?.map(time).transpose()?;
         let count = if row.get(1)? { &mut ended.logins } else { &mut ended.tokens };

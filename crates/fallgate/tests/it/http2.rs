@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use rustix::process::Signal;
 
 use crate::support::http2::{Answer, Frames};
-use crate::support::http2::{Outcome, QUIET, Session, block, frame, headers, more, run, send};
+use crate::support::http2::{Outcome, QUIET, Session, frame, headers, more, run, send};
 use crate::support::{Client, Gate, Puppet, Upstream, wait_for};
 
 fn routes(upstream: &str) -> Gate {
@@ -245,7 +245,7 @@ fn a_client_that_gives_its_stream_up_ends_the_upstream_request() {
         let session = Session::open(gate.address()).await;
         let (answer, mut stream) =
             session.send(session.request(Method::GET, "/app/x", Some(&token)), false).await;
-        let mut line = tokio::task::spawn_blocking(move || {
+        let line = tokio::task::spawn_blocking(move || {
             let mut line = puppet.accept();
             line.head();
             line
@@ -447,18 +447,6 @@ fn a_slow_reader_holds_up_nobody_else_on_its_connection() {
         }
     });
     wait_for("all requests", || (upstream.requests().len() == 9).then_some(()));
-}
-
-/// The bytes of a request that is good but for nothing.
-fn good(target: &str, token: &str) -> Vec<u8> {
-    let bearer = format!("Bearer {token}");
-    block(&[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":path", target),
-        (":authority", "localhost"),
-        ("authorization", &bearer),
-    ])
 }
 
 #[test]

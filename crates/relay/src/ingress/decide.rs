@@ -47,6 +47,8 @@ pub(crate) enum Verdict<'a> {
 pub(crate) struct Way<'a> {
     pub(crate) route: Arc<Route>,
     pub(crate) passage: Passage,
+    /// A signed word on who is calling, if the route wants one and it is not a public path.
+    pub(crate) assertion: Option<Arc<str>>,
     pub(crate) path: WayPath<'a>,
     /// Without its `?`, untouched.
     pub(crate) query: Option<&'a str>,
@@ -114,8 +116,17 @@ pub(crate) async fn decide<'a>(
         }
         _ => permit(gate, settings, asking, asker, route, lease).await.map(Passage::Permitted),
     };
+    let passed = match passed {
+        Ok(passage) => assertion(gate, settings, route, &passage).await.map(|assertion| (passage, assertion)),
+        Err(refusal) => Err(refusal),
+    };
     match passed {
-        Ok(passage) => Verdict::Go(Way { route: route.clone(), passage, path, query }),
+        Ok((passage, assertion)) => {
+            if let Some(age) = route.max_stream_age {
+                lease.limit(gate.verifier.clock().now(), age);
+            }
+            Verdict::Go(Way { route: route.clone(), passage, assertion, path, query })
+        }
         Err(refusal) => Verdict::Refused(refuse(gate, settings, asking, asker, (route, &host), &refusal)),
     }
 }
@@ -157,14 +168,24 @@ async fn permit(
     Principal::permit_route(principal, &route.policy).inspect_err(counted)
 }
 
+async fn assertion(
+    gate: &Gate,
+    settings: &Settings,
+    route: &Route,
+    passage: &Passage,
+) -> Result<Option<Arc<str>>, Refusal> {
+    match passage {
+        Passage::Permitted(permit) if route.identity.assertion => {
+            gate.verifier.assertion(permit, &settings.origin).await.map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The one credential that counts. An explicit one beats the cookie, good or bad; whether a cookie counts at all is the
 /// route's to say.
 fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Presented, Carrier), Refusal> {
-    let explicit = match route.authorization {
-        Authorization::Ours => occurs(fields, "authorization"),
-        Authorization::Pass => occurs(fields, "fallgate-token"),
-    };
-    match (explicit, route.authorization) {
+    match (explicit(fields, route), route.authorization) {
         (Occurs::Once(value), Authorization::Ours) => {
             return Ok((Presented::from_authorization(Some(value))?, Carrier::Header));
         }
@@ -178,6 +199,14 @@ fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Present
     }
     let cookie = if route.takes_cookies() { Presented::from_cookies(fields, https)? } else { None };
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
+}
+
+/// The credential that the client put there on purpose.
+fn explicit<'a>(fields: &'a dyn Fields, route: &Route) -> Occurs<'a> {
+    match route.authorization {
+        Authorization::Ours => occurs(fields, "authorization"),
+        Authorization::Pass => occurs(fields, "fallgate-token"),
+    }
 }
 
 /// A cookie comes along whoever has the browser ask: what changes something, or opens a WebSocket, must be asked for by
@@ -208,8 +237,10 @@ fn refuse(
     (route, host): (&Route, &Host<'_>),
     refusal: &Refusal,
 ) -> Answer {
+    // Who says who they are, and is wrong, would come back saying the same.
     let could_sign_in = matches!(refusal, Refusal::NoCredential | Refusal::BadCredential(_))
         && route.takes_cookies()
+        && explicit(asking.fields, route) == Occurs::Never
         && matches!(asking.method, b"GET" | b"HEAD")
         && is_navigation(asking.fields);
     if !could_sign_in {

@@ -4,8 +4,11 @@
 //! does not set itself, it passes on from its client (requirement R2). Decided is by the inline proxy's own decision
 //! (requirement R3).
 
+use std::sync::Arc;
+
 use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{Fields, LeaseHandle, Occurs, Permit, Principal, occurs};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
@@ -17,7 +20,7 @@ use super::route;
 use super::settings::Settings;
 use crate::gate::Gate;
 use crate::wire::http1::{Malformed, check_method, check_target};
-use crate::wire::hygiene::{Identity, write_field, write_identity};
+use crate::wire::hygiene::{Identity, other_cookies, write_field, write_identity};
 
 /// The fields by which a kind of proxy tells of its client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,10 @@ pub(crate) struct Allowed {
     /// Nobody's, on a public path.
     permit: Option<Permit<UseRoute>>,
     told: route::Identity,
+    /// The client's cookies, but for our own.
+    cookies: Vec<u8>,
+    /// Where the route wants one.
+    assertion: Option<Arc<str>>,
 }
 
 impl Family {
@@ -166,7 +173,10 @@ pub(crate) async fn serve(connection: &mut Connection, settings: &Settings, fami
     // Whatever becomes of the request is between its client and that proxy.
     connection.lease.settle();
     match answer {
-        Ok(allowed) => connection.reply(|out, close| allowed.write(out, close)).await,
+        Ok(allowed) => {
+            let now = worker.gate.verifier.clock().now();
+            connection.reply(|out, close| allowed.write(out, close, now)).await
+        }
         Err(answer) if family == Family::Original => connection.refuse(&answer.not_redirecting()).await,
         Err(answer) => connection.refuse(&answer).await,
     }
@@ -181,12 +191,12 @@ async fn consider(
 ) -> Result<Allowed, Answer> {
     let asking = Asking { method: question.method, host: question.host, target: question.target, fields };
     match decide(gate, settings, &asking, &question.asker, lease).await {
-        Verdict::Go(Way { route, passage, .. }) => {
+        Verdict::Go(Way { route, passage, assertion, .. }) => {
             let permit = match passage {
                 Passage::Public => None,
                 Passage::Permitted(permit) => Some(permit),
             };
-            Ok(Allowed { permit, told: route.identity })
+            Ok(Allowed { permit, told: route.identity, cookies: other_cookies(fields), assertion })
         }
         Verdict::Own { .. } => {
             let detail = "No route of Fallgate's is there. What is Fallgate's own, such as /.fallgate/ on every host, \
@@ -199,8 +209,8 @@ async fn consider(
 
 impl Allowed {
     /// Every identity field is there, empty where nothing is told: a proxy that copies them overwrites what its client
-    /// sent (requirement R11).
-    fn write(&self, out: &mut Vec<u8>, close: bool) {
+    /// sent (requirement R11). So is `Cookie`: a proxy that cannot take one cookie out of several copies what is left.
+    fn write(&self, out: &mut Vec<u8>, close: bool, now: Timestamp) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         let caller = self.permit.as_ref().map(Permit::principal).filter(|_| self.told.headers);
         let display_name = caller.and_then(Principal::display_name);
@@ -211,7 +221,9 @@ impl Allowed {
             email: "",
         });
         write_identity(out, identity.unwrap_or_default());
-        write_field(out, b"Fallgate-Assertion", b"");
+        write_field(out, b"Fallgate-Assertion", self.assertion.as_deref().unwrap_or_default().as_bytes());
+        write_field(out, b"Date", now.http_date().as_bytes());
+        write_field(out, b"Cookie", &self.cookies);
         out.extend_from_slice(b"Content-Length: 0\r\nCache-Control: no-store\r\n");
         if close {
             out.extend_from_slice(b"Connection: close\r\n");

@@ -11,6 +11,7 @@ use fallgate_domain::secret::HiddenText;
 
 use crate::wire::dial::Address;
 use crate::wire::hygiene::may_inject;
+use crate::wire::tls::Trust;
 
 /// The first path segments that are ours on our own hosts. No `path` route may take one of them.
 pub(crate) const OWN_SEGMENTS: [&str; 19] = [
@@ -87,8 +88,8 @@ pub struct Route {
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
-    /// Whether it is spoken to by TLS.
-    pub tls: bool,
+    /// Whom we believe who it is, where it is spoken to by TLS.
+    pub tls: Option<Trust>,
     /// Whether it is spoken to in HTTP/2; a protocol is changed to over HTTP/1.1 all the same.
     pub http2: bool,
     /// Its scheme and authority, which its own redirects may name.

@@ -205,6 +205,11 @@ impl Wire {
         !self.input.is_empty() || self.socket.has_stirred()
     }
 
+    /// Whether both sides have agreed on HTTP/2 when they shook hands.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        matches!(&self.socket, Socket::Tls(sealed) if sealed.speaks_http2())
+    }
+
     /// Whether it is good for one exchange only, and there is nothing to keep of it.
     pub(crate) fn is_single(&self) -> bool {
         self.socket.is_single()

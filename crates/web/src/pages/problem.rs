@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use fallgate_authority::is_navigation;
 use fallgate_domain::problem::Problem;
 use fallgate_relay::login_for_own;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
@@ -65,10 +65,13 @@ pub(crate) async fn for_browsers(State(app): State<App>, request: Request, next:
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     let comes_back = matches!(*request.method(), Method::GET | Method::HEAD);
     let settings = app.settings.now();
+    // Who says who they are, and is wrong, would come back saying the same.
+    let says_who = request.headers().contains_key(header::AUTHORIZATION);
     let of_route = AskedHost::of(&request).is_some_and(|host| settings.route_of(&host).is_some());
     let mut response = next.run(request).await;
+    let could_sign_in = !of_route && !says_who;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let drawn = if response.status() == StatusCode::UNAUTHORIZED && !of_route {
+    let drawn = if response.status() == StatusCode::UNAUTHORIZED && could_sign_in {
         see_other(&login_for_own(if comes_back { &target } else { "/" }))
     } else {
         as_page(response, &problem, if of_route { &settings.origin } else { "/" })
@@ -80,8 +83,8 @@ pub(crate) async fn for_browsers(State(app): State<App>, request: Request, next:
 fn as_page(response: Response, problem: &Problem, home: &str) -> Result<Response, WebError> {
     let (mut parts, _) = response.into_parts();
     let (drawn, body) = ProblemPage::new(problem, home).answer()?.into_parts();
-    for (name, value) in drawn.headers {
-        parts.headers.extend(name.map(|name| (name, value)));
+    for (name, value) in &drawn.headers {
+        parts.headers.insert(name.clone(), value.clone());
     }
     Ok(Response::from_parts(parts, body))
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 
 use crate::support::http2::{Http2Upstream, QUIET, Session, more, run, send};
-use crate::support::{Client, Gate, Line, Token, wait_for};
+use crate::support::{Client, Gate, Line, Token};
 
 fn gate(upstream: &str) -> Gate {
     Gate::configured(&format!(
@@ -81,7 +81,8 @@ fn a_stream_that_is_refused_is_502_and_the_connection_goes_on() {
     // One connection to the gate is one worker's, and so is its connection to the upstream.
     run(async {
         let session = Session::open(gate.address()).await;
-        for (target, status) in [("/app/refuse", 502), ("/app/x", 200), ("/app/refuse", 502), ("/app/x", 200)] {
+        for (target, status) in [("/app/refuse", 502), ("/app/x", 200), ("/app/refuse", 502), ("/app/x", 200)]
+        {
             let asked = session.request(Method::POST, target, Some(&token));
             assert_eq!(session.ask(asked, b"").await.status, status, "{target}");
         }

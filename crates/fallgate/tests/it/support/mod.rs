@@ -11,6 +11,7 @@
 //!
 //! Everything ends with the value that stands for it. Waiting is always for a condition, at most [`PATIENCE`].
 
+mod browser;
 mod client;
 mod gate;
 mod home;
@@ -22,12 +23,15 @@ pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 mod upstream;
+mod visitor;
 mod websocket;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Client, Response, Verdict, connect, verdict};
 pub(crate) use gate::{Gate, ignoring_full_disks};
 pub(crate) use home::{Home, PASSPHRASE, Run, Token};
@@ -35,6 +39,7 @@ pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;
 pub(crate) use signin::SignIn;
 pub(crate) use upstream::{Request, Upstream};
+pub(crate) use visitor::{Visit, Visitor};
 pub(crate) use websocket::{WebSocket, WebSocketUpstream};
 
 /// The longest that anything is waited for. What takes longer has failed.

@@ -133,7 +133,7 @@ impl Server {
     }
 
     /// Starts the command that `make` gives for a free address and a folder for its files.
-    fn anywhere(name: &'static str, make: impl Fn(SocketAddr, &Path) -> Command) -> Self {
+    pub(crate) fn anywhere(name: &'static str, make: impl Fn(SocketAddr, &Path) -> Command) -> Self {
         let mut said = String::new();
         for _ in 0..TRIES {
             let (address, folder) = (nobodys_address(), tempfile::tempdir().unwrap());

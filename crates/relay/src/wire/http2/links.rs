@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout};
 
 use super::client::ClientStream;
 use super::watch::Plain;
-use crate::wire::dial::{Address, DialError, dial};
+use crate::wire::dial::{Address, DialError, dial, dial_http2};
 use crate::wire::socket::{Socket, Wire};
+use crate::wire::tls::Trust;
 
 /// An idle connection older than this is not used again.
 const KEEP_FOR: Duration = Duration::from_secs(60);
@@ -39,12 +40,23 @@ const HEAD: u32 = 64 * 1024;
 /// One worker's connections to upstreams that speak HTTP/2.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    open: Mutex<HashMap<Address, Vec<Arc<Link>>>>,
+    open: Mutex<HashMap<Place, Vec<Arc<Link>>>>,
     /// Connections on their way: whoever wants one meanwhile waits for the same.
-    dialing: Mutex<HashMap<Address, Dialing>>,
+    dialing: Mutex<HashMap<Place, Dialing>>,
 }
 
-type Dialing = Shared<Pin<Box<dyn Future<Output = Result<Arc<Link>, Arc<DialError>>> + Send>>>;
+/// What connections are shared by: where they lead, and who vouches for who is there (requirement R66).
+type Place = (Address, Option<Trust>);
+
+type Dialing = Shared<Pin<Box<dyn Future<Output = Result<Opened, Arc<DialError>>> + Send>>>;
+
+/// What has become of a connection on its way.
+#[derive(Debug, Clone)]
+enum Opened {
+    Link(Arc<Link>),
+    /// The upstream has chosen HTTP/1.1: a connection for whoever takes it first.
+    Http1(Arc<Mutex<Option<Wire>>>),
+}
 
 /// A connection to an upstream.
 #[derive(Debug)]
@@ -61,34 +73,40 @@ pub(crate) struct Link {
 
 impl Links {
     /// A stream on a connection that is there already.
-    pub(crate) fn take(&self, address: &Address) -> Option<Wire> {
+    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>) -> Option<Wire> {
         let open = self.open.lock();
-        let link = open.get(address)?.iter().find(|link| link.has_room())?;
+        let link = open.get(&place(address, tls))?.iter().find(|link| link.has_room())?;
         Some(stream(link.clone()))
     }
 
-    /// A stream on a new connection.
-    pub(crate) async fn open(&self, address: &Address) -> Result<Wire, DialError> {
+    /// A stream on a new connection; or a connection that speaks HTTP/1.1, if the upstream will have no other.
+    pub(crate) async fn open(&self, address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
+        let place = place(address, tls);
         let dialing = {
-            let mut dialing = self.dialing.lock();
-            let begin =
-                || Link::open(address.clone()).map(|opened| opened.map_err(Arc::new)).boxed().shared();
-            dialing.entry(address.clone()).or_insert_with(begin).clone()
+            let begin = || open(place.clone()).map(|opened| opened.map_err(Arc::new)).boxed().shared();
+            self.dialing.lock().entry(place.clone()).or_insert_with(begin).clone()
         };
         let opened = dialing.clone().await;
         let first = {
             let mut under_way = self.dialing.lock();
-            let mine = under_way.get(address).is_some_and(|other| other.ptr_eq(&dialing));
-            mine.then(|| under_way.remove(address)).is_some()
+            let mine = under_way.get(&place).is_some_and(|other| other.ptr_eq(&dialing));
+            mine && under_way.remove(&place).is_some()
         };
-        let link = opened.map_err(|error| match &*error {
-            DialError::TimedOut => DialError::TimedOut,
-            DialError::Refused(error) => DialError::Refused(io::Error::new(error.kind(), error.to_string())),
-        })?;
-        if first {
-            self.open.lock().entry(address.clone()).or_default().push(link.clone());
+        match opened.map_err(|error| again(&error))? {
+            Opened::Link(link) => {
+                if first {
+                    self.open.lock().entry(place).or_default().push(link.clone());
+                }
+                Ok(stream(link))
+            }
+            Opened::Http1(wire) => {
+                let taken = wire.lock().take();
+                match taken {
+                    Some(wire) => Ok(wire),
+                    None => dial(address, tls).await,
+                }
+            }
         }
-        Ok(stream(link))
     }
 
     /// Lets go of what has been idle for too long, or takes no more streams. Called now and then.
@@ -104,9 +122,31 @@ fn stream(link: Arc<Link>) -> Wire {
     Wire::new(Socket::Upstream(Box::new(ClientStream::new(link))))
 }
 
+fn place(address: &Address, tls: Option<&Trust>) -> Place {
+    (address.clone(), tls.cloned())
+}
+
+/// What went wrong, for another who waited for the same.
+fn again(error: &DialError) -> DialError {
+    let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+    match error {
+        DialError::TimedOut => DialError::TimedOut,
+        DialError::Refused(error) => DialError::Refused(same(error)),
+        DialError::NoTls(error) => DialError::NoTls(same(error)),
+    }
+}
+
+async fn open((address, tls): Place) -> Result<Opened, DialError> {
+    let wire = dial_http2(&address, tls.as_ref()).await?;
+    if tls.is_some() && !wire.speaks_http2() {
+        return Ok(Opened::Http1(Arc::new(Mutex::new(Some(wire)))));
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    Link::begin_on(wire, scheme).await.map(|link| Opened::Link(Arc::new(link)))
+}
+
 impl Link {
-    async fn open(address: Address) -> Result<Arc<Self>, DialError> {
-        let wire = dial(&address).await?;
+    async fn begin_on(wire: Wire, scheme: &'static str) -> Result<Self, DialError> {
         let (wire, heard) = Plain::new(wire);
         let (handle, mut connection) = h2::client::Builder::new()
             .enable_push(false)
@@ -133,14 +173,14 @@ impl Link {
             }
             ended.store(true, Ordering::Relaxed);
         });
-        Ok(Arc::new(Self {
+        Ok(Self {
             handle,
-            scheme: "http",
+            scheme,
             streams: AtomicUsize::new(0),
             retired,
             idle_since: Mutex::new(Instant::now()),
             driver: driver.abort_handle(),
-        }))
+        })
     }
 
     pub(super) fn scheme(&self) -> &'static str {

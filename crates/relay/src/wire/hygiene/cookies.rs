@@ -1,6 +1,6 @@
 //! Our own cookies, which neither reach an upstream nor are set by one (requirements R15 and R19).
 
-use fallgate_authority::{cookie_name, knock_cookie_name};
+use fallgate_authority::{Fields, cookie_name, knock_cookie_name};
 use memchr::memmem;
 
 /// The names of our own cookies. Cookie names are compared with case.
@@ -30,6 +30,21 @@ pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     } else {
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// The cookies of a request without our own, as one `Cookie` field has them.
+pub(crate) fn other_cookies(fields: &dyn Fields) -> Vec<u8> {
+    let mut others = Vec::new();
+    fields.each("cookie", &mut |value| {
+        let pairs = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        for pair in pairs.filter(|pair| !pair.is_empty() && !is_own(pair)) {
+            if !others.is_empty() {
+                others.extend_from_slice(b"; ");
+            }
+            others.extend_from_slice(pair);
+        }
+    });
+    others
 }
 
 /// Whether a `Set-Cookie` value sets a cookie that would come back as one of ours.

@@ -20,9 +20,9 @@ pub use self::trust::{InvalidAuthority, Trust};
 use super::pipe::Pipe;
 
 /// HTTP/1.1, as both sides name it when they shake hands.
-const HTTP1: &[u8] = b"http/1.1";
+pub(super) const HTTP1: &[u8] = b"http/1.1";
 /// The same for HTTP/2.
-const HTTP2: &[u8] = b"h2";
+pub(super) const HTTP2: &[u8] = b"h2";
 
 /// A TLS session, and what carries it.
 #[derive(Debug)]
@@ -57,13 +57,15 @@ impl Sealed {
         }
     }
 
-    /// Shakes hands with an upstream, which must prove that it is `name`.
+    /// Shakes hands with an upstream, which must prove that it is `name`, and chooses one of `protocols`.
     pub(crate) async fn connect(
         pipe: Pipe,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        protocols: &[&[u8]],
     ) -> io::Result<Self> {
-        let session = ClientConnection::new(config, name).map_err(broken)?;
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let session = ClientConnection::new_with_alpn(config, name, protocols).map_err(broken)?;
         let mut sealed = Self { pipe, session: session.into(), told: false };
         let outcome = std::future::poll_fn(|context| sealed.poll_handshake(context)).await;
         if outcome.is_err() {

@@ -172,6 +172,11 @@ impl Frames {
         }
     }
 
+    /// Whether the other side has broken off. Reads nothing, so what fills the way here goes on filling it.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.stream.take_error().unwrap().is_some()
+    }
+
     fn take(&mut self) -> Option<Frame> {
         let head = self.unread.get(..9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);

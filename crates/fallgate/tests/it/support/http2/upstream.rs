@@ -79,10 +79,6 @@ impl Http2Upstream {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap().clone()
     }
