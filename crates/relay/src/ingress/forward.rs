@@ -155,7 +155,10 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         proto: if connection.asker.https { "https" } else { "http" },
         forwarded_host: head.host().of(buffer),
         prefix: stripped.is_some().then(|| route.stripped_prefix().map(CanonicalPath::as_str)).flatten(),
-        strip_authorization: route.authorization == Authorization::Ours,
+        strip_authorization: route.authorization == Authorization::Ours
+            || head
+                .field(FieldId::Authorization)
+                .is_some_and(|value| fallgate_authority::carries_ours(value.of(buffer))),
         identity,
         assertion: way.assertion.as_deref(),
         inject: &route.inject,
