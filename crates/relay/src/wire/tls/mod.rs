@@ -250,3 +250,6 @@ impl Write for Outlet<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
