@@ -37,6 +37,16 @@ action! {
     ReadAudit needs Admin
 }
 
+action! {
+    /// See what of one's own is open (an admin: everybody's).
+    ReadLive needs LiveRead
+}
+
+action! {
+    /// Close something that is open.
+    CloseLive needs Cut
+}
+
 /// Use one route. A permit for it is had from [`Principal::permit_route`](crate::Principal::permit_route) only, since
 /// the answer depends on the route.
 #[derive(Debug)]

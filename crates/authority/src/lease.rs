@@ -8,14 +8,19 @@
 //!
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fallgate_domain::clock::Clock;
+use fallgate_domain::clock::{Clock, Timestamp};
+use fallgate_domain::live::StreamKind;
 use fallgate_domain::scope::{Scope, Scopes};
 
 use crate::entry::{Account, Entry};
+use crate::live::{Holder, Listing, Live, NewListing};
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -23,11 +28,32 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 /// A lease looks again at least this often, whatever it was told (requirement R51).
 const SECOND_LINE: Duration = Duration::from_secs(30);
 
+/// A body that flows for longer than this is listed among what is live (30-gate).
+const LISTED_AFTER: Duration = Duration::from_secs(5);
+
 /// The right to go on, held by whoever owns the socket. Let go of when dropped.
 #[derive(Debug)]
 pub struct Lease {
     state: Arc<LeaseState>,
     clock: Arc<dyn Clock>,
+    live: Arc<Live>,
+    /// Only its holder looks at this: the lock is never waited for.
+    flow: parking_lot::Mutex<Flow>,
+}
+
+/// What flows under a lease.
+#[derive(Debug, Default)]
+enum Flow {
+    /// Nothing that lasts.
+    #[default]
+    Nothing,
+    /// A body, for so short a time that it is not listed yet.
+    Young {
+        kind: StreamKind,
+        since: Timestamp,
+        ip: Option<IpAddr>,
+    },
+    Listed(Arc<Listing>),
 }
 
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
@@ -41,19 +67,38 @@ pub enum Ended {
     Credential(Denial),
     /// It stands, but what was permitted is not any more: the owner's role or the route's list has changed.
     Narrowed,
+    /// Everything stands, and somebody closed this one stream.
+    Closed {
+        /// Who.
+        by: String,
+    },
 }
+
+/// Close code of a WebSocket for a credential that ended (30-gate).
+const CODE_ENDED: u16 = 4401;
+/// The same for what somebody closed.
+const CODE_CUT: u16 = 4403;
 
 impl Ended {
     /// A short reason, for a WebSocket's close frame.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Cow<'static, str> {
         match self {
-            Self::Credential(Denial::Revoked) => "token revoked",
-            Self::Credential(Denial::Expired) => "token expired",
-            Self::Credential(Denial::ParentEnded) => "the token's parent ended",
-            Self::Credential(Denial::OwnerDisabled) => "user disabled",
-            Self::Credential(Denial::OwnerGone) => "user deleted",
-            Self::Credential(_) => "credential no longer valid",
-            Self::Narrowed => "no longer permitted",
+            Self::Credential(Denial::Revoked) => "token revoked".into(),
+            Self::Credential(Denial::Expired) => "token expired".into(),
+            Self::Credential(Denial::ParentEnded) => "the token's parent ended".into(),
+            Self::Credential(Denial::OwnerDisabled) => "user disabled".into(),
+            Self::Credential(Denial::OwnerGone) => "user deleted".into(),
+            Self::Credential(_) => "credential no longer valid".into(),
+            Self::Narrowed => "no longer permitted".into(),
+            Self::Closed { by } => format!("closed by {by}").into(),
+        }
+    }
+
+    /// The close code that goes with it.
+    pub const fn close_code(&self) -> u16 {
+        match self {
+            Self::Credential(_) | Self::Narrowed => CODE_ENDED,
+            Self::Closed { .. } => CODE_CUT,
         }
     }
 
@@ -62,6 +107,7 @@ impl Ended {
         match self {
             Self::Credential(denial) => Refusal::BadCredential(*denial),
             Self::Narrowed => Refusal::NotAdmitted,
+            Self::Closed { .. } => Refusal::Closed,
         }
     }
 }
@@ -74,6 +120,9 @@ pub(crate) struct LeaseState {
     rebound: AtomicBool,
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
+    /// How much came from the client and went to it, for whoever lists it. Written by the holder alone.
+    bytes_in: StdAtomicU64,
+    bytes_out: StdAtomicU64,
 }
 
 /// What a lease rests on.
@@ -132,8 +181,8 @@ impl Need {
 }
 
 impl Lease {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Arc::new(LeaseState::default()), clock }
+    pub(crate) fn new(clock: Arc<dyn Clock>, live: Arc<Live>) -> Self {
+        Self { state: Arc::default(), clock, live, flow: parking_lot::Mutex::default() }
     }
 
     /// For the verifier and the doors.
@@ -143,6 +192,7 @@ impl Lease {
 
     /// The exchange is over; the connection stays. Nothing can end it until the next caller is verified.
     pub fn settle(&self) {
+        self.flows_no_more();
         *self.state.waker.lock() = None;
         let mut rests = self.state.rests.lock();
         rests.credential = None;
@@ -153,9 +203,12 @@ impl Lease {
     pub async fn ended(&self) -> Ended {
         loop {
             if let Some(ended) = self.judge() {
+                self.because(ended.reason());
                 return ended;
             }
-            let wait = self.until_look().map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
+            let listed = self.list_if_old();
+            let wait = [self.until_look(), listed].into_iter().flatten().min();
+            let wait = wait.map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
             let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
             tokio::select! {
                 () = poked => {}
@@ -166,6 +219,11 @@ impl Lease {
 
     /// Looks now: has it ended?
     pub fn judge(&self) -> Option<Ended> {
+        if let Flow::Listed(listing) = &*self.flow.lock()
+            && let Some(by) = listing.closed_by()
+        {
+            return Some(Ended::Closed { by: by.to_owned() });
+        }
         let (entry, need, account) = {
             let rests = self.state.rests.lock();
             let account = rests.registered.as_ref().map(|(account, _)| account.clone());
@@ -198,8 +256,93 @@ impl Lease {
     }
 }
 
+/// What flows, for whoever looks at what is live. Each exchange begins with nothing.
+impl Lease {
+    /// Says what flows from now on. What has no end by its nature is listed at once; a body, once it has flowed for a
+    /// while. To be called while what flows rests on its caller.
+    pub fn flows(&self, kind: StreamKind, ip: Option<IpAddr>) {
+        let mut flow = self.flow.lock();
+        *flow = match std::mem::take(&mut *flow) {
+            Flow::Listed(listing) => {
+                listing.turn_into(kind);
+                Flow::Listed(listing)
+            }
+            young => {
+                let since = match young {
+                    Flow::Young { since, .. } => since,
+                    _ => self.clock.now(),
+                };
+                let young = Flow::Young { kind, since, ip };
+                if kind.is_endless() { self.list(young) } else { young }
+            }
+        };
+    }
+
+    /// Says that the body of the request has come whole, and nothing else flows yet. What is listed stays so.
+    pub fn flows_nothing(&self) {
+        let mut flow = self.flow.lock();
+        if matches!(*flow, Flow::Young { .. }) {
+            *flow = Flow::Nothing;
+        }
+    }
+
+    /// Says how much has come from the client and gone to it since the exchange began, in bytes of content.
+    pub fn passed(&self, bytes_in: u64, bytes_out: u64) {
+        self.state.bytes_in.store(bytes_in, StdOrdering::Relaxed);
+        self.state.bytes_out.store(bytes_out, StdOrdering::Relaxed);
+    }
+
+    /// Says why what flows is about to end, if it is not because both sides are done. The first reason counts.
+    pub fn because(&self, reason: impl Into<Cow<'static, str>>) {
+        if let Flow::Listed(listing) = &*self.flow.lock() {
+            listing.because(reason.into());
+        }
+    }
+
+    /// Lists a body that flows for long enough; else tells how long to wait until it may do.
+    fn list_if_old(&self) -> Option<Duration> {
+        let mut flow = self.flow.lock();
+        match &*flow {
+            Flow::Listed(_) => None,
+            Flow::Nothing => Some(LISTED_AFTER),
+            Flow::Young { since, .. } => {
+                let age = self.clock.now().since(*since);
+                let left = LISTED_AFTER.saturating_sub(age);
+                if !left.is_zero() {
+                    return Some(left);
+                }
+                *flow = self.list(std::mem::take(&mut *flow));
+                None
+            }
+        }
+    }
+
+    fn list(&self, young: Flow) -> Flow {
+        let Flow::Young { kind, since, ip } = young else { return young };
+        let (holder, route) = {
+            let rests = self.state.rests.lock();
+            let route = match &rests.need {
+                Need::Route(route) | Need::Public(route) => Some(route.name.clone()),
+                _ => None,
+            };
+            (Holder::of(rests.credential.as_deref()), route)
+        };
+        let lease = self.state.clone();
+        let listed = self.live.list(NewListing { kind, holder, route, since, ip, lease });
+        listed.map_or(Flow::Nothing, Flow::Listed)
+    }
+
+    fn flows_no_more(&self) {
+        if let Flow::Listed(listing) = std::mem::take(&mut *self.flow.lock()) {
+            self.live.strike(&listing);
+            self.passed(0, 0);
+        }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.flows_no_more();
         let registered = {
             let mut rests = self.state.rests.lock();
             rests.released = true;
@@ -263,6 +406,11 @@ fn unregister(registered: Option<(Arc<Account>, usize)>) {
 }
 
 impl LeaseState {
+    /// What [`Lease::passed`] said last.
+    pub(crate) fn passed(&self) -> (u64, u64) {
+        (self.bytes_in.load(StdOrdering::Relaxed), self.bytes_out.load(StdOrdering::Relaxed))
+    }
+
     /// Asks the holder to look again.
     pub(crate) fn poke(&self) {
         self.poked.store(true, Ordering::Release);

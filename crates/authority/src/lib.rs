@@ -45,6 +45,7 @@ mod imported_hash;
 mod internal;
 mod keys;
 mod lease;
+mod live;
 mod login_throttle;
 mod logins;
 mod mint;
@@ -61,6 +62,7 @@ mod registrar;
 mod same_origin;
 mod setup;
 mod signin;
+mod stream_log;
 mod sync;
 mod throttle;
 mod tokens;
@@ -90,6 +92,7 @@ pub use keys::{
     Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
 };
 pub use lease::{Ended, Lease, LeaseHandle};
+pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};

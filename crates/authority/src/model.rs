@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::entropy::TestEntropy;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Role;
@@ -13,12 +14,14 @@ use fallgate_store::{CredentialRow, Revision, UserRow};
 
 use crate::entry::{Account, Entry, Parent};
 use crate::lease::Lease;
+use crate::live::Live;
 
 /// One credential and its account.
 #[derive(Debug, Clone)]
 pub struct Subject {
     entry: Arc<Entry>,
     clock: Arc<dyn Clock>,
+    live: Arc<Live>,
 }
 
 impl Subject {
@@ -49,12 +52,14 @@ impl Subject {
             Revision(0),
             Duration::from_hours(1),
         ));
-        Self { entry, clock: Arc::new(TestClock::at(Timestamp::from_millis(0))) }
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(0)));
+        let live = Arc::new(Live::new(clock.clone(), Arc::new(TestEntropy::default())));
+        Self { entry, clock, live }
     }
 
     /// Lets a caller in as the verifier does: register, then read. Tells whether they were let in.
     pub fn enter(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let registered = lease.handle().rest_on(&self.entry);
         let stands = self.entry.judge(self.clock.now()).is_ok();
         (lease, registered && stands)
@@ -62,7 +67,7 @@ impl Subject {
 
     /// The same with the two steps swapped, to show that the model notices.
     pub fn enter_in_the_wrong_order(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let stands = self.entry.judge(self.clock.now()).is_ok();
         let registered = lease.handle().rest_on(&self.entry);
         (lease, registered && stands)

@@ -77,6 +77,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// Somebody closed what was under way.
+    Closed,
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -105,6 +107,9 @@ impl Refusal {
             ),
             Self::NotAdmitted => {
                 Problem::new(403, "You may not use this route: its `allow` list does not name you.")
+            }
+            Self::Closed => {
+                Problem::new(403, "Somebody who may do so has closed this while it was under way.")
             }
             Self::SetupNeeded => Problem::new(
                 503,

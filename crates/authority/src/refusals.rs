@@ -154,7 +154,7 @@ impl Verifier {
             Refusal::NotAdmitted => "not-admitted",
             Refusal::NoSignIn => "no-sign-in",
             Refusal::CrossSite => "cross-site",
-            Refusal::NoCredential | Refusal::SetupNeeded | Refusal::Unavailable => return,
+            Refusal::NoCredential | Refusal::Closed | Refusal::SetupNeeded | Refusal::Unavailable => return,
         };
         self.refusals.count(reason, credential, ip);
     }

@@ -105,6 +105,7 @@ impl Verifier {
             let round = async {
                 minutes.tick().await;
                 self.write_refusals().await;
+                self.write_counted_streams().await;
                 if let Err(error) = self.note_held().await {
                     tracing::warn!(%error, "could not write down which sign-ins are in use");
                 }

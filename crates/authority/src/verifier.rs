@@ -9,6 +9,7 @@ use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::lease::{Lease, LeaseHandle};
+use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
@@ -38,6 +39,7 @@ pub struct Verifier {
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Verifier {
@@ -58,13 +60,14 @@ impl Verifier {
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
         let (logins, setup) = (Arc::default(), Setup::default());
-        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup };
+        let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
+        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, live };
         Ok((Arc::new(verifier), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.
     pub fn lease(&self) -> Lease {
-        Lease::new(self.clock().clone())
+        Lease::new(self.clock().clone(), self.live.clone())
     }
 
     /// The clock that decisions are made by.

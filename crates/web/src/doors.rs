@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, keys, logins, setup, tokens, users};
+use crate::api::{account, audit, gate, identity, keys, live, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -86,6 +86,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
             "Sets one's passphrase.",
             &[429],
         )
+        .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
+        .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[]);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);

@@ -40,6 +40,8 @@ pub(crate) struct Pump {
     sent: usize,
     /// Counts up with every byte that is read or written.
     moved: u64,
+    /// How much of the body has gone on its way, as content.
+    passed: u64,
     written: bool,
     waits_for: Side,
 }
@@ -60,7 +62,16 @@ impl Pump {
             BodyKind::Chunked => Left::Chunks(decoder),
             BodyKind::UntilClose => Left::UntilClose,
         };
-        Self { left, chunked_out, staged: head, sent: 0, moved: 0, written: false, waits_for: Side::Source }
+        Self {
+            left,
+            chunked_out,
+            staged: head,
+            sent: 0,
+            moved: 0,
+            passed: 0,
+            written: false,
+            waits_for: Side::Source,
+        }
     }
 
     /// Whether everything was read and everything written.
@@ -81,6 +92,11 @@ impl Pump {
     /// Counts up whenever anything moves.
     pub(crate) fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// How much of the body has gone on its way, in bytes of content.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Whether the whole body was read from its source.
@@ -150,6 +166,7 @@ impl Pump {
     }
 
     fn took(&mut self, count: usize) {
+        self.passed += count as u64;
         if let Left::Bytes(left) = &mut self.left {
             *left -= (count as u64).min(*left);
             if *left == 0 {
@@ -194,6 +211,7 @@ impl Pump {
                                 self.staged.extend_from_slice(data);
                             }
                             source.input.consume(skip + len);
+                            self.passed += len as u64;
                         }
                         Chunk::End { consumed, trailers } => {
                             source.input.consume(consumed);

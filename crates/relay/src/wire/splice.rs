@@ -18,10 +18,10 @@ use super::websocket::{FrameTracker, close_frame};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a tunnel of which one side has ended goes on.
 const HALF_OPEN: Duration = Duration::from_secs(30);
-/// Close code for a credential that ended (30-gate).
-const CODE_ENDED: u16 = 4401;
 /// Close code for a server that goes down (RFC 6455, 7.4.1).
 const CODE_GOING_AWAY: u16 = 1001;
+/// What is said with it.
+const STOPPING: &str = "the gate is stopping";
 
 /// One direction of a tunnel.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Lane {
 }
 
 /// Runs a WebSocket tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed,
-/// and the client gets close code 4401 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
+/// and the client gets close code 4401, 4403 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
 pub(crate) async fn websocket(
     client: &mut Wire,
     mut upstream: Wire,
@@ -78,10 +78,17 @@ pub(crate) async fn websocket(
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut half_open = Patience::new(HALF_OPEN);
     let mut vigil = Vigil::default();
+    let (mut bytes_in, mut bytes_out) = (0, 0);
     let copying = poll_fn(|context| {
-        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
-        let down_done =
-            down.poll(context, (&mut upstream, &mut *client), stock, |bytes| frames.feed(bytes))?;
+        let went_up = |bytes: &[u8]| bytes_in += bytes.len() as u64;
+        let went_down = |bytes: &[u8]| {
+            frames.feed(bytes);
+            bytes_out += bytes.len() as u64;
+        };
+        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, went_up);
+        let down_done = down.poll(context, (&mut upstream, &mut *client), stock, went_down);
+        lease.passed(bytes_in, bytes_out);
+        let (up_done, down_done) = (up_done?, down_done?);
         if vigil.poll_gone(context, client, !client.input.is_empty()).is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -93,15 +100,18 @@ pub(crate) async fn websocket(
     });
     let ended = tokio::select! {
         biased;
-        ended = lease.ended() => Some((CODE_ENDED, ended.reason())),
-        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping")),
+        ended = lease.ended() => Some((ended.close_code(), ended.reason())),
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            lease.because(STOPPING);
+            Some((CODE_GOING_AWAY, STOPPING.into()))
+        }
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };
     if let Some((code, reason)) = ended {
         upstream.reset_on_close();
         drop(upstream);
-        farewell(client, code, reason, frames.at_boundary(), stock).await;
+        farewell(client, code, &reason, frames.at_boundary(), stock).await;
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod keys;
+pub(crate) mod live;
 pub(crate) mod logins;
 pub(crate) mod setup;
 pub(crate) mod tokens;
