@@ -18,9 +18,10 @@ const HELP: &str = "\
 cargo xtask install [--bench]
 
 Installs what the tests need beyond the Rust toolchain when it is missing. As Debian packages: nginx-light,
-python3, pip, curl and g++; with --bench also wrk. From PyPI, into a virtual environment in the build
-folder: schemathesis. `cargo xtask test` and `bench` do this by themselves. With all of it there, nothing
-is asked of the network.";
+caddy, haproxy, chromium and its driver, libnss3-tools, python3, pip, curl and g++; with --bench also wrk
+and nghttp2-client. From PyPI, into a virtual environment in the build folder: schemathesis, websockets,
+grpcio and jupyterlab. `cargo xtask test` and `bench` do this by themselves. None of the servers is left
+running, nor started at the next boot. With all of it there, nothing is asked of the network.";
 
 /// A program that we start or that a build script does, and the Debian package that brings it.
 pub(crate) struct Needed {
@@ -34,6 +35,22 @@ const NGINX: Needed = Needed {
     package: "nginx-light",
     why: "the proxy that ours is tested and measured against",
 };
+const CADDY: Needed = Needed {
+    program: "caddy",
+    package: "caddy",
+    why: "asks our forward-auth endpoint in the tests, and is measured against",
+};
+const HAPROXY: Needed =
+    Needed { program: "haproxy", package: "haproxy", why: "a strict upstream of the framing tests" };
+const CHROMIUM: Needed =
+    Needed { program: "chromium", package: "chromium", why: "the browser that signs in" };
+const CHROMEDRIVER: Needed =
+    Needed { program: "chromedriver", package: "chromium-driver", why: "lets tests drive the browser" };
+const CERTUTIL: Needed = Needed {
+    program: "certutil",
+    package: "libnss3-tools",
+    why: "lets the browser trust the certificates of a test",
+};
 const PYTHON: Needed = Needed {
     program: "python3",
     package: "python3",
@@ -44,11 +61,14 @@ const PIP: Needed =
 const CURL: Needed = Needed { program: "curl", package: "curl", why: "the README's client" };
 const CXX: Needed = Needed { program: "c++", package: "g++", why: "compiles libFuzzer for the fuzz targets" };
 const WRK: Needed = Needed { program: "wrk", package: "wrk", why: "makes the load in the benches" };
+const H2LOAD: Needed =
+    Needed { program: "h2load", package: "nghttp2-client", why: "makes the load in the benches over HTTP/2" };
 
-pub(crate) const FOR_TESTS: &[Needed] = &[NGINX, PYTHON, PIP, CURL, CXX];
+/// All of it takes about a minute to install where nothing is there yet: most of that is the browser's.
+pub(crate) const FOR_TESTS: &[Needed] =
+    &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, CURL, CXX];
 pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
-pub(crate) const FOR_PROXY_BENCH: &[Needed] = &[NGINX, WRK];
-const FOR_ALL: &[Needed] = &[NGINX, PYTHON, PIP, CURL, CXX, WRK];
+pub(crate) const FOR_BENCHES: &[Needed] = &[NGINX, CADDY, WRK, H2LOAD];
 
 pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Result<()> {
     let mut bench = false;
@@ -62,12 +82,17 @@ pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Resu
             other => return Err(other.unexpected().into()),
         }
     }
-    packages(if bench { FOR_ALL } else { FOR_TESTS })?;
+    let benches = if bench { FOR_BENCHES } else { &[] };
+    packages(FOR_TESTS.iter().chain(benches))?;
     python::environment(workspace)
 }
 
 /// Installs those of these that are missing, and says so. Does nothing, offline too, when all are there.
-pub(crate) fn packages(needed: &[Needed]) -> anyhow::Result<()> {
+pub(crate) fn packages(needed: impl IntoIterator<Item = &'static Needed>) -> anyhow::Result<()> {
+    let mut needed: Vec<_> = needed.into_iter().collect();
+    // What two purposes share is said once; it stands in the order of its programs' names then.
+    needed.sort_unstable_by_key(|needed| needed.program);
+    needed.dedup_by_key(|needed| needed.program);
     let missing: Vec<_> = needed.iter().filter(|needed| program(needed.program).is_none()).collect();
     if missing.is_empty() {
         println!("all there: {}", names(needed.iter().map(|needed| needed.program)));
@@ -93,12 +118,15 @@ pub(crate) fn packages(needed: &[Needed]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Run as root by `sh`, with the packages as its arguments. The tests start their own nginx on free ports:
-/// no service may start now (`policy-rc.d`) or at the next boot, unless one was there before.
+/// Run as root by `sh`, with the packages as its arguments. The tests start their own servers on free ports:
+/// no service may start now (`policy-rc.d`) or at the next boot, unless it was there before.
 const INSTALL: &str = r#"
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-had_nginx=$(test -e /lib/systemd/system/nginx.service && echo yes || echo no)
+new=
+for service in nginx caddy haproxy; do
+    test -e "/lib/systemd/system/$service.service" || new="$new $service"
+done
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' > "$policy"
@@ -108,8 +136,10 @@ if [ ! -e "$policy" ]; then
 fi
 apt-get -q -o DPkg::Lock::Timeout=300 update
 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
-if [ "$had_nginx" = no ] && command -v systemctl > /dev/null; then
-    systemctl disable nginx.service > /dev/null 2>&1 || true
+if command -v systemctl > /dev/null; then
+    for service in $new; do
+        systemctl disable "$service.service" > /dev/null 2>&1 || true
+    done
 fi
 "#;
 

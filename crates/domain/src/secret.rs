@@ -39,6 +39,28 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// Text that nobody is to see and that is not ours to understand, such as an upstream's own token. Wiped when dropped;
+/// shows nothing of itself.
+pub struct HiddenText(Zeroizing<String>);
+
+impl HiddenText {
+    /// This text.
+    pub fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for whoever sends it where it belongs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HiddenText(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +85,7 @@ mod tests {
     fn only_what_has_a_form_is_held_and_nothing_of_it_shows() {
         let held = SecretText::new(Zeroizing::new(format!("sas_{}", "x".repeat(43)))).unwrap();
         assert_eq!(format!("{held:?}"), "SecretText(…)");
+        assert_eq!(format!("{:?}", HiddenText::new(Zeroizing::new("x".to_owned()))), "HiddenText(…)");
         for text in ["", "fgt_", "correct horse battery staple", "sas_x"] {
             assert!(SecretText::new(Zeroizing::new(text.to_owned())).is_err(), "{text}");
         }

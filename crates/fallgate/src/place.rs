@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Settings, Where};
 use crate::client::SavedLogins;
-use crate::config::{Config, Environment, Origin};
+use crate::config::{Config, Environment, Origin, Secrets};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 
@@ -142,7 +142,7 @@ pub(crate) fn policy(flags: &Where, environment: &Environment) -> Result<Policy,
 
 fn load(flags: &Where, environment: &Environment) -> Result<Config, Failure> {
     let settings = Settings { listen: None, config: flags.config.clone() };
-    Config::load(&settings, environment)
+    Config::load(&settings, environment, Secrets::Skip)
 }
 
 /// The same for what changes or shows a home folder: where the surroundings name a server, which folder is meant has to

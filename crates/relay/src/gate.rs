@@ -4,24 +4,29 @@
 //! upstream connections and buffers are that worker's, and nothing on the way takes a lock that another thread wants.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fallgate_authority::Verifier;
-use tokio::net::{TcpListener, TcpStream};
+use fallgate_domain::problem::Problem;
+use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::ingress::connection::Connection;
+use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::own::Doors;
+use crate::ingress::proxies::Asker;
+use crate::ingress::refuse::Answer;
 use crate::ingress::settings::{LiveSettings, Settings};
+use crate::listener::{Accepted, Listener};
 use crate::wire::buffer::Stock;
-use crate::wire::dial::{Pool, probe_when_silent};
+use crate::wire::dial::Pool;
+use crate::wire::pipe::Pipe;
 use crate::wire::socket::{Socket, Wire};
+use crate::wire::tls::{NoSession, Sealed};
 
 /// How long requests under way may take to end once the gate shuts down.
 const DRAIN_FOR: Duration = Duration::from_secs(10);
@@ -43,6 +48,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The most client connections at once.
     pub connections: usize,
+    /// How many of them one client network may have: an IPv4 address, or an IPv6 /64.
+    pub connections_per_network: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +60,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle: Duration::from_mins(5),
             connections: 10_000,
+            connections_per_network: 2_000,
         }
     }
 }
@@ -72,29 +80,9 @@ pub(crate) struct Worker {
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Pool,
     pub(crate) stock: Stock,
+    /// Clients must use it.
+    tls: Option<Arc<ServerConfig>>,
     open: Arc<AtomicUsize>,
-}
-
-/// Where clients come in.
-#[derive(Debug)]
-pub struct Listener(TcpListener);
-
-impl Listener {
-    /// Listens on that address; port 0 takes any free one.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self)
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-/// A connection on its way to a worker.
-struct Accepted {
-    stream: std::net::TcpStream,
-    peer: IpAddr,
 }
 
 /// A worker thread, as the acceptor sees it.
@@ -121,16 +109,16 @@ impl Gate {
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let hands = (0..workers.max(1))
-            .map(|number| self.start_worker(number, stopping.clone()))
+            .map(|number| self.start_worker(number, listener.tls().cloned(), stopping.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         let mut full = false;
         loop {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => break,
-                accepted = listener.0.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let was_full = std::mem::replace(&mut full, !self.hand_out(&hands, stream, peer.ip()));
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => {
+                        let was_full = std::mem::replace(&mut full, !self.hand_out(&hands, accepted));
                         // Said once each time it comes to that: strangers must not fill the log.
                         if full && !was_full {
                             tracing::warn!(
@@ -159,13 +147,19 @@ impl Gate {
         .map_err(io::Error::other)
     }
 
-    fn start_worker(self: &Arc<Self>, number: usize, stopping: watch::Receiver<bool>) -> io::Result<Hand> {
+    fn start_worker(
+        self: &Arc<Self>,
+        number: usize,
+        tls: Option<Arc<ServerConfig>>,
+        stopping: watch::Receiver<bool>,
+    ) -> io::Result<Hand> {
         let (inbox, arriving) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let worker = Arc::new(Worker {
             gate: self.clone(),
             pool: Pool::default(),
             stock: Stock::default(),
+            tls,
             open: open.clone(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -176,15 +170,15 @@ impl Gate {
     }
 
     /// Gives a connection to the worker that has the fewest. `false`: there is no room for it.
-    fn hand_out(&self, hands: &[Hand], stream: TcpStream, peer: IpAddr) -> bool {
+    fn hand_out(&self, hands: &[Hand], accepted: Accepted) -> bool {
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
         if open >= self.settings.now().limits.connections {
             return false;
         }
         let fewest = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed));
-        if let (Some(hand), Ok(stream)) = (fewest, stream.into_std()) {
+        if let Some(hand) = fewest {
             hand.open.fetch_add(1, Ordering::Relaxed);
-            if hand.inbox.send(Accepted { stream, peer }).is_err() {
+            if hand.inbox.send(accepted).is_err() {
                 hand.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -226,16 +220,47 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(accepted: Accepted, worker: Arc<Worker>, stopping: watch::Receiver<bool>) {
+async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Receiver<bool>) {
     let _counted = Counted(worker.clone());
-    match adopt(accepted.stream) {
-        Ok(wire) => Connection::new(wire, Some(accepted.peer), worker, stopping).serve().await,
-        Err(error) => tracing::debug!(%error, "a connection was lost before it began"),
+    let peer = accepted.peer;
+    let pipe = match accepted.adopt() {
+        Ok(pipe) => pipe,
+        Err(error) => return tracing::debug!(%error, "a connection was lost before it began"),
+    };
+    let Some(tls) = worker.tls.clone() else {
+        let direct = Asker { ip: peer, https: false };
+        return Connection::new(Wire::new(Socket::Plain(pipe)), direct, worker, stopping).serve().await;
+    };
+    let within = worker.gate.settings.now().limits.head_time;
+    let shaken = tokio::select! {
+        biased;
+        shaken = timeout(within, Sealed::accept(pipe, tls)) => shaken,
+        _ = stopping.wait_for(|stopping| *stopping) => return,
+    };
+    match shaken {
+        Ok(Ok(sealed)) => {
+            let direct = Asker { ip: peer, https: true };
+            let wire = Wire::new(Socket::Tls(Box::new(sealed)));
+            Connection::new(wire, direct, worker, stopping).serve().await;
+        }
+        Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,
+        // Strangers must not fill the log.
+        Ok(Err(NoSession::Failed(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
-fn adopt(stream: std::net::TcpStream) -> io::Result<Wire> {
-    probe_when_silent(&stream)?;
-    stream.set_nodelay(true)?;
-    Ok(Wire::new(Socket::Tcp(TcpStream::from_std(stream)?)))
+/// Tells whoever speaks plain HTTP where TLS is spoken what the matter is.
+async fn refuse_plain(pipe: Pipe, worker: &Worker) {
+    let mut wire = Wire::new(Socket::Plain(pipe));
+    let mut out = Vec::new();
+    let problem = Problem::new(400, "TLS is spoken here: use https.");
+    Answer::from(problem).write(&mut out, false, true, false);
+    let farewell = async {
+        if wire.write_all(&out).await.is_ok() {
+            wire.drain(&worker.stock).await;
+        }
+    };
+    // Slow or stubborn clients are not waited for.
+    let _ = timeout(LINGER, farewell).await;
 }

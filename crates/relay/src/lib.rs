@@ -5,13 +5,14 @@
 
 mod gate;
 mod ingress;
+mod listener;
 mod wire;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use gate::{Gate, Limits, Listener};
+pub use gate::{Gate, Limits};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
 pub use ingress::proxies::{InvalidProxies, TrustedProxies};
@@ -19,4 +20,6 @@ pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
 pub use ingress::settings::{LiveSettings, Settings};
+pub use listener::{HandedOver, ListenAt, Listener};
 pub use wire::dial::Address;
+pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

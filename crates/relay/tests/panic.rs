@@ -11,7 +11,9 @@ use fallgate_authority::{Policy, Registrar, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::host::Host;
-use fallgate_relay::{Gate, Hosts, Limits, Listener, LiveSettings, RouteTable, Settings, TrustedProxies};
+use fallgate_relay::{
+    Gate, Hosts, Limits, ListenAt, Listener, LiveSettings, RouteTable, Settings, TrustedProxies,
+};
 use fallgate_store::Location;
 use http::Request;
 use tempfile::TempDir;
@@ -61,8 +63,8 @@ async fn ask(client: &mut TcpStream, path: &str) -> String {
 #[tokio::test]
 async fn r9_a_panic_in_a_door_is_answered_503_and_harms_no_other_connection() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.address().unwrap();
+    let listener = Listener::bind(&ListenAt::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let ListenAt::Tcp(address) = listener.address().unwrap() else { panic!("not a port") };
     let (stop, stopping) = watch::channel(false);
     // One worker: all connections live on the thread on which the door panics.
     let served = Arc::new(gate(&folder).await).run(listener, 1, stopping);

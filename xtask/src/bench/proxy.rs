@@ -24,7 +24,7 @@ const HYPER: &str = "bare hyper, empty 200";
 const DOOR: &str = "fallgate /api/version";
 
 pub(super) fn main(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
-    install::packages(install::FOR_PROXY_BENCH)?;
+    install::packages(install::FOR_BENCHES)?;
     run(&mut workspace.cargo([
         "build",
         "--quiet",

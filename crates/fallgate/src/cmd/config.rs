@@ -3,23 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fallgate_relay::{Entrance, Route};
+use fallgate_domain::lifetime;
+use fallgate_relay::{Authorization, Entrance, Paths, Route};
 use serde::Serialize;
 
 use crate::cli::{Config as Verb, Settings};
-use crate::cmd::serve::{entrance, upstream};
-use crate::config::{Config, Environment, PublicUrl, Setting};
+use crate::cmd::serve::entrance;
+use crate::config::{Config, Environment, PublicUrl, Secrets, Setting};
 use crate::failure::Failure;
 use crate::output;
 
 pub(crate) fn run(verb: Verb, file: Option<PathBuf>, environment: &Environment) -> Result<(), Failure> {
     match verb {
         Verb::Check { settings } => {
-            let config = Config::load(&Settings { config: file, ..settings }, environment)?;
+            let config = Config::load(&Settings { config: file, ..settings }, environment, Secrets::Read)?;
+            config.warnings().iter().for_each(|warning| output::say(format!("warning: {warning}")));
             output::data(&found(&config, environment))
         }
         Verb::Explain { settings, json } => {
-            let config = Config::load(&Settings { config: file, ..settings }, environment)?;
+            let config = Config::load(&Settings { config: file, ..settings }, environment, Secrets::Skip)?;
             let explained = Explained::of(&config);
             output::data(&if json { output::json(&explained)? } else { explained.text() })
         }
@@ -53,7 +55,8 @@ struct Explained<'a> {
     public_url: Option<Value<String>>,
     hosts: Value<Vec<String>>,
     trusted_proxies: Value<Vec<String>>,
-    /// By name, such as `tokens.max_lifetime`.
+    access_log: Value<String>,
+    /// Limits and lifetimes by name, such as `tokens.max_lifetime`.
     policy: BTreeMap<&'static str, Value<String>>,
     routes: Vec<RouteRow>,
 }
@@ -74,11 +77,19 @@ struct RouteRow {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strip: Option<bool>,
-    upstream: String,
+    upstream: Option<String>,
     upstream_host: Option<String>,
+    upstream_http2: bool,
     allow: Vec<String>,
     public: Vec<String>,
     identity: &'static str,
+    authorization: &'static str,
+    /// The names alone.
+    inject: Vec<String>,
+    max_stream_age: String,
+    paths: &'static str,
+    same_origin: bool,
+    upgrades: Vec<String>,
     source: String,
 }
 
@@ -99,6 +110,7 @@ impl<'a> Explained<'a> {
             trusted_proxies: value(&config.trusted_proxies, |trusted| {
                 trusted.networks().iter().map(ToString::to_string).collect()
             }),
+            access_log: value(&config.access_log, ToString::to_string),
             policy: config.rules.iter().map(|rule| (rule.name, value(&rule.setting, Clone::clone))).collect(),
             routes: config.routes.iter().map(row).collect(),
         }
@@ -117,6 +129,7 @@ impl<'a> Explained<'a> {
             vec!["public_url".to_owned(), public_url, public_url_source],
             vec!["hosts".to_owned(), hosts, self.hosts.source.clone()],
             vec!["trusted_proxies".to_owned(), proxies, self.trusted_proxies.source.clone()],
+            vec!["log.access".to_owned(), self.access_log.value.clone(), self.access_log.source.clone()],
         ];
         let rules = self.policy.iter();
         settings.extend(
@@ -132,7 +145,7 @@ impl<'a> Explained<'a> {
         } else {
             let rows: Vec<_> = self.routes.iter().map(RouteRow::columns).collect();
             text.push_str("\nRoutes, in the order in which they are tried; all else is Fallgate's own:\n\n");
-            let heading = ["NAME", "COMES IN AT", "GOES TO", "ALLOW", "PUBLIC", "IDENTITY", "FROM"];
+            let heading = ["NAME", "COMES IN AT", "GOES TO", "ALLOW", "PUBLIC", "IDENTITY", "BESIDE", "FROM"];
             text.push_str(&output::table(&heading, &rows));
         }
         text
@@ -150,11 +163,18 @@ impl RouteRow {
             host,
             path,
             strip,
-            upstream: upstream(route).to_owned(),
+            upstream: route.upstream.as_ref().map(|upstream| upstream.origin.clone()),
             upstream_host: route.upstream_host.clone(),
+            upstream_http2: route.upstream.as_ref().is_some_and(|upstream| upstream.http2),
             allow: route.policy.admission.allow.iter().map(ToString::to_string).collect(),
             public: route.public.iter().map(ToString::to_string).collect(),
             identity: identity(route),
+            authorization: if route.authorization == Authorization::Pass { "pass" } else { "ours" },
+            inject: route.inject.iter().map(|(name, _)| name.clone()).collect(),
+            max_stream_age: route.max_stream_age.map_or_else(|| "never".to_owned(), lifetime::written),
+            paths: if route.paths == Paths::Raw { "raw" } else { "canonical" },
+            same_origin: route.same_origin,
+            upgrades: route.upgrades.clone(),
             source,
         }
     }
@@ -165,9 +185,10 @@ impl RouteRow {
             (None, Some(path), Some(false)) => format!("path {path} (kept)"),
             (None, path, _) => format!("path {} (taken off)", path.as_deref().unwrap_or_default()),
         };
+        let upstream = self.upstream.as_deref().unwrap_or("no upstream (forward-auth)");
         let goes_to = match &self.upstream_host {
-            Some(host) => format!("{} as {host}", self.upstream),
-            None => self.upstream.clone(),
+            Some(host) => format!("{upstream} as {host}"),
+            None => upstream.to_owned(),
         };
         let list = |items: &[String], empty: &str| {
             if items.is_empty() { empty.to_owned() } else { items.join(" ") }
@@ -179,8 +200,36 @@ impl RouteRow {
             list(&self.allow, "every user"),
             list(&self.public, "-"),
             self.identity.to_owned(),
+            self.beside(),
             self.source.clone(),
         ]
+    }
+
+    /// What else is not as it is by default.
+    fn beside(&self) -> String {
+        let mut words = Vec::new();
+        if self.upstream_http2 {
+            words.push("HTTP/2".to_owned());
+        }
+        if self.authorization == "pass" {
+            words.push("passes Authorization".to_owned());
+        }
+        if !self.inject.is_empty() {
+            words.push(format!("injects {}", self.inject.join(" ")));
+        }
+        if self.paths == "raw" {
+            words.push("raw paths".to_owned());
+        }
+        if self.same_origin {
+            words.push("same origin".to_owned());
+        }
+        if !self.upgrades.is_empty() {
+            words.push(format!("upgrades to {}", self.upgrades.join(" ")));
+        }
+        if self.upstream.is_some() && self.max_stream_age != "1d" {
+            words.push(format!("streams of {}", self.max_stream_age));
+        }
+        if words.is_empty() { "-".to_owned() } else { words.join(", ") }
     }
 }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use fallgate_authority::{UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Entrance, Gate, Listener, Route};
+use fallgate_relay::{Entrance, Gate, ListenAt, Listener, Route};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secrets};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, StopSignals};
@@ -27,8 +27,9 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
-    let config = Config::load(&serve.settings, environment)?;
+    let config = Config::load(&serve.settings, environment, Secrets::Read)?;
     let root_key = root_key::in_variable(environment)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
@@ -48,7 +49,8 @@ async fn serve_until_stopped(
     let (listen, file) = (config.listen.value, config.file.clone());
     let exposed = config.is_exposed();
     let parts = assemble::gate(home, folder, config, root_key).await?;
-    let listener = Listener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+    let listener =
+        Listener::bind(&ListenAt::Tcp(listen)).await.map_err(|error| cannot_listen(listen, &error))?;
     let without_users = parts.verifier.needs_setup().await?;
     let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
@@ -151,7 +153,7 @@ fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Fai
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
 struct Banner<'a> {
-    address: SocketAddr,
+    address: ListenAt,
     home: &'a Path,
     file: Option<&'a Path>,
     routes: Vec<&'a Route>,

@@ -173,6 +173,25 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// The keys of that table and the text of each, in the file's order; none, if it is not there.
+    pub(super) fn pairs(&mut self, key: &str) -> Result<Vec<(String, Located<String>)>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(Vec::new()) };
+        let (document, span) = (self.document, value.span());
+        let table = match value.into_inner() {
+            DeValue::Table(table) => table,
+            other => {
+                return Err(wrong_type(document, span, key, "a table of strings, written { … }", &other));
+            }
+        };
+        let mut pairs: Vec<_> = table.into_iter().collect();
+        pairs.sort_by_key(|(name, _)| name.span().start);
+        let text = |(name, value): (Spanned<_>, _)| {
+            let name: std::borrow::Cow<'_, str> = name.into_inner();
+            text_of(document, &name, value).map(|text| (name.clone().into_owned(), text))
+        };
+        pairs.into_iter().map(text).collect()
+    }
+
     /// The truth of that key.
     pub(super) fn truth(&mut self, key: &str) -> Result<Option<Located<bool>>, Failure> {
         let Some(value) = self.take(key) else { return Ok(None) };
@@ -203,6 +222,16 @@ impl<'d> Section<'d> {
             }
             other => Err(wrong_type(document, span, key, &wanted, &other)),
         }
+    }
+
+    /// The first in the file of those keys that are there, and its line.
+    pub(super) fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, usize)> {
+        let there = self.entries.iter().filter_map(|(name, value)| {
+            let key = keys.iter().find(|key| *key == name)?;
+            Some((*key, value.span()))
+        });
+        let (key, span) = there.min_by_key(|(_, span)| span.start)?;
+        Some((key, self.document.line_of(span)))
     }
 
     fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'d>>> {

@@ -2,6 +2,8 @@
 
 mod environment;
 mod file;
+mod inject;
+mod limits;
 mod origin;
 mod policy;
 mod route;
@@ -9,7 +11,7 @@ mod route;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fallgate_authority::Policy;
 use fallgate_domain::host::Host;
@@ -20,6 +22,7 @@ use fallgate_relay::{
 use ipnet::IpNet;
 
 pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use inject::Secrets;
 pub(crate) use origin::Origin;
 pub(crate) use policy::Rule;
 
@@ -29,6 +32,9 @@ use crate::failure::Failure;
 
 /// Where the gate listens when nothing is said (requirement R70).
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
+
+/// What the file may have at its top.
+const TABLES: [&str; 8] = ["server", "log", "limits", "logins", "passphrases", "tokens", "audit", "route"];
 
 /// Everything that was decided, checked.
 #[derive(Debug)]
@@ -43,6 +49,10 @@ pub(crate) struct Config {
     pub(crate) hosts: Setting<Vec<Host<'static>>>,
     /// Whose word on where a request comes from is taken.
     pub(crate) trusted_proxies: Setting<TrustedProxies>,
+    /// Where the access log goes.
+    pub(crate) access_log: Setting<AccessLog>,
+    /// How much a client may ask for.
+    pub(crate) limits: Limits,
     /// How long things last, and how good a passphrase must be.
     pub(crate) policy: Policy,
     /// The same, each with what said so, in the order of the documentation.
@@ -73,18 +83,33 @@ pub(crate) enum Source {
     Default,
 }
 
+/// Where each request leaves a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// On standard output.
+    Stdout,
+    /// At the end of this file.
+    File(PathBuf),
+}
+
 /// The address at which browsers find our own pages: scheme, host, port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PublicUrl(Origin);
 
 impl Config {
     /// Reads and checks everything. A failure is one line that says where and what would be right.
-    pub(crate) fn load(flags: &Settings, environment: &Environment) -> Result<Self, Failure> {
+    pub(crate) fn load(
+        flags: &Settings,
+        environment: &Environment,
+        secrets: Secrets,
+    ) -> Result<Self, Failure> {
         let document = match flags.config.as_deref().or_else(|| environment.config_file()) {
             Some(asked) => Some(Document::read(asked.to_owned())?),
             None => environment.usual_config_file().map(Document::read_if_there).transpose()?.flatten(),
         };
-        Self::from_document(document.as_ref(), flags, environment)
+        Self::from_document(document.as_ref(), flags, environment, secrets)
     }
 
     /// The hosts under which our own pages and API may be asked for.
@@ -107,10 +132,24 @@ impl Config {
         fallgate_relay::Settings {
             hosts: self.own_hosts(),
             origin: self.origin(),
-            limits: Limits::default(),
+            limits: self.limits,
             routes: self.routes,
             trusted_proxies: self.trusted_proxies.value,
         }
+    }
+
+    /// What is allowed, and may not be what was meant.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let routes = self.routes.iter().filter(|route| route.same_origin);
+        routes
+            .map(|route| {
+                format!(
+                    "the route {} has same_origin = true: whatever its upstream serves can act as whoever looks at it, \
+                     on Fallgate's own pages too",
+                    route.policy.name
+                )
+            })
+            .collect()
     }
 
     /// Whether other machines can come in, and nothing says that they come by TLS.
@@ -123,10 +162,9 @@ impl Config {
         document: Option<&Document>,
         flags: &Settings,
         environment: &Environment,
+        secrets: Secrets,
     ) -> Result<Self, Failure> {
-        let mut root = document
-            .map(|document| document.root(&["server", "logins", "passphrases", "tokens", "audit", "route"]))
-            .transpose()?;
+        let mut root = document.map(|document| document.root(&TABLES)).transpose()?;
         let server = match &mut root {
             Some(root) => root.table("server", &["listen", "public_url", "hosts", "trusted_proxies"])?,
             None => None,
@@ -142,12 +180,14 @@ impl Config {
             server.setting("public_url", "FALLGATE_PUBLIC_URL", |text| Origin::parse(text).map(PublicUrl))?;
         let hosts = server.hosts()?;
         let trusted_proxies = server.trusted_proxies()?;
-        let (policy, rules) = policy::read(root.as_mut())?;
+        let (policy, mut rules) = policy::read(root.as_mut())?;
+        let access_log = access_log(root.as_mut())?;
+        let limits = limits::read(root.as_mut(), &mut rules)?;
         let mut routes = Vec::new();
         if let Some(root) = &mut root {
             for section in root.tables("route", &route::KEYS)? {
                 let line = section.line;
-                routes.push((route::read(section)?, line));
+                routes.push((route::read(section, secrets)?, line));
             }
         }
         let config = Self {
@@ -156,6 +196,8 @@ impl Config {
             public_url,
             hosts,
             trusted_proxies,
+            access_log,
+            limits,
             policy,
             rules,
             routes: RouteTable::default(),
@@ -190,6 +232,32 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// `[log]`: where the access log goes.
+fn access_log(root: Option<&mut Section<'_>>) -> Result<Setting<AccessLog>, Failure> {
+    let unset = Setting { value: AccessLog::Off, source: Source::Default };
+    let Some(root) = root else { return Ok(unset) };
+    let Some(mut section) = root.table("log", &["access"])? else { return Ok(unset) };
+    let document = section.document;
+    let Some(text) = section.text("access")? else { return Ok(unset) };
+    let value = text.read(document, "access", |text| match text {
+        "off" => Ok(AccessLog::Off),
+        "stdout" => Ok(AccessLog::Stdout),
+        path if Path::new(path).is_absolute() => Ok(AccessLog::File(path.into())),
+        _ => Err("it is \"off\", \"stdout\" or the absolute path of a file"),
+    })?;
+    Ok(Setting { value, source: Source::Line(text.line) })
+}
+
+impl fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 

@@ -2,28 +2,66 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
+use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName};
 use fallgate_relay::{Address, Authorization, Entrance, Identity, Paths, Route, Upstream};
 
 use super::file::{Located, Section};
+use super::inject::{self, Secrets};
 use super::origin::Origin;
 use crate::failure::Failure;
 
 /// What can stand in a `[[route]]`.
-pub(super) const KEYS: [&str; 9] =
-    ["name", "host", "path", "upstream", "allow", "public", "strip", "upstream_host", "identity"];
+pub(super) const KEYS: [&str; 16] = [
+    "name",
+    "host",
+    "path",
+    "upstream",
+    "allow",
+    "public",
+    "strip",
+    "upstream_host",
+    "upstream_http2",
+    "identity",
+    "authorization",
+    "inject",
+    "max_stream_age",
+    "paths",
+    "same_origin",
+    "upgrades",
+];
+
+/// What only a route that sends requests up can have.
+const FOR_UPSTREAMS: [&str; 6] =
+    ["upstream_host", "upstream_http2", "inject", "max_stream_age", "upgrades", "paths"];
 
 /// Reads one route.
-pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
+pub(super) fn read(mut section: Section<'_>, secrets: Secrets) -> Result<Route, Failure> {
     let document = section.document;
     let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
     let entrance = entrance(&mut section, &name)?;
-    let upstream = section.required_text("upstream", "http://127.0.0.1:3000")?;
-    let upstream = upstream.read(document, "upstream", upstream_address)?;
+    let upstream = match section.text("upstream")? {
+        Some(text) => Some(text.read(document, "upstream", upstream_address)?),
+        None => None,
+    };
+    if upstream.is_none()
+        && let Some((key, line)) = section.first_of(&FOR_UPSTREAMS)
+    {
+        return Err(document.complaint(
+            line,
+            format_args!(
+                "{key} needs an upstream, such as upstream = \"http://127.0.0.1:3000\": without one, another proxy \
+                 serves the route {name} and only asks Fallgate"
+            ),
+        ));
+    }
+    let http2 = section.truth("upstream_http2")?.is_some_and(|http2| http2.value);
+    let upstream = upstream.map(|upstream| Upstream { http2, ..upstream });
     let upstream_host = match section.text("upstream_host")? {
         Some(text) => Some(text.read(document, "upstream_host", host_field)?),
         None => None,
@@ -38,20 +76,96 @@ pub(super) fn read(mut section: Section<'_>) -> Result<Route, Failure> {
         Some(text) => text.read(document, "identity", identity)?,
         None => Identity::default(),
     };
+    let authorization = match section.text("authorization")? {
+        Some(text) => text.read(document, "authorization", authorization)?,
+        None => Authorization::default(),
+    };
+    let max_stream_age = match section.text("max_stream_age")? {
+        Some(text) => text.read(document, "max_stream_age", stream_age)?,
+        None => Some(STREAM_AGE),
+    };
+    let upgrades = section.texts("upgrades")?;
+    let upgrades = upgrades.iter().map(|entry| entry.read(document, "upgrades", protocol));
     Ok(Route {
+        inject: inject::read(&mut section, secrets)?,
+        paths: paths(&mut section, &entrance, &public)?,
+        same_origin: same_origin(&mut section, &entrance)?,
+        upgrades: upgrades.collect::<Result<Vec<_>, _>>()?,
         policy: Arc::new(RoutePolicy::new(name, Admission { allow })),
         entrance,
-        upstream: Some(upstream),
+        upstream,
         upstream_host,
         public,
         identity,
-        authorization: Authorization::default(),
-        inject: Vec::new(),
-        max_stream_age: None,
-        paths: Paths::default(),
-        same_origin: false,
-        upgrades: Vec::new(),
+        authorization,
+        max_stream_age,
     })
+}
+
+/// How long a stream lasts if nothing is said.
+const STREAM_AGE: Duration = Duration::from_secs(86_400);
+
+fn stream_age(text: &str) -> Result<Option<Duration>, &'static str> {
+    match text.parse() {
+        Ok(Lifetime::Never) => Ok(None),
+        Ok(Lifetime::For(age)) if !age.is_zero() => Ok(Some(age)),
+        _ => Err("write a duration such as 24h or 30m, or never"),
+    }
+}
+
+fn authorization(text: &str) -> Result<Authorization, &'static str> {
+    match text {
+        "ours" => Ok(Authorization::Ours),
+        "pass" => Ok(Authorization::Pass),
+        _ => Err("it is either \"ours\" or \"pass\""),
+    }
+}
+
+/// A protocol that a connection may change to.
+fn protocol(text: &str) -> Result<String, &'static str> {
+    let name = text.to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("write the name of a protocol, as it stands in an Upgrade field");
+    }
+    // What goes on behind it would be HTTP that nobody looks at.
+    if name.split('/').next().is_some_and(|first| matches!(first, "h2c" | "h2" | "tls" | "http")) {
+        return Err("requests inside it would pass unseen: HTTP itself and TLS cannot be changed to");
+    }
+    Ok(name)
+}
+
+/// `paths = "raw"`: only where nothing is decided by the path.
+fn paths(
+    section: &mut Section<'_>,
+    entrance: &Entrance,
+    public: &[CanonicalPath<'static>],
+) -> Result<Paths, Failure> {
+    let document = section.document;
+    let Some(text) = section.text("paths")? else { return Ok(Paths::default()) };
+    let paths = text.read(document, "paths", |text| match text {
+        "canonical" => Ok(Paths::Canonical),
+        "raw" => Ok(Paths::Raw),
+        _ => Err("it is either \"canonical\" or \"raw\""),
+    })?;
+    let decides_by_path = matches!(entrance, Entrance::Path { .. }) || !public.is_empty();
+    if paths == Paths::Raw && decides_by_path {
+        let words = "paths = \"raw\" is for a route with a host and no public paths: elsewhere the path is decided on, and what is decided on is what goes up";
+        return Err(document.complaint(text.line, words));
+    }
+    Ok(paths)
+}
+
+/// `same_origin` goes with a path: a host has an origin of its own.
+fn same_origin(section: &mut Section<'_>, entrance: &Entrance) -> Result<bool, Failure> {
+    let document = section.document;
+    match (section.truth("same_origin")?, entrance) {
+        (Some(truth), Entrance::Host(_)) => Err(document.complaint(
+            truth.line,
+            "same_origin goes with path: a route with a host has an origin of its own, and takes cookies anyway",
+        )),
+        (truth, _) => Ok(truth.is_some_and(|truth| truth.value)),
+    }
 }
 
 /// Exactly one of `host` and `path`; `strip` goes with a path.
@@ -140,6 +254,8 @@ fn identity(text: &str) -> Result<Identity, &'static str> {
     match text {
         "none" => Ok(Identity::default()),
         "headers" => Ok(Identity { headers: true, assertion: false }),
-        _ => Err("it is either \"none\" or \"headers\""),
+        "assertion" => Ok(Identity { headers: false, assertion: true }),
+        "both" => Ok(Identity { headers: true, assertion: true }),
+        _ => Err("it is \"none\", \"headers\", \"assertion\" or \"both\""),
     }
 }

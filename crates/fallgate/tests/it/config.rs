@@ -103,9 +103,9 @@ fn config_explain_shows_where_each_value_comes_from_and_the_routes_as_they_are_t
         "listen 127.0.0.1:1 --listen",
         "public_url https://box.example line 3",
         "hosts none default",
-        "app host app.box.example http://127.0.0.1:3001 as internal every user - none line 19",
-        "deep path /files/deep (kept) unix:/run/deep.sock role:admin user:ada /health headers line 10",
-        "files path /files (taken off) http://127.0.0.1:3000 every user - none line 5",
+        "app host app.box.example http://127.0.0.1:3001 as internal every user - none - line 19",
+        "deep path /files/deep (kept) unix:/run/deep.sock role:admin user:ada /health headers - line 10",
+        "files path /files (taken off) http://127.0.0.1:3000 every user - none - line 5",
     ] {
         assert!(lines.contains(&wanted.split(' ').collect()), "{wanted:?} is not in\n{text}");
     }
@@ -120,7 +120,9 @@ fn config_explain_shows_where_each_value_comes_from_and_the_routes_as_they_are_t
         json!({
             "name": "deep", "path": "/files/deep", "strip": false, "upstream": "unix:/run/deep.sock",
             "upstream_host": null, "allow": ["role:admin", "user:ada"], "public": ["/health"],
-            "identity": "headers", "source": "line 10",
+            "upstream_http2": false, "identity": "headers", "authorization": "ours", "inject": [],
+            "max_stream_age": "1d", "paths": "canonical", "same_origin": false, "upgrades": [],
+            "source": "line 10",
         })
     );
 }

@@ -12,6 +12,7 @@
 mod access;
 mod advice;
 mod audit;
+mod behind;
 mod canaries;
 mod cli;
 mod config;

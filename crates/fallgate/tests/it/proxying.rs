@@ -91,7 +91,7 @@ fn nginx_behind_the_gate_serves_its_files() {
 fn pythons_web_server_behind_the_gate_serves_its_files() {
     let files = tempfile::tempdir().unwrap();
     fill(files.path());
-    serves_files(&Server::python(files).url(), false);
+    serves_files(&Server::python(files.path()).url(), false);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! One client's connection: a request after the other, each decided on before anything of it moves.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::wire::socket::Wire;
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a client has to read the last answer before the connection is closed on it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Heads longer than this, in bytes, leave no memory behind on an idle connection.
 const KEPT_WHILE_IDLE: usize = 2 * 1024;
@@ -31,8 +30,8 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 /// A client's connection, between requests and during one.
 pub(crate) struct Connection {
     pub(crate) client: Wire,
-    /// Whoever is at the other end of the socket.
-    peer: Option<IpAddr>,
+    /// Whoever is at the other end of the socket, and how they came.
+    direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
     pub(crate) worker: Arc<Worker>,
@@ -65,14 +64,13 @@ enum Reading {
 impl Connection {
     pub(crate) fn new(
         client: Wire,
-        peer: Option<IpAddr>,
+        direct: Asker,
         worker: Arc<Worker>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        let asker = Asker { ip: peer, https: false };
-        Self { client, peer, asker, worker, lease, head, scratch: Vec::new(), stopping }
+        Self { client, direct, asker: direct, worker, lease, head, scratch: Vec::new(), stopping }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -154,7 +152,7 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
-        self.asker = match settings.trusted_proxies.asker(self.peer, &fields) {
+        self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
@@ -214,7 +212,7 @@ impl Connection {
     async fn answer(&mut self, answer: &Answer, close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close);
+        answer.write(&mut out, self.head.is_head(), close, self.asker.https);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

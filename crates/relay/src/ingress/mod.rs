@@ -6,6 +6,6 @@ mod forward;
 pub(crate) mod hosts;
 pub(crate) mod own;
 pub(crate) mod proxies;
-mod refuse;
+pub(crate) mod refuse;
 pub(crate) mod route;
 pub(crate) mod settings;

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::{After, CONTINUE, Connection};
 use super::forward::is_event_stream;
-use super::refuse::Answer;
+use super::refuse::{Answer, STAY_WITH_TLS};
 use crate::wire::buffer::Stock;
 use crate::wire::http1::{
     BodyKind, CHUNK_END, Chunk, ChunkDecoder, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head,
@@ -255,7 +255,7 @@ async fn answer(
     let keep_alive = keep_alive && framing != Framing::UntilClose;
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
-    write_head(&mut out, &parts, framing, keep_alive);
+    write_head(&mut out, &parts, framing, keep_alive, connection.asker.https);
     let patience = connection.worker.gate.settings.now().limits.idle;
     let mut begun = false;
     let content = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -293,7 +293,13 @@ enum Framing {
     UntilClose,
 }
 
-fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, framing: Framing, keep_alive: bool) {
+fn write_head(
+    out: &mut Vec<u8>,
+    parts: &http::response::Parts,
+    framing: Framing,
+    keep_alive: bool,
+    https: bool,
+) {
     let reason = parts.status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).as_bytes());
     for (name, value) in &parts.headers {
@@ -308,6 +314,9 @@ fn write_head(out: &mut Vec<u8>, parts: &http::response::Parts, framing: Framing
         Framing::Length(length) => write_field(out, b"content-length", length.to_string().as_bytes()),
         Framing::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
         Framing::Bodiless | Framing::UntilClose => {}
+    }
+    if https {
+        write_field(out, b"strict-transport-security", STAY_WITH_TLS.as_bytes());
     }
     if !keep_alive {
         write_field(out, b"connection", b"close");

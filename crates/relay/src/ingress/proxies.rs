@@ -8,9 +8,13 @@ use ipnet::IpNet;
 
 use crate::wire::http1::list_items;
 
-/// The proxies whose word is taken. Empty by default: then a client's `X-Forwarded-*` never counts for anything.
+/// The proxies whose word is taken. None by default: then a client's `X-Forwarded-*` never counts for anything.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// Whoever may connect to our unix socket.
+    unix: bool,
+}
 
 /// Where a request comes from, as far as it can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +43,33 @@ impl TrustedProxies {
     pub fn new(networks: Vec<IpNet>) -> Result<Self, InvalidProxies> {
         match networks.iter().find(|network| network.prefix_len() == 0) {
             Some(everybody) => Err(InvalidProxies::Everybody(*everybody)),
-            None => Ok(Self(networks)),
+            None => Ok(Self { networks, unix: false }),
         }
+    }
+
+    /// The same, and whoever comes in by our unix socket.
+    #[must_use]
+    pub fn and_unix(self) -> Self {
+        Self { unix: true, ..self }
+    }
+
+    /// Whether whoever comes in by our unix socket is among them.
+    pub fn has_unix(&self) -> bool {
+        self.unix
     }
 
     /// The networks, in the order in which they were named.
     pub fn networks(&self) -> &[IpNet] {
-        &self.0
+        &self.networks
     }
 
-    /// Finds out who asks.
-    pub(crate) fn asker(&self, peer: Option<IpAddr>, fields: &dyn Fields) -> Result<Asker, UnreadableWord> {
-        let direct = Asker { ip: peer, https: false };
-        if self.0.is_empty() || !peer.is_some_and(|peer| self.trusts(peer)) {
+    /// Finds out who asks. `direct` is whoever has connected.
+    pub(crate) fn asker(&self, direct: Asker, fields: &dyn Fields) -> Result<Asker, UnreadableWord> {
+        // Only a unix socket's peer has no address.
+        if !direct.ip.map_or(self.unix, |peer| self.trusts(peer)) {
             return Ok(direct);
         }
-        let mut ip = peer;
+        let mut ip = direct.ip;
         let mut told: Vec<&[u8]> = Vec::new();
         fields.each("x-forwarded-for", &mut |value| told.extend(list_items(value)));
         // From the nearest to the farthest: what stands left of an address that is not trusted is only its word.
@@ -66,7 +81,7 @@ impl TrustedProxies {
             }
         }
         let https = match occurs(fields, "x-forwarded-proto") {
-            Occurs::Never => false,
+            Occurs::Never => direct.https,
             Occurs::Once(proto) => match list_items(proto).last() {
                 Some(b"https" | b"wss") => true,
                 Some(b"http" | b"ws") => false,
@@ -79,7 +94,7 @@ impl TrustedProxies {
 
     fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -94,12 +109,16 @@ mod tests {
 
     fn asker(trusted: &[&str], peer: &str, fields: &str) -> Result<Asker, UnreadableWord> {
         let networks = trusted.iter().map(|network| network.parse().unwrap()).collect();
-        let trusted = TrustedProxies::new(networks).unwrap();
+        let direct = Asker { ip: Some(peer.parse().unwrap()), https: false };
+        asker_of(&TrustedProxies::new(networks).unwrap(), direct, fields)
+    }
+
+    fn asker_of(trusted: &TrustedProxies, direct: Asker, fields: &str) -> Result<Asker, UnreadableWord> {
         let bytes = format!("GET / HTTP/1.1\r\nHost: box.example\r\n{fields}\r\n");
         let mut head = RequestHead::default();
         let limits = HeadLimits { max_bytes: 64 * 1024, max_fields: 100 };
         assert!(matches!(head.parse(bytes.as_bytes(), &limits), Ok(Progress::Complete)));
-        trusted.asker(Some(peer.parse().unwrap()), &head.view(bytes.as_bytes()))
+        trusted.asker(direct, &head.view(bytes.as_bytes()))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is compared with a result")]
@@ -120,6 +139,31 @@ mod tests {
         assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", spelt), found("2001:db8::1", false));
         let two_fields = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 198.51.100.7\r\n";
         assert_eq!(asker(&["10.0.0.0/8"], "10.0.0.1", two_fields), found("198.51.100.7", false));
+    }
+
+    #[test]
+    fn r1_whoever_comes_by_the_unix_socket_is_believed_only_where_that_was_said() {
+        let by_unix = Asker { ip: None, https: false };
+        let network = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
+        assert_eq!(asker_of(&TrustedProxies::default(), by_unix, TOLD), Ok(by_unix));
+        assert_eq!(asker_of(&network, by_unix, TOLD), Ok(by_unix));
+        assert_eq!(asker_of(&network.clone().and_unix(), by_unix, TOLD), found("198.51.100.7", true));
+        // It vouches for the first address, and for no other: none but the networks do.
+        let alone = TrustedProxies::default().and_unix();
+        assert_eq!(asker_of(&alone, by_unix, TOLD), found("10.0.0.2", true));
+        assert_eq!(asker_of(&alone, by_unix, ""), Ok(by_unix));
+        let by_tcp = Asker { ip: Some("10.0.0.1".parse().unwrap()), https: false };
+        assert_eq!(asker_of(&alone, by_tcp, TOLD), Ok(by_tcp));
+    }
+
+    #[test]
+    fn a_client_that_used_tls_did_so_unless_a_trusted_proxy_says_otherwise() {
+        let direct = Asker { ip: Some("10.0.0.1".parse().unwrap()), https: true };
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
+        let plain = "X-Forwarded-Proto: http\r\n";
+        assert_eq!(asker_of(&TrustedProxies::default(), direct, plain), Ok(direct));
+        assert_eq!(asker_of(&trusted, direct, ""), Ok(direct));
+        assert_eq!(asker_of(&trusted, direct, plain), found("10.0.0.1", false));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
-use fallgate_domain::secret::SecretText;
+use fallgate_domain::secret::HiddenText;
 
 use crate::wire::dial::Address;
+use crate::wire::hygiene::may_inject;
 
 /// The first path segments that are ours on our own hosts. No `path` route may take one of them.
 pub(crate) const OWN_SEGMENTS: [&str; 19] = [
@@ -70,7 +71,7 @@ pub struct Route {
     pub authorization: Authorization,
     /// Fields that we put into every request that goes up, each instead of the client's own: lower-case name and value.
     /// The upstream's own secrets stand here.
-    pub inject: Vec<(String, SecretText)>,
+    pub inject: Vec<(String, HiddenText)>,
     /// How long a stream may last.
     pub max_stream_age: Option<Duration>,
     /// Which form of the path goes up.
@@ -232,6 +233,11 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether [`Route::inject`] may have a field of that name.
+    pub fn may_inject(name: &str) -> bool {
+        may_inject(name.as_bytes())
+    }
+
     fn prefix(&self) -> Option<&CanonicalPath<'static>> {
         match &self.entrance {
             Entrance::Host(_) => None,

@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::buffer::Stock;
+use super::pipe::Pipe;
 use super::socket::{Socket, Wire};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ impl Pool {
     pub(crate) fn take(&self, address: &Address) -> Option<Wire> {
         let mut idle = self.idle.lock();
         let kept = idle.get_mut(address)?;
-        while let Some((wire, since)) = kept.pop() {
+        while let Some((mut wire, since)) = kept.pop() {
             if since.elapsed() < KEEP_FOR && !wire.has_stirred() {
                 return Some(wire);
             }
@@ -91,7 +92,7 @@ impl Pool {
     /// Closes what has been idle for too long. Called now and then.
     pub(crate) fn sweep(&self) {
         self.idle.lock().retain(|_, kept| {
-            kept.retain(|(wire, since)| since.elapsed() < KEEP_FOR && !wire.has_stirred());
+            kept.retain_mut(|(wire, since)| since.elapsed() < KEEP_FOR && !wire.has_stirred());
             !kept.is_empty()
         });
     }
@@ -113,13 +114,13 @@ pub(crate) async fn dial(address: &Address) -> Result<Wire, DialError> {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 probe_when_silent(&stream)?;
-                Socket::Tcp(stream)
+                Pipe::Tcp(stream)
             }
-            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+            Address::Unix(path) => Pipe::Unix(UnixStream::connect(path).await?),
         })
     };
     match timeout(CONNECT_WITHIN, connecting).await {
-        Ok(Ok(socket)) => Ok(Wire::new(socket)),
+        Ok(Ok(pipe)) => Ok(Wire::new(Socket::Plain(pipe))),
         Ok(Err(error)) => Err(DialError::Refused(error)),
         Err(_) => Err(DialError::TimedOut),
     }

@@ -9,7 +9,7 @@ mod names;
 mod request;
 
 pub(crate) use answer::{Downward, Rewrite, write_answer, write_switching};
-pub(crate) use names::{FieldId, Trailer, classify, trailer};
+pub(crate) use names::{FieldId, Trailer, classify, may_inject, trailer};
 pub(crate) use request::{Identity, Upward, write_request};
 
 use crate::wire::http1::{Field, list_items};

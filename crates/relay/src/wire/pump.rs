@@ -43,6 +43,8 @@ pub(crate) struct Pump {
     /// How much of the body has gone on its way, as content.
     passed: u64,
     written: bool,
+    /// All of it is the system's to send now.
+    flushed: bool,
     waits_for: Side,
 }
 
@@ -70,13 +72,14 @@ impl Pump {
             moved: 0,
             passed: 0,
             written: false,
+            flushed: false,
             waits_for: Side::Source,
         }
     }
 
     /// Whether everything was read and everything written.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_read() && self.sent == self.staged.len()
+        self.is_read() && self.flushed
     }
 
     /// Whether any byte of it has been written: from then on it cannot be taken back.
@@ -125,6 +128,9 @@ impl Pump {
             self.staged.clear();
             self.sent = 0;
             if self.is_read() {
+                self.waits_for = Side::Sink;
+                ready!(sink.poll_flush(context)).map_err(|_| PumpError::Sink)?;
+                self.flushed = true;
                 return Poll::Ready(Ok(()));
             }
             // There may be more to stage: nothing that is here already waits for what is still to come.
@@ -139,6 +145,10 @@ impl Pump {
                 self.took(count);
                 self.wrote(count);
                 continue;
+            }
+            // Nothing stays behind while the source is silent.
+            if let Poll::Ready(Err(_)) = sink.poll_flush(context) {
+                return Poll::Ready(Err(PumpError::Sink));
             }
             self.waits_for = Side::Source;
             let count = ready!(source.poll_fill(context, stock, true)).map_err(PumpError::Source)?;

@@ -2,87 +2,77 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
+use super::pipe::Pipe;
+use super::tls::Sealed;
 
-/// A connection's socket, whatever it is made of.
+/// A connection's socket: as it is, or under TLS.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Plain(Pipe),
+    Tls(Box<Sealed>),
 }
 
 impl Socket {
     fn poll_read(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, into),
+            Self::Plain(pipe) => pipe.poll_read(context, into),
+            Self::Tls(sealed) => sealed.poll_read(context, into),
         }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Plain(pipe) => pipe.poll_write(context, bytes),
+            Self::Tls(sealed) => sealed.poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(sealed) => sealed.poll_flush(context),
         }
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Plain(pipe) => pipe.poll_shutdown(context),
+            Self::Tls(sealed) => sealed.poll_shutdown(context),
         }
     }
 
-    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(context),
-            Self::Unix(stream) => stream.poll_read_ready(context),
+            Self::Plain(pipe) => pipe.poll_read_ready(context),
+            Self::Tls(sealed) => sealed.poll_readable(context),
         }
     }
 
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Plain(pipe) => pipe.try_write(bytes),
+            Self::Tls(sealed) => sealed.try_write(bytes),
         }
     }
 
-    /// Whether the peer has closed or sent anything, by the system's word: the runtime hears of it later.
-    fn has_stirred(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = match self {
-            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
-        };
-        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    fn has_stirred(&mut self) -> bool {
+        match self {
+            Self::Plain(pipe) => pipe.has_stirred(),
+            Self::Tls(sealed) => sealed.has_stirred(),
+        }
     }
 
-    /// Whether the peer has closed or broken off, whatever of its bytes is still unread.
-    fn has_left(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let asked = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        let mut fds = [match self {
-            Self::Tcp(stream) => PollFd::new(stream, asked),
-            Self::Unix(stream) => PollFd::new(stream, asked),
-        }];
-        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Makes closing this socket a reset: the peer learns at once, and nothing that waits to be sent keeps it.
-    fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            // Best effort: the socket is closed right after in any case.
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    fn pipe(&self) -> &Pipe {
+        match self {
+            Self::Plain(pipe) => pipe,
+            Self::Tls(sealed) => sealed.pipe(),
         }
     }
 }
@@ -123,10 +113,11 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         self.input.rest(stock);
-        self.socket.poll_read_ready(context)
+        self.socket.poll_readable(context)
     }
 
-    /// Writes once. A peer that takes nothing is an error, so whoever loops gets on.
+    /// Writes once. A peer that takes nothing is an error, so whoever loops gets on. Under TLS a last piece may stay
+    /// behind until [`Self::poll_flush`].
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(self.socket.poll_write(context, bytes))? {
             0 if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -134,12 +125,17 @@ impl Wire {
         }
     }
 
+    /// Sees to it that what was written is on its way: the system has it.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_flush(context)
+    }
+
     pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let count = poll_fn(|context| self.poll_write(context, bytes)).await?;
             bytes = bytes.get(count..).unwrap_or_default();
         }
-        Ok(())
+        poll_fn(|context| self.poll_flush(context)).await
     }
 
     /// Writes all, unless the peer takes nothing for as long as `limit`.
@@ -149,16 +145,17 @@ impl Wire {
             let count = timeout(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
             bytes = bytes.get(count..).unwrap_or_default();
         }
-        Ok(())
+        let flushing = poll_fn(|context| self.poll_flush(context));
+        timeout(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
-    /// Writes what fits at once; never waits.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what fits at once; never waits. Under TLS all of it or nothing.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_write(bytes)
     }
 
     /// Whether the peer closed or sent anything. For connections that should be silent.
-    pub(crate) fn has_stirred(&self) -> bool {
+    pub(crate) fn has_stirred(&mut self) -> bool {
         !self.input.is_empty() || self.socket.has_stirred()
     }
 
@@ -179,12 +176,12 @@ impl Wire {
 
     /// Whether the peer has closed or broken off, whatever of its bytes is still unread.
     pub(crate) fn has_left(&self) -> bool {
-        self.socket.has_left()
+        self.socket.pipe().has_left()
     }
 
     /// Makes closing this connection a reset: the peer learns that it broke off.
     pub(crate) fn reset_on_close(&self) {
-        self.socket.reset_on_close();
+        self.socket.pipe().reset_on_close();
     }
 
     /// Tells the peer that no more will come.

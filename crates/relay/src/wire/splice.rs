@@ -47,6 +47,10 @@ impl Lane {
                 passed(source.input.filled().get(..count).unwrap_or_default());
                 source.input.consume(count);
             }
+            // Whoever waits for an answer to this must have it: nothing stays behind while the source is silent.
+            if let Poll::Ready(flushed) = sink.poll_flush(context) {
+                flushed?;
+            }
             // Idle tunnels hold no buffer.
             ready!(source.poll_readable(context, stock))?;
             match source.poll_fill(context, stock, true) {

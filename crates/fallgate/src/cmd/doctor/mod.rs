@@ -8,7 +8,7 @@ use fallgate_domain::clock::{Clock, SystemClock};
 use serde::Serialize;
 
 use crate::cli::Settings;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Secrets};
 use crate::failure::Failure;
 use crate::home::HomeFolder;
 use crate::{cmd, output};
@@ -72,7 +72,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let now = SystemClock.now();
     let mut checks = machine::checks(environment);
-    let config = match Config::load(settings, environment) {
+    let config = match Config::load(settings, environment, Secrets::Read) {
         Ok(config) => {
             checks.push(Check::ok("config", gate::found(&config)));
             Some(config)

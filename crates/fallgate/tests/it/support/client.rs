@@ -204,7 +204,8 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 /// Whether anybody takes connections there.
 #[expect(clippy::disallowed_methods, reason = "the ban is about where the gate connects to")]
 pub(super) fn is_listening(address: SocketAddr) -> bool {
-    TcpStream::connect(address).is_ok()
+    // Where nobody listens, a connection may by chance leave from the very port that it goes to, and meet itself.
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().is_ok_and(|from| from != address))
 }
 
 /// What a server makes of bytes, seen from its first answer.

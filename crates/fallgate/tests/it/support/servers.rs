@@ -1,8 +1,17 @@
 //! Servers that others wrote, started as processes on ports of their own and ended with the test.
+//!
+//! ```text
+//! let app = Server::script("echo", &[]);                    // python/echo.py
+//! let proxy = Server::haproxy(&format!("server app {}", app.address()));
+//! let gate = Gate::before("app", &proxy.url());
+//! proxy.log()                                               // what it has printed: shown when the test fails
+//! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -10,56 +19,89 @@ use tempfile::TempDir;
 use super::client::is_listening;
 use super::{nobodys_address, wait_for};
 
+/// How often a server is started anew on another port, when somebody else was quicker to take the first.
+const TRIES: usize = 5;
+
 /// A running server, and the folder with its files.
 #[derive(Debug)]
 pub(crate) struct Server {
+    name: &'static str,
     child: Child,
     address: SocketAddr,
-    /// With its files; goes when it goes.
-    _folder: TempDir,
+    /// With its config, its log and whatever it writes; goes when it goes.
+    folder: TempDir,
 }
 
 impl Server {
-    /// nginx, in one process and without a log; `site` is what stands in its `server { }` besides `listen`.
+    /// nginx, in one process; `site` is what stands in its `server { }` besides `listen`. It logs nothing unless the
+    /// site says `access_log /dev/stdout seen;`: then a line of JSON for each request, with `method`, `target` and
+    /// `status`.
     pub(crate) fn nginx(site: &str) -> Self {
-        Self::nginx_at(nobodys_address(), site)
+        Self::anywhere("nginx", |address, folder| nginx(address, folder, site))
     }
 
     /// The same at an address that is free now.
     pub(crate) fn nginx_at(address: SocketAddr, site: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().display();
-        let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let places = places.map(|name| format!("{name}_temp_path {at}/{name};\n")).concat();
-        let config = format!(
-            "daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log stderr crit;\nevents {{ }}\n\
-             http {{\naccess_log off;\n{places}default_type text/plain;\nserver {{\nlisten {address};\n{site}\n}}\n}}\n"
-        );
-        fs::write(folder.path().join("nginx.conf"), config).unwrap();
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-        command.args(["-e", "stderr"]);
-        Self::start(command, address, folder)
+        let command = nginx(address, folder.path(), site);
+        Self::start("nginx", command, address, folder).unwrap_or_else(|said| panic!("nginx ended: {said}"))
+    }
+
+    /// `haproxy`, with this in the backend of its one listener: `server app 127.0.0.1:80`, say. It logs as
+    /// [`Self::nginx`] does; what it cannot read is `<BADREQ>`.
+    pub(crate) fn haproxy(backend: &str) -> Self {
+        Self::anywhere("haproxy", |address, folder| {
+            let config = format!(
+                "global\n  log stdout format raw local0\n\
+                 defaults\n  mode http\n  log global\n  option dontlognull\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
+                 log-format '{{\"method\":%{{+Q}}HM,\"target\":%{{+Q}}HU,\"status\":%ST}}'\n\
+                 frontend front\n  bind {address}\n  default_backend back\nbackend back\n  {backend}\n"
+            );
+            let file = folder.join("haproxy.cfg");
+            fs::write(&file, config).unwrap();
+            let mut command = Command::new("haproxy");
+            // In the foreground, one process.
+            command.arg("-db").arg("-f").arg(file);
+            command
+        })
+    }
+
+    /// Caddy, with this as the site of its one plain listener: `reverse_proxy 127.0.0.1:80`, say.
+    pub(crate) fn caddy(site: &str) -> Self {
+        Self::anywhere("caddy", |address, folder| {
+            let config = format!(
+                "{{\nadmin off\nauto_https off\nstorage file_system {}\n}}\n\
+                 http://:{port} {{\nbind 127.0.0.1\n{site}\n}}\n",
+                folder.display(),
+                port = address.port()
+            );
+            let file = folder.join("Caddyfile");
+            fs::write(&file, config).unwrap();
+            let mut command = Command::new("caddy");
+            command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+            // Where it would else leave its files.
+            command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+            command
+        })
     }
 
     /// Python's own web server, which shows the files of a folder.
-    pub(crate) fn python(files: TempDir) -> Self {
-        let address = nobodys_address();
-        let mut command = Command::new("python3");
-        command.args(["-m", "http.server", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1"]);
-        command.arg("--directory").arg(files.path()).arg(address.port().to_string());
-        Self::start(command, address, files)
+    pub(crate) fn python(files: &Path) -> Self {
+        Self::anywhere("python3", |address, _| {
+            let mut command = Command::new("python3");
+            command.args(["-m", "http.server", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1"]);
+            command.arg("--directory").arg(files).arg(address.port().to_string());
+            command
+        })
     }
 
-    fn start(mut command: Command, address: SocketAddr, folder: TempDir) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        wait_for("the server", || {
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "{command:?} ended: {ended:?}");
-            is_listening(address).then_some(())
-        });
-        Self { child, address, _folder: folder }
+    /// A script from `tests/it/python`, which listens on the port that is its first argument; `more` are the others.
+    pub(crate) fn script(name: &'static str, more: &[&str]) -> Self {
+        Self::anywhere(name, |address, _| {
+            let mut command = script(name);
+            command.arg(address.port().to_string()).args(more);
+            command
+        })
     }
 
     /// Where it listens.
@@ -71,6 +113,77 @@ impl Server {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// What it has printed so far.
+    pub(crate) fn log(&self) -> String {
+        log(self.folder.path())
+    }
+
+    /// Starts the command that `make` gives for a free address and a folder for its files.
+    fn anywhere(name: &'static str, make: impl Fn(SocketAddr, &Path) -> Command) -> Self {
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            let (address, folder) = (nobodys_address(), tempfile::tempdir().unwrap());
+            let command = make(address, folder.path());
+            match Self::start(name, command, address, folder) {
+                Ok(server) => return server,
+                Err(last) => said = last,
+            }
+        }
+        panic!("{name} ended each time it was started; it said: {said}")
+    }
+
+    /// Starts a server and waits until it answers; if it ends instead, what it said.
+    fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+        folder: TempDir,
+    ) -> Result<Self, String> {
+        let printed = File::create(folder.path().join(LOG)).unwrap();
+        command.stdin(Stdio::null()).stdout(printed.try_clone().unwrap()).stderr(printed);
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let mut server = Self { name, child, address, folder };
+        let ended = wait_for("the server", || {
+            let ended = server.child.try_wait().unwrap().is_some();
+            (ended || is_listening(address)).then_some(ended)
+        });
+        if ended { Err(server.log()) } else { Ok(server) }
+    }
+}
+
+/// A script from `tests/it/python`, with the packages of `xtask/python/requirements.txt`.
+pub(crate) fn script(name: &str) -> Command {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin/python");
+    assert!(python.is_file(), "no {}: `cargo xtask install` makes it", python.display());
+    let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/it/python", name].iter().collect();
+    let mut command = Command::new(python);
+    // Its compiled form would be left in the working tree.
+    command.arg("-B").arg("-u").arg(file.with_extension("py"));
+    command
+}
+
+const LOG: &str = "log";
+
+fn log(folder: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(folder.join(LOG)).unwrap_or_default()).into_owned()
+}
+
+fn nginx(address: SocketAddr, folder: &Path, site: &str) -> Command {
+    let at = folder.display();
+    let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let places = places.map(|name| format!("{name}_temp_path {at}/{name};\n")).concat();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log stderr error;\nevents {{ }}\n\
+         http {{\naccess_log off;\n{places}default_type text/plain;\n\
+         log_format seen escape=json '{{\"method\":\"$request_method\",\"target\":\"$request_uri\",\"status\":$status}}';\n\
+         server {{\nlisten {address};\n{site}\n}}\n}}\n"
+    );
+    fs::write(folder.join("nginx.conf"), config).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).args(["-e", "stderr"]);
+    command
 }
 
 impl Drop for Server {
@@ -79,9 +192,12 @@ impl Drop for Server {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
         while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            thread::sleep(std::time::Duration::from_millis(5));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} said:\n{}---", self.name, self.log());
+        }
     }
 }

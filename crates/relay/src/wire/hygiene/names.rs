@@ -107,6 +107,13 @@ pub(crate) fn classify(name: &[u8]) -> FieldId {
     id.unwrap_or_else(|| by_prefix(name))
 }
 
+/// Whether an operator may have us put a field of this name into every request: one that speaks of the request, not of
+/// the connection, of its framing, or of who is calling.
+pub(crate) fn may_inject(name: &[u8]) -> bool {
+    let id = classify(name);
+    super::is_token(name) && matches!(id, FieldId::Authorization | FieldId::UserAgent | FieldId::Other)
+}
+
 /// What becomes of a field in a trailer section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trailer {
