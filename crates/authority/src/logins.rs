@@ -50,7 +50,7 @@ impl Verifier {
         let (now, kinds) = (self.clock().now(), vec![CredentialKind::Login]);
         let filter = CredentialFilter { owner: Some(caller.owner), kinds, with_ended: false, now };
         let mut listed = self.store().credentials(&filter).await?;
-        let idle = self.registrar.policy.login_idle;
+        let idle = self.registrar.policy().login_idle;
         listed.retain(|Listed { credential, .. }| {
             let used_at = credential.last_use.as_ref().map_or(credential.created_at, |last_use| last_use.at);
             now < used_at.plus(idle) || credential.id == caller.principal().credential()

@@ -46,7 +46,7 @@ impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new(registrar.policy.login_idle);
+        let view = View::new(registrar.policy().login_idle);
         view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.

@@ -175,8 +175,7 @@ pub(crate) async fn serve(
         Ok(Done::Answered { .. }) => After::Close,
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream)) => {
-            let Connection { client, lease, stopping, worker, asker, .. } = connection;
-            lease.flows(StreamKind::WebSocket, asker.ip);
+            let Connection { client, lease, stopping, worker, .. } = connection;
             splice::websocket(client, upstream, lease, stopping, &worker.stock).await;
             After::Gone
         }
@@ -331,6 +330,8 @@ impl Attempt<'_> {
         hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
         upstream.input.consume(head.len());
         *self.reached = Reached::Answering;
+        // Before the client knows: whoever has a stream finds it listed.
+        self.lease.flows(StreamKind::WebSocket, self.ip);
         self.client.write_all(&out).await.map_err(|_| Failure::ClientGone)?;
         Ok(Done::Switched(upstream))
     }
@@ -353,7 +354,11 @@ impl Attempt<'_> {
         let stock = &self.worker.stock;
         let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
         let patience = &mut self.patience;
-        let (lease, ip, mut flows) = (self.lease, self.ip, false);
+        let (lease, ip) = (self.lease, self.ip);
+        let mut flows = kind.is_endless() && head.body() != BodyKind::Empty;
+        if flows {
+            lease.flows(kind, ip);
+        }
         poll_fn(|context| {
             sending.poll(context, client, upstream_wire, stock)?;
             let passed = answer.poll(context, upstream_wire, client, stock);

@@ -95,9 +95,9 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
         let (lease, ip) = (&connection.lease, connection.asker.ip);
         let tell = |taken, more| {
             if more {
-                lease.flows(StreamKind::Upload, ip)
+                lease.flows(StreamKind::Upload, ip);
             } else {
-                lease.flows_nothing()
+                lease.flows_nothing();
             }
             lease.passed(taken, 0);
         };
