@@ -6,14 +6,18 @@ use fallgate_domain::scope::PlainScope;
 use crate::permit::Action;
 
 macro_rules! action {
-    ($(#[$doc:meta])* $name:ident needs $scope:ident) => {
+    ($(#[$doc:meta])* $name:ident needs $scope:ident $(, $mends:ident)?) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
 
         impl Action for $name {
             const SCOPE: PlainScope = PlainScope::$scope;
+            $(const MENDS: bool = action!(@$mends);)?
         }
+    };
+    (@mends) => {
+        true
     };
 }
 
@@ -39,12 +43,18 @@ action! {
 
 action! {
     /// See what of one's own is open (an admin: everybody's).
-    ReadLive needs LiveRead
+    ReadLive needs LiveRead, mends
 }
 
 action! {
     /// Close something that is open.
-    CloseLive needs Cut
+    CloseLive needs Cut, mends
+}
+
+action! {
+    /// See, place and lift cuts: of oneself and one's own, or, for an admin, all. An admin's sign-in may do so while
+    /// everything is cut.
+    ManageCuts needs Cut, mends
 }
 
 /// Use one route. A permit for it is had from [`Principal::permit_route`](crate::Principal::permit_route) only, since

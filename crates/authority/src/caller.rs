@@ -20,7 +20,7 @@ use crate::verifier::Verifier;
 
 /// How a credential came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+pub(crate) enum Carrier {
     /// The client put it there on purpose.
     Authorization,
     /// The browser added it by itself, whoever made it ask.
@@ -59,6 +59,38 @@ pub struct Newcomer {
     pub(crate) held: Option<Principal>,
 }
 
+/// Whoever opens what anybody may: signed in by their browser's cookie, or not.
+#[derive(Debug)]
+pub struct Passerby {
+    /// The client's address, if it came over IP.
+    pub ip: Option<IpAddr>,
+    /// What the client calls itself.
+    pub user_agent: Option<Vec<u8>>,
+    /// Whether the request came over TLS.
+    pub https: bool,
+    held: Option<Principal>,
+    stale: bool,
+}
+
+impl Passerby {
+    /// As whom they are signed in, if they are.
+    pub const fn held(&self) -> Option<&Principal> {
+        self.held.as_ref()
+    }
+
+    /// Whether their browser has a cookie of ours that is good for nothing.
+    pub const fn brings_stale(&self) -> bool {
+        self.stale
+    }
+}
+
+impl AnySignIn {
+    /// The caller.
+    pub const fn principal(&self) -> &Principal {
+        &self.0
+    }
+}
+
 impl SignedIn {
     /// The caller.
     pub const fn principal(&self) -> &Principal {
@@ -84,14 +116,28 @@ async fn identify(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carr
     }
 }
 
+/// Finds out who calls, and that it is no page of another site that has their browser call. Whether they are cut is
+/// still to be asked.
+pub(crate) async fn calling(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
+    let (principal, carrier) = identify(parts, verifier).await?;
+    if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
+        verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
+        return Err(Refusal::CrossSite);
+    }
+    Ok((principal, carrier))
+}
+
 async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Carrier), Refusal> {
     let ip = peer(parts);
     let (presented, carrier) =
         presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
+    Ok((verified(&presented, parts, verifier).await?, carrier))
+}
+
+async fn verified(presented: &Presented, parts: &Parts, verifier: &Verifier) -> Result<Principal, Refusal> {
     let lease = parts.extensions.get::<LeaseHandle>().ok_or(Refusal::Unavailable)?;
-    let facts =
-        RequestFacts { ip, user_agent: parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes) };
-    Ok((verifier.verify(&presented, &facts, lease).await?, carrier))
+    let user_agent = parts.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    verifier.verify(presented, &RequestFacts { ip: peer(parts), user_agent }, lease).await
 }
 
 /// The one credential that counts: `Authorization` if it is there, good or bad, and only else the cookie.
@@ -137,11 +183,11 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let verifier = Arc::<Verifier>::from_ref(state);
-        let (principal, carrier) = identify(parts, &verifier).await?;
-        if carrier == Carrier::Cookie && !is_safe(&parts.method) && Source::of(parts) != Source::Own {
-            verifier.count_refusal(&Refusal::CrossSite, Some(principal.credential()), peer(parts));
-            return Err(Refusal::CrossSite);
-        }
+        let (principal, _) = calling(parts, &verifier).await?;
+        let refused = |refusal: &Refusal| {
+            verifier.count_refusal(refusal, Some(principal.credential()), peer(parts));
+        };
+        principal.expect_uncut().inspect_err(refused)?;
         Ok(principal)
     }
 }
@@ -187,6 +233,34 @@ where
     let verifier = Arc::<Verifier>::from_ref(state);
     verifier.count_refusal(&Refusal::NoSignIn, Some(principal.credential()), peer(parts));
     Refusal::NoSignIn
+}
+
+/// Nobody is refused for what they bring: a cookie that does not stand is as if it were not there.
+impl<S> FromRequestParts<S> for Passerby
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let verifier = Arc::<Verifier>::from_ref(state);
+        let https = came_by_https(parts);
+        // Who says who they are is not who their cookie says.
+        let says_who = parts.headers.contains_key(header::AUTHORIZATION);
+        let presented = if says_who { Ok(None) } else { Presented::from_cookies(&parts.headers, https) };
+        let (held, stale) = match presented {
+            Ok(None) => (None, false),
+            Ok(Some(presented)) => match verified(&presented, parts, &verifier).await {
+                Ok(principal) => (Some(principal).filter(|held| held.kind() == CredentialKind::Login), false),
+                Err(Refusal::BadCredential(_)) => (None, true),
+                Err(refusal) => return Err(refusal),
+            },
+            Err(_) => (None, true),
+        };
+        let user_agent = parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec());
+        Ok(Self { ip: peer(parts), user_agent, https, held, stale })
+    }
 }
 
 /// A sign-in that was begun by another site's page is refused: it could be somebody else's, for the visitor to use.

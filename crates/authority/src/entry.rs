@@ -12,6 +12,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::{CredentialRow, Revision, UserRow};
 use slab::Slab;
 
+use crate::cuts::Cuts;
 use crate::lease::LeaseState;
 use crate::refusal::Denial;
 use crate::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering};
@@ -65,6 +66,11 @@ impl Parent {
     pub(crate) const fn is_some(&self) -> bool {
         !matches!(self, Self::None)
     }
+
+    /// Whether it is that credential.
+    pub(crate) fn is(&self, id: CredentialId) -> bool {
+        matches!(self, Self::Entry(parent) if parent.id == id)
+    }
 }
 
 /// A user's account, or the one that stands for credentials nobody owns. Leases hang here: whatever changes for an
@@ -80,6 +86,8 @@ pub(crate) struct Account {
     /// The revision at which all its tokens were last found revoked: those that were read before have ended.
     pub(crate) tokens_ended_at: AtomicU64,
     display_name: Mutex<Option<DisplayName>>,
+    /// Those that there are, the same for all.
+    pub(crate) cuts: Arc<Cuts>,
     pub(crate) leases: Mutex<Slab<Arc<LeaseState>>>,
 }
 
@@ -246,17 +254,17 @@ impl Entry {
 }
 
 impl Account {
-    pub(crate) fn of(row: &UserRow) -> Self {
-        let account = Self::bare(Some(AccountUser { id: row.id, username: row.username.clone() }));
+    pub(crate) fn of(row: &UserRow, cuts: Arc<Cuts>) -> Self {
+        let account = Self::bare(Some(AccountUser { id: row.id, username: row.username.clone() }), cuts);
         account.update(row);
         account
     }
 
-    pub(crate) fn ownerless() -> Self {
-        Self::bare(None)
+    pub(crate) fn ownerless(cuts: Arc<Cuts>) -> Self {
+        Self::bare(None, cuts)
     }
 
-    fn bare(user: Option<AccountUser>) -> Self {
+    fn bare(user: Option<AccountUser>, cuts: Arc<Cuts>) -> Self {
         Self {
             user,
             disabled: AtomicBool::new(false),
@@ -265,6 +273,7 @@ impl Account {
             halted: AtomicBool::new(false),
             tokens_ended_at: AtomicU64::new(0),
             display_name: Mutex::new(None),
+            cuts,
             leases: Mutex::new(Slab::new()),
         }
     }

@@ -35,10 +35,18 @@ pub fn occurs<'a>(fields: &'a dyn Fields, name: &str) -> Occurs<'a> {
     found
 }
 
+/// Whether the client asks to change to another protocol. A proxy that only asks what may be done may have taken `Upgrade`
+/// off, which is for one hop; what the handshake of a WebSocket has besides stays.
+pub fn asks_for_upgrade(fields: &dyn Fields) -> bool {
+    ["upgrade", "sec-websocket-key", "sec-websocket-version"]
+        .iter()
+        .any(|name| occurs(fields, name) != Occurs::Never)
+}
+
 /// Whether a browser is to show what is answered, as a page of its own (requirement R24): it says so in
 /// `Sec-Fetch-Mode`, or else prefers HTML. Nobody is let in or kept out by it.
 pub fn is_navigation(fields: &dyn Fields) -> bool {
-    if occurs(fields, "upgrade") != Occurs::Never {
+    if asks_for_upgrade(fields) {
         return false;
     }
     match occurs(fields, "sec-fetch-mode") {
@@ -79,6 +87,7 @@ mod tests {
             (&[("sec-fetch-mode", "cors"), ("accept", HTML)], false),
             (&[("sec-fetch-mode", "websocket"), ("accept", HTML)], false),
             (&[("upgrade", "websocket"), ("accept", HTML)], false),
+            (&[("sec-websocket-key", "x"), ("accept", HTML)], false),
             (&[("accept", "*/*")], false),
             (&[("accept", "application/json, text/html")], false),
             (&[("accept", "text/event-stream")], false),

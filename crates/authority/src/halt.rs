@@ -27,7 +27,7 @@ where
     E: From<StoreError> + From<Unwritten>,
 {
     written.map_err(|error| match error {
-        StoreError::CallerEnded => error.into(),
+        StoreError::CallerEnded | StoreError::CallerCut { .. } => error.into(),
         error => halt(&error).into(),
     })
 }
@@ -74,7 +74,7 @@ impl Verifier {
         Unwritten
     }
 
-    /// The same with all that somebody has of a kind, but one.
+    /// The same with all that somebody has of a kind, but one and what hangs on it.
     pub(crate) fn halt_owned(
         &self,
         owner: UserId,
@@ -85,7 +85,8 @@ impl Verifier {
         if let Some(account) = self.view.account(owner) {
             self.view.each(|entry| {
                 let is_theirs = entry.account.user.as_ref().is_some_and(|user| user.id == owner);
-                if is_theirs && what.has(entry) && Some(entry.id) != except {
+                let spared = except.is_some_and(|except| entry.id == except || entry.parent.is(except));
+                if is_theirs && what.has(entry) && !spared {
                     entry.halt();
                 }
             });

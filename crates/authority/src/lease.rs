@@ -9,18 +9,23 @@
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fallgate_domain::clock::{Clock, Timestamp};
-use fallgate_domain::live::StreamKind;
+use fallgate_domain::clock::Clock;
+use fallgate_domain::cut::CutReason;
+use fallgate_domain::id::CutId;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::user::Role;
 
+use crate::closing::{Closing, Leaving};
+use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
-use crate::live::{Holder, Listing, Live, NewListing};
+use crate::flow::Flow;
+use crate::live::Live;
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -28,32 +33,14 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 /// A lease looks again at least this often, whatever it was told (requirement R51).
 const SECOND_LINE: Duration = Duration::from_secs(30);
 
-/// A body that flows for longer than this is listed among what is live (30-gate).
-const LISTED_AFTER: Duration = Duration::from_secs(5);
-
 /// The right to go on, held by whoever owns the socket. Let go of when dropped.
 #[derive(Debug)]
 pub struct Lease {
-    state: Arc<LeaseState>,
-    clock: Arc<dyn Clock>,
-    live: Arc<Live>,
+    pub(crate) state: Arc<LeaseState>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) live: Arc<Live>,
     /// Only its holder looks at this: the lock is never waited for.
-    flow: parking_lot::Mutex<Flow>,
-}
-
-/// What flows under a lease.
-#[derive(Debug, Default)]
-enum Flow {
-    /// Nothing that lasts.
-    #[default]
-    Nothing,
-    /// A body, for so short a time that it is not listed yet.
-    Young {
-        kind: StreamKind,
-        since: Timestamp,
-        ip: Option<IpAddr>,
-    },
-    Listed(Arc<Listing>),
+    pub(crate) flow: parking_lot::Mutex<Flow>,
 }
 
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
@@ -72,11 +59,13 @@ pub enum Ended {
         /// Who.
         by: String,
     },
+    /// A cut stops it, for this reason, if one was given.
+    Cut(Option<CutReason>),
 }
 
 /// Close code of a WebSocket for a credential that ended (30-gate).
 const CODE_ENDED: u16 = 4401;
-/// The same for what somebody closed.
+/// The same for a cut, and for what somebody closed.
 const CODE_CUT: u16 = 4403;
 
 impl Ended {
@@ -91,6 +80,8 @@ impl Ended {
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
             Self::Closed { by } => format!("closed by {by}").into(),
+            Self::Cut(None) => "cut".into(),
+            Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
         }
     }
 
@@ -98,7 +89,7 @@ impl Ended {
     pub const fn close_code(&self) -> u16 {
         match self {
             Self::Credential(_) | Self::Narrowed => CODE_ENDED,
-            Self::Closed { .. } => CODE_CUT,
+            Self::Cut(_) | Self::Closed { .. } => CODE_CUT,
         }
     }
 
@@ -108,6 +99,15 @@ impl Ended {
             Self::Credential(denial) => Refusal::BadCredential(*denial),
             Self::Narrowed => Refusal::NotAdmitted,
             Self::Closed { .. } => Refusal::Closed,
+            Self::Cut(reason) => Refusal::Cut(reason.clone()),
+        }
+    }
+
+    /// What a refusal of something that stood until now comes to.
+    fn by(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Cut(reason) => Self::Cut(reason.clone()),
+            _ => Self::Narrowed,
         }
     }
 }
@@ -118,6 +118,8 @@ pub(crate) struct LeaseState {
     poked: AtomicBool,
     /// It rests on somebody else than when it was waited on: how long to wait is another question now.
     rebound: AtomicBool,
+    /// What is under way outlives its first answer.
+    stream: AtomicBool,
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
     /// How much came from the client and went to it, for whoever lists it. Written by the holder alone.
@@ -133,6 +135,8 @@ struct Rests {
     registered: Option<(Arc<Account>, usize)>,
     credential: Option<Arc<Entry>>,
     need: Need,
+    /// Counted by a cut that waits until the holder knows of it.
+    leaving: Option<Leaving>,
     /// The holder let go; nothing may rest on it any more.
     released: bool,
 }
@@ -140,10 +144,16 @@ struct Rests {
 /// What was permitted, and must stay so.
 #[derive(Debug, Default, Clone)]
 pub(crate) enum Need {
-    /// Only that the credential stands.
+    /// Only that the credential stands: who calls is known, and not yet what for.
     #[default]
     Standing,
-    Scope(Scope),
+    /// Nothing but that no cut stops it.
+    Uncut,
+    /// A scope. `mends`: an admin's sign-in may do it while everything is cut.
+    Scope {
+        scope: Scope,
+        mends: bool,
+    },
     Route(Arc<RoutePolicy>),
     /// One of the route's public paths, which needs nobody.
     Public(Arc<RoutePolicy>),
@@ -152,19 +162,18 @@ pub(crate) enum Need {
 impl Need {
     /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
     /// owner's role allows now.
-    pub(crate) fn check(
-        &self,
-        entry: &Entry,
-        role: Option<fallgate_domain::user::Role>,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, entry: &Entry, role: Option<Role>) -> Result<(), Refusal> {
+        if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
+            return Err(Refusal::Cut(cut.reason));
+        }
         let allows = |scope: &Scope| {
             entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
         };
         match self {
-            Self::Standing => Ok(()),
-            Self::Public(route) => Self::check_public(route),
-            Self::Scope(scope) if allows(scope) => Ok(()),
-            Self::Scope(scope) => Err(Refusal::Beyond(scope.clone())),
+            Self::Standing | Self::Uncut => Ok(()),
+            Self::Public(route) => Self::is_there(route),
+            Self::Scope { scope, .. } if allows(scope) => Ok(()),
+            Self::Scope { scope, .. } => Err(Refusal::Beyond(scope.clone())),
             Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
             Self::Route(route) => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
@@ -174,9 +183,28 @@ impl Need {
         }
     }
 
-    /// Whether a public path of the route is still there.
-    pub(crate) fn check_public(route: &RoutePolicy) -> Result<(), Refusal> {
+    /// Whether a public path of the route is still there and open. `strangers`: where it hangs.
+    pub(crate) fn check_public(strangers: &Account, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
+        match Self::Public(route.clone()).cut(strangers, None) {
+            Some(cut) => Err(Refusal::Cut(cut.reason)),
+            None => Self::is_there(route),
+        }
+    }
+
+    fn is_there(route: &RoutePolicy) -> Result<(), Refusal> {
         if route.now().is_some() { Ok(()) } else { Err(Refusal::NotAdmitted) }
+    }
+
+    /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
+    /// first in the order of refusals is told first.
+    fn cut(&self, account: &Account, entry: Option<(&Entry, Option<Role>)>) -> Option<StandingCut> {
+        let (route, mends): (Option<&RouteName>, bool) = match self {
+            Self::Standing => return None,
+            Self::Uncut => (None, false),
+            Self::Scope { mends, .. } => (None, *mends),
+            Self::Route(route) | Self::Public(route) => (Some(&route.name), false),
+        };
+        account.cuts.stopping(Asked { entry, route, mends })
     }
 }
 
@@ -194,9 +222,14 @@ impl Lease {
     pub fn settle(&self) {
         self.flows_no_more();
         *self.state.waker.lock() = None;
-        let mut rests = self.state.rests.lock();
-        rests.credential = None;
-        rests.need = Need::Standing;
+        self.state.stream.store(false, Ordering::Relaxed);
+        let left = {
+            let mut rests = self.state.rests.lock();
+            rests.credential = None;
+            rests.need = Need::Standing;
+            rests.leaving.take()
+        };
+        drop(left);
     }
 
     /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.
@@ -217,12 +250,17 @@ impl Lease {
         }
     }
 
-    /// Looks now: has it ended?
+    /// Looks now: has it ended? Whoever is told so lets go.
     pub fn judge(&self) -> Option<Ended> {
-        if let Flow::Listed(listing) = &*self.flow.lock()
-            && let Some(by) = listing.closed_by()
-        {
-            return Some(Ended::Closed { by: by.to_owned() });
+        let ended = self.look()?;
+        let left = self.state.rests.lock().leaving.take();
+        drop(left);
+        Some(ended)
+    }
+
+    fn look(&self) -> Option<Ended> {
+        if let Some(by) = self.closed_by() {
+            return Some(Ended::Closed { by });
         }
         let (entry, need, account) = {
             let rests = self.state.rests.lock();
@@ -231,9 +269,10 @@ impl Lease {
         };
         let Some(entry) = entry else {
             let Need::Public(route) = need else { return None };
-            return match account?.judge() {
+            let account = account?;
+            return match account.judge() {
                 Err(denial) => Some(Ended::Credential(denial)),
-                Ok(_) => Need::check_public(&route).is_err().then_some(Ended::Narrowed),
+                Ok(_) => Need::check_public(&account, &route).err().as_ref().map(Ended::by),
             };
         };
         let now = self.clock.now();
@@ -242,7 +281,7 @@ impl Lease {
             Ok(role) => {
                 // What is held open is in use.
                 entry.touch(now);
-                need.check(&entry, role).is_err().then_some(Ended::Narrowed)
+                need.check(&entry, role).err().as_ref().map(Ended::by)
             }
         }
     }
@@ -256,99 +295,16 @@ impl Lease {
     }
 }
 
-/// What flows, for whoever looks at what is live. Each exchange begins with nothing.
-impl Lease {
-    /// Says what flows from now on. What has no end by its nature is listed at once; a body, once it has flowed for a
-    /// while. To be called while what flows rests on its caller.
-    pub fn flows(&self, kind: StreamKind, ip: Option<IpAddr>) {
-        let mut flow = self.flow.lock();
-        *flow = match std::mem::take(&mut *flow) {
-            Flow::Listed(listing) => {
-                listing.turn_into(kind);
-                Flow::Listed(listing)
-            }
-            young => {
-                let since = match young {
-                    Flow::Young { since, .. } => since,
-                    _ => self.clock.now(),
-                };
-                let young = Flow::Young { kind, since, ip };
-                if kind.is_endless() { self.list(young) } else { young }
-            }
-        };
-    }
-
-    /// Says that the body of the request has come whole, and nothing else flows yet. What is listed stays so.
-    pub fn flows_nothing(&self) {
-        let mut flow = self.flow.lock();
-        if matches!(*flow, Flow::Young { .. }) {
-            *flow = Flow::Nothing;
-        }
-    }
-
-    /// Says how much has come from the client and gone to it since the exchange began, in bytes of content.
-    pub fn passed(&self, bytes_in: u64, bytes_out: u64) {
-        self.state.bytes_in.store(bytes_in, StdOrdering::Relaxed);
-        self.state.bytes_out.store(bytes_out, StdOrdering::Relaxed);
-    }
-
-    /// Says why what flows is about to end, if it is not because both sides are done. The first reason counts.
-    pub fn because(&self, reason: impl Into<Cow<'static, str>>) {
-        if let Flow::Listed(listing) = &*self.flow.lock() {
-            listing.because(reason.into());
-        }
-    }
-
-    /// Lists a body that flows for long enough; else tells how long to wait until it may do.
-    fn list_if_old(&self) -> Option<Duration> {
-        let mut flow = self.flow.lock();
-        match &*flow {
-            Flow::Listed(_) => None,
-            Flow::Nothing => Some(LISTED_AFTER),
-            Flow::Young { since, .. } => {
-                let age = self.clock.now().since(*since);
-                let left = LISTED_AFTER.saturating_sub(age);
-                if !left.is_zero() {
-                    return Some(left);
-                }
-                *flow = self.list(std::mem::take(&mut *flow));
-                None
-            }
-        }
-    }
-
-    fn list(&self, young: Flow) -> Flow {
-        let Flow::Young { kind, since, ip } = young else { return young };
-        let (holder, route) = {
-            let rests = self.state.rests.lock();
-            let route = match &rests.need {
-                Need::Route(route) | Need::Public(route) => Some(route.name.clone()),
-                _ => None,
-            };
-            (Holder::of(rests.credential.as_deref()), route)
-        };
-        let lease = self.state.clone();
-        let listed = self.live.list(NewListing { kind, holder, route, since, ip, lease });
-        listed.map_or(Flow::Nothing, Flow::Listed)
-    }
-
-    fn flows_no_more(&self) {
-        if let Flow::Listed(listing) = std::mem::take(&mut *self.flow.lock()) {
-            self.live.strike(&listing);
-            self.passed(0, 0);
-        }
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         self.flows_no_more();
-        let registered = {
+        let (registered, left) = {
             let mut rests = self.state.rests.lock();
             rests.released = true;
             rests.credential = None;
-            rests.registered.take()
+            (rests.registered.take(), rests.leaving.take())
         };
+        drop(left);
         unregister(registered);
     }
 }
@@ -375,6 +331,7 @@ impl LeaseHandle {
             }
             rests.credential = credential;
             rests.need = need;
+            self.0.stream.store(false, Ordering::Relaxed);
             self.0.rebind();
             match &rests.registered {
                 Some((registered, _)) if Arc::ptr_eq(registered, account) => return true,
@@ -406,6 +363,22 @@ fn unregister(registered: Option<(Arc<Account>, usize)>) {
 }
 
 impl LeaseState {
+    /// What is under way outlives its first answer. Whose it is, and for which route.
+    pub(crate) fn become_stream(&self) -> (Option<Arc<Entry>>, Option<RouteName>) {
+        self.stream.store(true, Ordering::Relaxed);
+        let rests = self.rests.lock();
+        let route = match &rests.need {
+            Need::Route(route) | Need::Public(route) => Some(route.name.clone()),
+            Need::Standing | Need::Uncut | Need::Scope { .. } => None,
+        };
+        (rests.credential.clone(), route)
+    }
+
+    pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.store(bytes_in, StdOrdering::Relaxed);
+        self.bytes_out.store(bytes_out, StdOrdering::Relaxed);
+    }
+
     /// What [`Lease::passed`] said last.
     pub(crate) fn passed(&self) -> (u64, u64) {
         (self.bytes_in.load(StdOrdering::Relaxed), self.bytes_out.load(StdOrdering::Relaxed))
@@ -426,6 +399,31 @@ impl LeaseState {
         if let Some(waker) = waker {
             self.rebound.store(true, Ordering::Release);
             waker.wake();
+        }
+    }
+
+    /// Counts what rests on it, if this very cut is what stops it and nothing did before.
+    pub(crate) fn count_if_cut_by(&self, cut: CutId, closing: &Arc<Closing>) {
+        let (entry, need, account) = {
+            let rests = self.rests.lock();
+            let account = rests.registered.as_ref().map(|(account, _)| account.clone());
+            (rests.credential.clone(), rests.need.clone(), account)
+        };
+        let Some(account) = account else { return };
+        // On what has ended already nothing is cut any more: whoever judges it next finds that first.
+        let stopped_by = match &entry {
+            Some(entry) => {
+                let role = entry.account.role();
+                need.cut(&account, Some((entry, role)))
+            }
+            None if matches!(need, Need::Public(_)) => need.cut(&account, None),
+            None => None,
+        };
+        if stopped_by.is_some_and(|stopped| stopped.id == cut) {
+            let mut rests = self.rests.lock();
+            if rests.leaving.is_none() && !rests.released {
+                rests.leaving = Some(closing.count(self.stream.load(Ordering::Relaxed)));
+            }
         }
     }
 

@@ -32,10 +32,15 @@
 mod accounts;
 pub mod actions;
 mod caller;
+mod closing;
 mod cookie;
+mod cuts;
+mod cutting;
 mod device;
+mod enter;
 mod entry;
 mod fields;
+mod flow;
 mod fresh;
 mod halt;
 mod hash_queue;
@@ -44,6 +49,7 @@ mod import;
 mod imported_hash;
 mod internal;
 mod keys;
+mod knock;
 mod lease;
 mod live;
 mod login_throttle;
@@ -80,9 +86,12 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
-pub use caller::{AnySignIn, Newcomer, SignedIn, Somebody};
+pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
+pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
-pub use fields::{Fields, Occurs, is_navigation, occurs};
+pub use cutting::{CutError, CutOrder, CutPlaced};
+pub use enter::{EnterError, EnterOrder, Entered, Entrant};
+pub use fields::{Fields, Occurs, asks_for_upgrade, is_navigation, occurs};
 pub use halt::Unwritten;
 pub use hasher::HasherBusy;
 pub use import::{ImportError, LlmuxImport, LlmuxToken, LlmuxUser};
@@ -91,6 +100,7 @@ pub use internal::InternalTokenError;
 pub use keys::{
     Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
 };
+pub use knock::{Challenge, InvalidChallenge, Knock, knock_cookie_name};
 pub use lease::{Ended, Lease, LeaseHandle};
 pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};

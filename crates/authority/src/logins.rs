@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::accounts::{UserError, UserPatch};
 use crate::caller::{AnySignIn, SignedIn};
+use crate::enter::is_brought_over;
+use crate::entry::{Entry, Parent};
 use crate::halt::{Owned, or_halt};
 use crate::hash_queue::Lane;
 use crate::passphrase::Passphrase;
@@ -35,11 +37,11 @@ impl SignedIn {
 }
 
 impl Verifier {
-    /// Ends the sign-in that asks for it. Open connections are cut before this returns, also when it fails with
+    /// Ends the sign-in that asks for it, wherever it was brought over to and from wherever it asks. Open connections are cut before this returns, also when it fails with
     /// [`TokenError::Unwritten`]; so it is with all that ends sign-ins.
     pub async fn sign_out(&self, caller: &AnySignIn, ip: Option<IpAddr>) -> Result<(), TokenError> {
         let AnySignIn(principal) = caller;
-        let credential = principal.credential();
+        let credential = origin_of(&principal.entry);
         // Nobody owns the sign-in of an anonymous old token.
         let actor = Actor::standing(principal, ip).unwrap_or(Actor::Holder { credential, ip });
         self.end(principal, &actor, credential, audit::Action::Logout, "signed out").await.map(drop)
@@ -51,7 +53,12 @@ impl Verifier {
         let filter = CredentialFilter { owner: Some(caller.owner), kinds, with_ended: false, now };
         let mut listed = self.store().credentials(&filter).await?;
         let idle = self.registrar.policy().login_idle;
+        // What was brought over to the host of a route is the same device, and ends with the sign-in that it hangs on.
+        let brought_over = |id| self.view.entry_of(id).is_some_and(|entry| is_brought_over(&entry));
         listed.retain(|Listed { credential, .. }| {
+            if brought_over(credential.id) {
+                return false;
+            }
             let used_at = credential.last_use.as_ref().map_or(credential.created_at, |last_use| last_use.at);
             now < used_at.plus(idle) || credential.id == caller.principal().credential()
         });
@@ -136,7 +143,7 @@ impl Verifier {
         }
     }
 
-    async fn end(
+    pub(crate) async fn end(
         &self,
         caller: &Principal,
         actor: &Actor,
@@ -158,4 +165,15 @@ impl Verifier {
         self.freshen_after_act().await;
         Ok(outcome)
     }
+}
+
+/// The sign-in that this one was brought over from, or itself.
+fn origin_of(entry: &Entry) -> CredentialId {
+    let mut origin = entry;
+    while let Parent::Entry(parent) = &origin.parent
+        && parent.kind == CredentialKind::Login
+    {
+        origin = parent;
+    }
+    origin.id
 }

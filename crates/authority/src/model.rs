@@ -1,5 +1,5 @@
-//! What `tests/model.rs` explores: one registration against one revocation, in every interleaving, on the real
-//! [`Entry`], [`Account`](crate::entry::Account) and [`Lease`](crate::Lease).
+//! What `tests/model.rs` explores: one registration against one revocation or cut, in every interleaving, on the real
+//! [`Entry`], [`Account`](crate::entry::Account), [`Cuts`](crate::cuts::Cuts) and [`Lease`](crate::Lease).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,19 +7,25 @@ use std::time::Duration;
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::entropy::TestEntropy;
-use fallgate_domain::id::{CredentialId, UserId};
-use fallgate_domain::scope::Scopes;
+use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::route::Admission;
+use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::Role;
-use fallgate_store::{CredentialRow, Revision, UserRow};
+use fallgate_store::{CredentialRow, CutOn, CutRow, Revision, UserRow};
 
+use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
-use crate::lease::Lease;
+use crate::lease::{Lease, Need};
 use crate::live::Live;
+use crate::permit::RoutePolicy;
 
-/// One credential and its account.
+/// One credential and its account, a route, and where strangers hang.
 #[derive(Debug, Clone)]
 pub struct Subject {
     entry: Arc<Entry>,
+    strangers: Arc<Account>,
+    route: Arc<RoutePolicy>,
+    cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
 }
@@ -40,21 +46,25 @@ impl Subject {
             owner: Some(user.id),
             parent: None,
             hash: None,
-            scopes: Scopes::none(),
+            scopes: Scopes::plain([PlainScope::RoutesUse]),
             expires_at: None,
             revoked: false,
             used_at: None,
         };
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(0)));
+        let cuts = Arc::new(Cuts::new(clock.clone()));
         let entry = Arc::new(Entry::new(
             &row,
-            Arc::new(Account::of(&user)),
+            Arc::new(Account::of(&user, cuts.clone())),
             Parent::None,
             Revision(0),
             Duration::from_hours(1),
         ));
-        let clock: Arc<dyn Clock> = Arc::new(TestClock::at(Timestamp::from_millis(0)));
+        let strangers = Arc::new(Account::ownerless(cuts.clone()));
+        let name = "llmux".parse().unwrap_or_else(|_| unreachable!("a constant"));
+        let route = Arc::new(RoutePolicy::new(name, Admission::default()));
         let live = Arc::new(Live::new(clock.clone(), Arc::new(TestEntropy::default())));
-        Self { entry, clock, live }
+        Self { entry, strangers, route, cuts, clock, live }
     }
 
     /// Lets a caller in as the verifier does: register, then read. Tells whether they were let in.
@@ -85,11 +95,89 @@ impl Subject {
         self.entry.end();
     }
 
+    /// Lets a caller use the route as the verifier does: register, then read.
+    pub fn use_route(&self) -> (Lease, bool) {
+        let lease = Lease::new(self.clock.clone());
+        let registered = lease.handle().rest_on(&self.entry);
+        let stands = self.entry.judge(self.clock.now()).is_ok();
+        let need = Need::Route(self.route.clone());
+        lease.handle().need(need.clone());
+        (lease, registered && stands && need.check(&self.entry, self.entry.account.role()).is_ok())
+    }
+
+    /// The same with the two steps swapped.
+    pub fn use_route_in_the_wrong_order(&self) -> (Lease, bool) {
+        let lease = Lease::new(self.clock.clone());
+        let need = Need::Route(self.route.clone());
+        let permitted = need.check(&self.entry, self.entry.account.role()).is_ok();
+        let registered = lease.handle().rest_on(&self.entry);
+        lease.handle().need(need);
+        (lease, registered && permitted)
+    }
+
+    /// Lets a stranger pass to a public path of the route.
+    pub fn pass_public(&self) -> (Lease, bool) {
+        let lease = Lease::new(self.clock.clone());
+        let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
+        (lease, registered && Need::check_public(&self.strangers, &self.route).is_ok())
+    }
+
+    /// The same with the two steps swapped.
+    pub fn pass_public_in_the_wrong_order(&self) -> (Lease, bool) {
+        let lease = Lease::new(self.clock.clone());
+        let passed = Need::check_public(&self.strangers, &self.route).is_ok();
+        let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
+        (lease, registered && passed)
+    }
+
+    /// Cuts the credential's owner as the view does: commit, then cut.
+    pub fn cut_user(&self) {
+        if let Some(user) = &self.entry.account.user {
+            self.cuts.take(cut_on(CutOn::User(user.id)));
+        }
+        self.entry.account.poke();
+    }
+
+    /// The same with the two steps swapped.
+    pub fn cut_user_in_the_wrong_order(&self) {
+        self.entry.account.poke();
+        if let Some(user) = &self.entry.account.user {
+            self.cuts.take(cut_on(CutOn::User(user.id)));
+        }
+    }
+
+    /// Cuts the route, for callers and strangers.
+    pub fn cut_route(&self) {
+        self.cuts.take(cut_on(CutOn::Route(self.route.name.clone())));
+        self.poke_all();
+    }
+
+    /// The same with the two steps swapped.
+    pub fn cut_route_in_the_wrong_order(&self) {
+        self.poke_all();
+        self.cuts.take(cut_on(CutOn::Route(self.route.name.clone())));
+    }
+
+    /// Cuts everything.
+    pub fn cut_everything(&self) {
+        self.cuts.take(cut_on(CutOn::Everything));
+        self.poke_all();
+    }
+
+    fn poke_all(&self) {
+        self.entry.account.poke();
+        self.strangers.poke();
+    }
+
     /// Whether nobody is let in and left alone: who was let in before the end has been told to look again, and
     /// finds the end when they do.
     pub fn is_sound(lease: &Lease, let_in: bool) -> bool {
         !let_in || (lease.was_poked() && lease.judge().is_some())
     }
+}
+
+fn cut_on(on: CutOn) -> CutRow {
+    CutRow { id: CutId::from_bytes([3; 16]), on, reason: None, expires_at: None }
 }
 
 impl Default for Subject {

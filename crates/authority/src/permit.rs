@@ -10,6 +10,7 @@ use fallgate_domain::scope::{PlainScope, Scope};
 use http::request::Parts;
 
 use crate::actions::UseRoute;
+use crate::caller::{Carrier, calling};
 use crate::lease::{LeaseHandle, Need};
 use crate::principal::Principal;
 use crate::refusal::Refusal;
@@ -19,12 +20,15 @@ use crate::verifier::Verifier;
 pub trait Action {
     /// The scope it needs.
     const SCOPE: PlainScope;
+    /// Whether an admin's sign-in may do it while everything is cut, so that somebody can lift it.
+    const MENDS: bool = false;
 }
 
 /// Proof that the verified caller may do `A`.
 #[derive(Debug)]
 pub struct Permit<A> {
     principal: Principal,
+    by_cookie: bool,
     action: PhantomData<fn(A)>,
 }
 
@@ -104,7 +108,7 @@ impl Verifier {
         if !lease.rest_on_route(self.view.strangers(), route) {
             return Err(Refusal::Unavailable);
         }
-        let passed = Need::check_public(route);
+        let passed = Need::check_public(self.view.strangers(), route);
         if passed.is_err() {
             lease.forget();
         }
@@ -117,23 +121,43 @@ impl<A> Permit<A> {
     pub const fn principal(&self) -> &Principal {
         &self.principal
     }
+
+    /// Whether a browser brought the credential by itself, and not a client on purpose.
+    pub const fn came_by_cookie(&self) -> bool {
+        self.by_cookie
+    }
 }
 
 impl Principal {
     /// A permit for `A`, if the credential has the scope and the owner's role allows it now.
     pub fn permit<A: Action>(self) -> Result<Permit<A>, Refusal> {
-        self.must(Need::Scope(A::SCOPE.into()))
+        self.must(&Need::Scope { scope: A::SCOPE.into(), mends: A::MENDS })
     }
 
     /// A permit to use that route, if a scope covers it and its `allow` list names the caller.
     pub fn permit_route(self, route: &Arc<RoutePolicy>) -> Result<Permit<UseRoute>, Refusal> {
-        self.must(Need::Route(route.clone()))
+        self.must(&Need::Route(route.clone()))
     }
 
-    fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {
-        need.check(&self.entry, self.role())?;
-        self.lease.need(need);
-        Ok(Permit { principal: self, action: PhantomData })
+    /// Whether they may use that route, as far as can be told before they do.
+    pub fn may_use(&self, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
+        Need::Route(route.clone()).check(&self.entry, self.role())
+    }
+
+    fn must<A>(self, need: &Need) -> Result<Permit<A>, Refusal> {
+        self.check(need)?;
+        Ok(Permit { principal: self, by_cookie: false, action: PhantomData })
+    }
+
+    /// That no cut stops the caller, where no scope is asked for.
+    pub(crate) fn expect_uncut(&self) -> Result<(), Refusal> {
+        self.check(&Need::Uncut)
+    }
+
+    /// The lease rests on it before it is looked at: what ends it from here on ends the lease, and is counted.
+    fn check(&self, need: &Need) -> Result<(), Refusal> {
+        self.lease.need(need.clone());
+        need.check(&self.entry, self.role()).inspect_err(|_| self.lease.need(Need::Standing))
     }
 }
 
@@ -156,12 +180,12 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let principal = Principal::from_request_parts(parts, state).await?;
+        let verifier = Arc::<Verifier>::from_ref(state);
+        let (principal, carrier) = calling(parts, &verifier).await?;
         let credential = Some(principal.credential());
-        let refused = |refusal: &Refusal| {
-            Arc::<Verifier>::from_ref(state).count_refusal(refusal, credential, peer(parts));
-        };
-        principal.permit().inspect_err(refused)
+        let refused = |refusal: &Refusal| verifier.count_refusal(refusal, credential, peer(parts));
+        let permit = principal.permit().inspect_err(refused)?;
+        Ok(Self { by_cookie: carrier == Carrier::Cookie, ..permit })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
+use fallgate_domain::cut::CutReason;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_domain::scope::Scope;
 use http::{HeaderValue, StatusCode, header};
@@ -79,6 +80,8 @@ pub enum Refusal {
     NotAdmitted,
     /// Somebody closed what was under way.
     Closed,
+    /// A cut stops it, for this reason, if one was given.
+    Cut(Option<CutReason>),
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -111,6 +114,7 @@ impl Refusal {
             Self::Closed => {
                 Problem::new(403, "Somebody who may do so has closed this while it was under way.")
             }
+            Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",
@@ -120,6 +124,12 @@ impl Refusal {
             }
         }
     }
+}
+
+/// What whoever is cut is told.
+fn told_of_cut(reason: Option<&CutReason>) -> String {
+    let told = "This was cut off, and stays so until the cut is lifted";
+    reason.map_or_else(|| format!("{told}."), |reason| format!("{told}: {reason}"))
 }
 
 impl IntoResponse for Refusal {
@@ -133,6 +143,8 @@ impl IntoResponse for Refusal {
         if problem.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
+        // For whoever shows it as a page instead.
+        response.extensions_mut().insert(problem);
         response
     }
 }

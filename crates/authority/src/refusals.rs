@@ -152,6 +152,7 @@ impl Verifier {
             Refusal::BadCredential(denial) => denial.name(),
             Refusal::Beyond(_) => "beyond-scope",
             Refusal::NotAdmitted => "not-admitted",
+            Refusal::Cut(_) => "cut",
             Refusal::NoSignIn => "no-sign-in",
             Refusal::CrossSite => "cross-site",
             Refusal::NoCredential | Refusal::Closed | Refusal::SetupNeeded | Refusal::Unavailable => return,

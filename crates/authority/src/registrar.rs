@@ -117,14 +117,15 @@ impl Actor {
         self
     }
 
-    fn author(&self, at: Timestamp) -> Option<Author> {
+    fn author(&self, at: Timestamp, action: audit::Action) -> Option<Author> {
         let Self::User { credential, by, .. } = self else { return None };
         let needs = match by {
             Authority::New => return None,
             Authority::Standing => None,
             Authority::Scope(scope) => Some(*scope),
         };
-        Some(Author { credential: *credential, needs, at })
+        let though_all_is_cut = matches!(action, audit::Action::CutPlace | audit::Action::CutLift);
+        Some(Author { credential: *credential, needs, at, though_all_is_cut })
     }
 
     /// As the audit trail names it.
@@ -134,6 +135,14 @@ impl Actor {
             Self::Internal => "internal".to_owned(),
             Self::User { username, .. } => username.to_string(),
             Self::Holder { credential, .. } => format!("holder:{credential}"),
+        }
+    }
+
+    /// The account that acts, if one does.
+    pub(crate) fn account(&self) -> Option<UserId> {
+        match self {
+            Self::User { id, .. } => Some(*id),
+            Self::Cli { .. } | Self::Internal | Self::Holder { .. } => None,
         }
     }
 
@@ -160,7 +169,16 @@ impl Actor {
                 (Some(*credential), ip.map(|ip| ip.to_string()))
             }
         };
-        NewEvent { at, action, actor: self.name(), credential, target, ip, detail, author: self.author(at) }
+        NewEvent {
+            at,
+            action,
+            actor: self.name(),
+            credential,
+            target,
+            ip,
+            detail,
+            author: self.author(at, action),
+        }
     }
 }
 

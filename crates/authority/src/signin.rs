@@ -7,6 +7,7 @@ use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::credential::{
     Credential, CredentialKind, LastUse, NewCredential, Revocation, TokenName,
 };
+use fallgate_domain::cut::CutReason;
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -70,6 +71,9 @@ pub enum SignInError {
     /// There is no user who could sign in.
     #[error("there is no user yet")]
     SetupNeeded,
+    /// A cut stops them, for this reason, if one was given. Told to nobody who does not know the passphrase.
+    #[error("they are cut")]
+    Cut(Option<CutReason>),
     /// Too many tries.
     #[error(transparent)]
     Throttled(#[from] Throttled),
@@ -136,6 +140,11 @@ impl Verifier {
             let lane = Lane::of(newcomer.ip);
             let proven = self.prove(&order.username, &order.passphrase, newcomer.ip, lane).await?;
             let Proven { user, proof, rehashed } = proven;
+            self.freshen().await?;
+            if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
+                self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
+                return Err(SignInError::Cut(cut.reason));
+            }
             let (new, secret) = self.new_login(&user, order.device_name.clone(), newcomer)?;
             let credential = new.credential.clone();
             let actor = Actor::User {

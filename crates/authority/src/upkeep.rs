@@ -133,6 +133,10 @@ impl Verifier {
             self.end_unused().await?;
             self.trim_trail().await;
         }
+        let over = self.registrar.vault.sweep_cuts(before(self.clock().now(), KEPT)).await?;
+        if over > 0 {
+            tracing::info!(over, "took away cuts whose time was over more than 30 days ago");
+        }
         let swept = self.registrar.sweep(&Actor::Internal).await?;
         if swept > 0 {
             tracing::info!(swept, "took away credentials that ended more than 30 days ago");

@@ -8,6 +8,7 @@ use fallgate_domain::id::CredentialId;
 use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
+use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
@@ -39,6 +40,7 @@ pub struct Verifier {
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
+    pub(crate) enter_codes: EnterCodes,
     pub(crate) live: Arc<Live>,
 }
 
@@ -46,7 +48,7 @@ impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new(registrar.policy().login_idle);
+        let view = View::new(registrar.policy().login_idle, registrar.clock.clone());
         view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.
@@ -59,9 +61,10 @@ impl Verifier {
         let (uses, notes) = UseQueue::new();
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
-        let (logins, setup) = (Arc::default(), Setup::default());
+        let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
         let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
-        let verifier = Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, live };
+        let verifier =
+            Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, enter_codes, live };
         Ok((Arc::new(verifier), notes))
     }
 

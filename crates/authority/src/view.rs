@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
 use std::time::Duration;
 
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::clock::Clock;
+use fallgate_domain::id::{CredentialId, CutId, UserId};
 use fallgate_domain::token::TokenHash;
-use fallgate_store::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
+use fallgate_store::{Changes, CredentialRow, CutOn, Gone, Revision, Row, UserRow};
 
+use crate::closing::{Closing, Closings};
+use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
 use crate::sync::Ordering;
 
@@ -83,6 +86,9 @@ pub(crate) struct View {
     ownerless: Arc<Account>,
     /// Where what needs nobody hangs: requests for public paths.
     strangers: Arc<Account>,
+    pub(crate) cuts: Arc<Cuts>,
+    /// What the last of them closed.
+    pub(crate) closings: Closings,
     login_idle: Duration,
     revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
@@ -92,13 +98,16 @@ pub(crate) struct View {
 
 impl View {
     /// `login_idle`: how long a sign-in may lie unused.
-    pub(crate) fn new(login_idle: Duration) -> Self {
+    pub(crate) fn new(login_idle: Duration, clock: Arc<dyn Clock>) -> Self {
+        let cuts = Arc::new(Cuts::new(clock));
         Self {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
-            ownerless: Arc::new(Account::ownerless()),
-            strangers: Arc::new(Account::ownerless()),
+            ownerless: Arc::new(Account::ownerless(cuts.clone())),
+            strangers: Arc::new(Account::ownerless(cuts.clone())),
+            cuts,
+            closings: Closings::default(),
             login_idle,
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
@@ -166,6 +175,11 @@ impl View {
         }
         self.set_revision(changes.revision);
         self.generation.fetch_add(1, StdOrdering::AcqRel);
+        for row in &changes.rows {
+            if let Row::Cut(cut) = row {
+                touched.extend(self.count_closing(cut.id, &cut.on));
+            }
+        }
         touched.sort_by_key(|account| Arc::as_ptr(account).addr());
         touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
         // Commit, then cut: the state above is visible before any lease is asked to look again. The other half of
@@ -180,6 +194,10 @@ impl View {
     pub(crate) fn take(&self, row: &Row, read_at: Revision, orphans: &mut Orphans) -> Option<Arc<Account>> {
         match row {
             Row::User(row) => Some(self.take_user(row)),
+            Row::Cut(row) => {
+                self.cuts.take(row.clone());
+                None
+            }
             Row::Credential(row) => self.take_credential(row, read_at, orphans),
         }
     }
@@ -203,7 +221,7 @@ impl View {
 
     fn take_user(&self, row: &UserRow) -> Arc<Account> {
         let accounts = self.accounts.pin();
-        let account = accounts.get_or_insert_with(row.id, || Arc::new(Account::of(row)));
+        let account = accounts.get_or_insert_with(row.id, || Arc::new(Account::of(row, self.cuts.clone())));
         account.update(row);
         account.clone()
     }
@@ -238,7 +256,7 @@ impl View {
         let account = match row.owner {
             None => self.ownerless.clone(),
             Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
-                let nobody = Account::ownerless();
+                let nobody = Account::ownerless(self.cuts.clone());
                 nobody.gone.store(true, Ordering::Release);
                 Arc::new(nobody)
             }),
@@ -291,6 +309,28 @@ impl View {
         }
     }
 
+    /// Counts what a cut closes that was taken in already, and remembers it; tells whose leases should look again.
+    pub(crate) fn count_closing(&self, cut: CutId, on: &CutOn) -> Vec<Arc<Account>> {
+        let concerned = match on {
+            CutOn::User(id) => self.account(*id).into_iter().collect(),
+            // What hangs on it has the same owner.
+            CutOn::Credential(id) => {
+                self.entry_of(*id).map(|entry| entry.account.clone()).into_iter().collect()
+            }
+            CutOn::Route(_) | CutOn::Everything => self.accounts(),
+        };
+        let closing = Closing::of(cut);
+        for account in &concerned {
+            // Not while the list is locked: whoever registers holds the other lock first.
+            let leases: Vec<_> = account.leases.lock().iter().map(|(_, lease)| lease.clone()).collect();
+            for lease in leases {
+                lease.count_if_cut_by(cut, &closing);
+            }
+        }
+        self.closings.remember(closing);
+        concerned
+    }
+
     /// Walks through every credential.
     pub(crate) fn each(&self, mut give: impl FnMut(&Arc<Entry>)) {
         self.by_id.pin().iter().for_each(|ById(entry)| give(entry));
@@ -298,6 +338,10 @@ impl View {
 
     fn drop_gone(&self, gone: &Gone) -> Option<Arc<Account>> {
         match gone {
+            Gone::Cut(id) => {
+                self.cuts.forget(*id);
+                None
+            }
             Gone::User(id) => {
                 let accounts = self.accounts.pin();
                 let account = accounts.get(id)?.clone();
@@ -320,7 +364,7 @@ impl View {
 
 #[cfg(all(test, not(feature = "model")))]
 mod tests {
-    use fallgate_domain::clock::Timestamp;
+    use fallgate_domain::clock::{TestClock, Timestamp};
     use fallgate_domain::credential::CredentialKind;
     use fallgate_domain::scope::Scopes;
     use fallgate_domain::user::Role;
@@ -343,7 +387,7 @@ mod tests {
     }
 
     fn view_of(rows: Vec<CredentialRow>) -> View {
-        let view = View::new(Duration::from_hours(1));
+        let view = View::new(Duration::from_hours(1), Arc::new(TestClock::at(Timestamp::from_millis(0))));
         let rows = rows.into_iter().map(Row::Credential).collect();
         view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
         view

@@ -78,11 +78,15 @@ pub enum Action {
     ConfigReload,
     /// A changed config makes no sense, and the one before goes on to count.
     ConfigRefused,
+    /// Somebody, something or everything was cut.
+    CutPlace,
+    /// A cut was lifted.
+    CutLift,
 }
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -115,6 +119,8 @@ impl Action {
         Self::LiveClose,
         Self::ConfigReload,
         Self::ConfigRefused,
+        Self::CutPlace,
+        Self::CutLift,
     ];
 
     /// As written in the trail: dotted, noun first.
@@ -152,6 +158,8 @@ impl Action {
             Self::LiveClose => "live.close",
             Self::ConfigReload => "config.reload",
             Self::ConfigRefused => "config.refused",
+            Self::CutPlace => "cut.place",
+            Self::CutLift => "cut.lift",
         }
     }
 
@@ -194,6 +202,8 @@ pub struct Author {
     pub needs: Option<PlainScope>,
     /// The time against which expiry is held.
     pub at: Timestamp,
+    /// Whether an admin's sign-in may do it while everything is cut.
+    pub though_all_is_cut: bool,
 }
 
 /// A recorded event, as `audit list --json` and `GET /api/audit` show it.

@@ -93,6 +93,11 @@ id! {
 }
 
 id! {
+    /// A cut's public name.
+    CutId
+}
+
+id! {
     /// A signing key, for good; its public `kid` is another thing.
     SigningKeyId
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod credential;
+pub mod cut;
 pub mod entropy;
 pub mod hex;
 pub mod host;
@@ -15,8 +16,10 @@ pub mod legacy;
 pub mod lifetime;
 pub mod live;
 pub mod name;
+pub mod origin;
 pub mod path;
 pub mod problem;
+pub mod return_to;
 pub mod root_key;
 pub mod route;
 pub mod scope;

@@ -30,6 +30,11 @@ pub fn on_one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
+/// Whether a text is one line that shows as it reads.
+pub(crate) fn is_one_line(text: &str) -> bool {
+    !text.chars().any(misleads)
+}
+
 /// Control characters, line and paragraph separators, and the explicit directional formatting characters of the
 /// Unicode Bidirectional Algorithm (UAX #9, section 2). Joiners are none of them: emoji and scripts need them.
 fn misleads(c: char) -> bool {

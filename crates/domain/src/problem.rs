@@ -36,6 +36,7 @@ impl Problem {
 /// The reason phrase of a status code that Fallgate answers by itself.
 pub const fn title(status: u16) -> &'static str {
     match status {
+        303 => "See Other",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -23,6 +23,10 @@ pub enum TokenKind {
     Token,
     /// `fgl_`: a browser or CLI sign-in.
     Login,
+    /// `fge_`: what a browser gets on a route's host before it is sent to sign in. Nobody is anybody by it.
+    Knock,
+    /// `fgc_`: what brings a sign-in over to a route's host, once and at once.
+    EnterCode,
 }
 
 impl TokenKind {
@@ -30,6 +34,8 @@ impl TokenKind {
         match self {
             Self::Token => b"fgt_",
             Self::Login => b"fgl_",
+            Self::Knock => b"fge_",
+            Self::EnterCode => b"fgc_",
         }
     }
 }

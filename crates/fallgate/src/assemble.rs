@@ -51,7 +51,8 @@ pub(crate) async fn gate(
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let outline = Outline::of(&config);
     let settings = LiveSettings::new(config.settings());
-    let doors = fallgate_web::doors(verifier.clone());
-    let gate = Gate { verifier: verifier.clone(), doors, settings };
+    let doors = fallgate_web::doors(verifier.clone(), settings.clone());
+    let draw_problem = fallgate_web::draw_problem;
+    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes, outline })
 }

@@ -1,8 +1,8 @@
 //! The command line, as it is typed.
 
 mod access;
+mod cutting;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -12,9 +12,10 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
-use crate::config::socket_address;
+use fallgate_relay::ListenAt;
 
 pub(crate) use self::access::{Login, Passwd, Where};
+pub(crate) use self::cutting::{Cut, Lift};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
 const LLMUX_DATA: &str = "llmux' data folder [default: $XDG_DATA_HOME/llmux, else ~/.local/share/llmux]";
@@ -70,6 +71,27 @@ pub(crate) enum Noun {
     /// Move in from another program.
     #[command(subcommand, arg_required_else_help = true)]
     Import(Import),
+    /// Stop somebody, something or everything at once, until it is lifted.
+    ///
+    /// What is cut is refused, with the reason, and its open connections through a running gate are closed. Nothing is
+    /// deleted: what is not revoked meanwhile works again once the cut is lifted. A cut on everything closes public
+    /// paths too, and spares an admin's sign-in for lifting it and nothing else.
+    #[command(
+        after_help = "Example: fallgate cut user:bob --reason 'lost laptop, call me' --for 12h",
+        arg_required_else_help = true
+    )]
+    Cut(Cut),
+    /// List the cuts that stand; on a gate those of your own, to an admin all.
+    Cuts {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Lift a cut.
+    #[command(
+        after_help = "Example: fallgate lift 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b",
+        arg_required_else_help = true
+    )]
+    Lift(Lift),
     /// Read and check the audit trail.
     #[command(subcommand, arg_required_else_help = true)]
     Audit(Audit),
@@ -155,9 +177,9 @@ pub(crate) struct Serve {
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Settings {
-    /// Where to listen: an IP address and a port [default: 127.0.0.1:7400].
-    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Where to listen: an IP address and a port, or `unix:/path` [default: 127.0.0.1:7400].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<ListenAt>,
     /// The file that the global `--config` names.
     #[arg(skip)]
     pub(crate) config: Option<PathBuf>,

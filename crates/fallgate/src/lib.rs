@@ -18,6 +18,7 @@ mod place;
 mod qr;
 mod reload;
 mod root_key;
+mod service_manager;
 
 use std::process::ExitCode;
 

@@ -1,21 +1,21 @@
 //! Reading the config again while the gate runs: whole, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::Actor;
-use fallgate_relay::{Gate, Route, RouteTable};
+use fallgate_relay::{Gate, ListenAt, Route, RouteTable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::cli::Settings;
 use crate::cmd::config::Explained;
-use crate::config::{Config, Environment, Secrets, Setting};
+use crate::config::{Config, Environment, Secrets, Setting, Source};
 use crate::failure::Failure;
+use crate::service_manager;
 
 /// Settings that count from the next start on.
 const AT_START: [&str; 4] = ["access_log", "listen", "logins.idle", "tls"];
@@ -43,7 +43,7 @@ pub(crate) struct Reloader {
 /// A config, as far as another is compared with it, and what of it stays until the next start.
 #[derive(Debug)]
 pub(crate) struct Outline {
-    listen: Setting<SocketAddr>,
+    listen: Setting<ListenAt>,
     login_idle: Duration,
     /// As `config explain` tells them, by name.
     settings: BTreeMap<String, Value>,
@@ -128,6 +128,13 @@ impl Reloader {
     /// more is told so before this returns; of one that does not, nothing counts.
     pub(crate) async fn reload(&self, actor: &Actor) -> Result<Reloaded, Failure> {
         let mut counts = self.counts.lock().await;
+        service_manager::reloading();
+        let reloaded = self.read_again(&mut counts, actor).await;
+        service_manager::reloaded();
+        reloaded
+    }
+
+    async fn read_again(&self, counts: &mut Outline, actor: &Actor) -> Result<Reloaded, Failure> {
         let config = match Config::load(&self.flags, &self.environment, Secrets::Read) {
             Ok(config) => config,
             Err(failure) => {
@@ -143,6 +150,10 @@ impl Reloader {
         let mut reloaded =
             Reloaded { file: config.file.clone(), changed: Vec::new(), needs_restart: Vec::new() };
         for name in counts.other_settings(&later) {
+            // Where the service manager's socket is listened on, nothing is meant by the file's word.
+            if name == "listen" && counts.listen.source == Source::ServiceManager {
+                continue;
+            }
             let at_start = AT_START.contains(&name);
             (if at_start { &mut reloaded.needs_restart } else { &mut reloaded.changed })
                 .push(name.to_owned());
@@ -150,7 +161,7 @@ impl Reloader {
         let same = |name: &str| same_secrets(&before.routes, &config.routes, name);
         reloaded.changed.extend(counts.other_routes(&later, same));
 
-        later.keep(&counts);
+        later.keep(counts);
         self.apply(config, &later);
         *counts = later;
         tracing::info!("{}", reloaded.told().join("; "));

@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::own::Doors;
 use crate::ingress::proxies::Asker;
-use crate::ingress::refuse::Answer;
+use crate::ingress::refuse::{Answer, Manner};
 use crate::ingress::settings::{LiveSettings, Settings};
 use crate::listener::{Accepted, Listener};
 use crate::wire::buffer::Stock;
@@ -71,6 +71,8 @@ pub struct Gate {
     pub verifier: Arc<Verifier>,
     /// Our own pages and API.
     pub doors: Doors,
+    /// Draws a problem as a page for people, given our first page's address.
+    pub draw_problem: fn(&Problem, &str) -> String,
     /// What requests are decided by.
     pub settings: LiveSettings,
 }
@@ -255,7 +257,8 @@ async fn refuse_plain(pipe: Pipe, worker: &Worker) {
     let mut wire = Wire::new(Socket::Plain(pipe));
     let mut out = Vec::new();
     let problem = Problem::new(400, "TLS is spoken here: use https.");
-    Answer::from(problem).write(&mut out, false, true, false);
+    let manner = Manner { bodiless: false, close: true, https: false, page: None };
+    Answer::from(problem).write(&mut out, manner);
     let farewell = async {
         if wire.write_all(&out).await.is_ok() {
             wire.drain(&worker.stock).await;

@@ -16,10 +16,11 @@ pub use gate::{Gate, Limits};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
 pub use ingress::proxies::{InvalidProxies, TrustedProxies};
+pub use ingress::refuse::{CONTENT_POLICY, PAGE_FIELDS};
 pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
-pub use ingress::settings::{LiveSettings, Settings};
-pub use listener::{HandedOver, ListenAt, Listener};
+pub use ingress::settings::{LiveSettings, Settings, login_for_own};
+pub use listener::{InvalidListenAt, ListenAt, Listener};
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

@@ -4,8 +4,10 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -38,7 +40,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Listening {
     Tcp(TcpListener),
-    Unix(UnixListener, Option<SocketFile>),
+    Unix { listener: UnixListener, _file: Option<SocketFile> },
 }
 
 /// The file of a socket that we made. Goes with it.
@@ -71,6 +73,31 @@ impl ListenAt {
     }
 }
 
+/// Why a text is no place to listen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidListenAt {
+    /// Neither form.
+    #[error(
+        "write an IP address and a port, such as 127.0.0.1:7400 or [::]:7400, or unix:/run/fallgate.sock"
+    )]
+    Unknown,
+    /// A path that depends on where the gate was started.
+    #[error("a unix socket has an absolute path: unix:/run/fallgate.sock")]
+    Relative,
+}
+
+impl FromStr for ListenAt {
+    type Err = InvalidListenAt;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListenAt> {
+        match text.strip_prefix("unix:").map(PathBuf::from) {
+            Some(path) if path.is_absolute() => Ok(Self::Unix(path)),
+            Some(_) => Err(InvalidListenAt::Relative),
+            None => text.parse().map(Self::Tcp).map_err(|_| InvalidListenAt::Unknown),
+        }
+    }
+}
+
 impl fmt::Display for ListenAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,16 +117,27 @@ impl Listener {
         Ok(Self { socket, tls: None })
     }
 
-    /// A socket that whoever started us listens on already.
-    pub fn handed_over(socket: HandedOver) -> io::Result<Self> {
-        let socket = match socket {
-            HandedOver::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                Listening::Tcp(TcpListener::from_std(listener)?)
+    /// On a socket that whoever started us listens on already.
+    pub fn handed_over(socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is no socket that listens for connections",
+            ));
+        }
+        socket.set_nonblocking(true)?;
+        let socket = match socket.domain()? {
+            Domain::UNIX => {
+                let listener = UnixListener::from_std(OwnedFd::from(socket).into())?;
+                Listening::Unix { listener, _file: None }
             }
-            HandedOver::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                Listening::Unix(UnixListener::from_std(listener)?, None)
+            Domain::IPV4 | Domain::IPV6 => Listening::Tcp(TcpListener::from_std(socket.into())?),
+            _ => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "it is neither of TCP nor a unix socket",
+                ));
             }
         };
         Ok(Self { socket, tls: None })
@@ -115,7 +153,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<ListenAt> {
         match &self.socket {
             Listening::Tcp(listener) => listener.local_addr().map(ListenAt::Tcp),
-            Listening::Unix(listener, _) => {
+            Listening::Unix { listener, .. } => {
                 let address = listener.local_addr()?;
                 Ok(ListenAt::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()))
             }
@@ -132,21 +170,12 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Accepted { stream: Stream::Tcp(stream.into_std()?), peer: Some(peer.ip()) })
             }
-            Listening::Unix(listener, _) => {
+            Listening::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 Ok(Accepted { stream: Stream::Unix(stream.into_std()?), peer: None })
             }
         }
     }
-}
-
-/// A listening socket that somebody else has made.
-#[derive(Debug)]
-pub enum HandedOver {
-    /// Of a TCP address.
-    Tcp(std::net::TcpListener),
-    /// Of a path.
-    Unix(std::os::unix::net::UnixListener),
 }
 
 impl Accepted {
@@ -173,7 +202,7 @@ fn bind_unix(path: &Path) -> io::Result<Listening> {
     }?;
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
     let file = SocketFile { path: path.to_owned(), inode: fs::symlink_metadata(path)?.ino() };
-    Ok(Listening::Unix(listener, Some(file)))
+    Ok(Listening::Unix { listener, _file: Some(file) })
 }
 
 /// Whether that is a socket on which nobody listens.

@@ -43,6 +43,7 @@ async fn gate(folder: &TempDir) -> Gate {
     Gate {
         verifier,
         doors: Arc::new(|request| Box::pin(async move { door(&request) })),
+        draw_problem: |problem, _| problem.detail.clone(),
         settings: LiveSettings::new(settings),
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 use crate::changes::Moved;
 use crate::error::Fault;
 use crate::vault::{ChangedUser, DeletedUser, EndedCredentials, PassphraseHash, SetPassphrase, UserChange};
-use crate::{audit, changes, credentials, users};
+use crate::{audit, changes, credentials, cuts, users};
 
 /// Changes an account as one act, and records what of it changed anything.
 pub(crate) fn change(
@@ -67,7 +67,9 @@ pub(crate) fn delete(
     let (_, ended) = credentials::revoke_of(act, id, false, None, revocation)?;
     act.prepare_cached(r#"DELETE FROM "user" WHERE id = ?1"#)?.execute([id.bytes()])?;
     // That the owner is gone says it of all that they had.
-    let revision = changes::note(act, &[Moved::User(id)])?;
+    let mut moved = cuts::forget(act, id.bytes())?;
+    moved.push(Moved::User(id));
+    let revision = changes::note(act, &moved)?;
     audit::append(act, told_of(event, ended))?;
     Ok(DeletedUser::Deleted(revision, ended))
 }

@@ -1,23 +1,25 @@
 //! The `state` and `change` tables: the revision, and what moved.
 
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::{CredentialId, CutId, UserId};
 use rusqlite::{Connection, Transaction};
 
 use crate::error::Fault;
 use crate::revision::{Changes, Gone, Revision, Row};
-use crate::{credentials, users};
+use crate::{credentials, cuts, users};
 
 /// What a `change` row speaks of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moved {
     User(UserId),
     Credential(CredentialId),
+    Cut(CutId),
     /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
     Tokens(Option<UserId>),
 }
 
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
+const CUT: &str = "cut";
 const TOKENS: &str = "tokens";
 
 /// Stands for everybody, where an owner's id would.
@@ -33,6 +35,7 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
         let (kind, id) = match thing {
             Moved::User(id) => (USER, id.bytes()),
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
+            Moved::Cut(id) => (CUT, id.bytes()),
             Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
         };
         insert.execute((raised, kind, id))?;
@@ -77,6 +80,13 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                 match credentials::row(&snapshot, id)? {
                     Some(credential) => changes.rows.push(Row::Credential(credential)),
                     None => changes.gone.push(Gone::Credential(id)),
+                }
+            }
+            CUT => {
+                let id = CutId::from_bytes(id);
+                match cuts::row(&snapshot, id)? {
+                    Some(cut) => changes.rows.push(Row::Cut(cut)),
+                    None => changes.gone.push(Gone::Cut(id)),
                 }
             }
             TOKENS => {

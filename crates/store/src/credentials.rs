@@ -67,7 +67,7 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
     if let Some(parent) = credential.parent {
         match lineage(act, parent)?.filter(|end| end.stands(credential.created_at)) {
             None => return Ok(Minted::ParentEnded),
-            Some(end) if end.links >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
+            Some(end) if end.links.len() >= DEEPEST_LINEAGE => return Ok(Minted::TooDeep),
             Some(_) => {}
         }
     }
@@ -124,7 +124,8 @@ pub(crate) fn revoke(
     Ok(Revoked::Revoked(revision))
 }
 
-/// Ends the credentials of an owner that are not revoked yet, but `except`: sign-ins only, or everything. Tells what
+/// Ends the credentials of an owner that are not revoked yet, but `except` and what hangs
+/// on it: sign-ins only, or everything. Tells what
 /// moved, and how many of them were good until then by their own dates. The revision is the caller's to raise.
 ///
 /// However many tokens there are, one row says so: whoever keeps a view takes it in at once (requirement R35).
@@ -137,8 +138,9 @@ pub(crate) fn revoke_of(
 ) -> Result<(Vec<Moved>, EndedCredentials), Fault> {
     let mut statement = act.prepare_cached(
         "UPDATE credential SET revoked_at = ?2, revoked_by = ?3, reason = ?4
-         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR id <> ?7)
-         RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9)",
+         WHERE owner = ?1 AND revoked_at IS NULL AND (kind = ?5 OR NOT ?6) AND (?7 IS NULL OR (id <> ?7 AND parent IS NOT ?7))
+         RETURNING id, kind = ?5, expires_at, kind IN (?8, ?9),
+             EXISTS (SELECT 1 FROM credential AS up WHERE up.id = credential.parent AND up.kind = ?5)",
     )?;
     let mut rows = statement.query((
         owner.bytes(),
@@ -158,6 +160,10 @@ pub(crate) fn revoke_of(
             tokens = true;
         } else {
             moved.push(Moved::Credential(CredentialId::from_bytes(row.get(0)?)));
+        }
+        // What hangs on a sign-in is part of it: the same device, on the host of a route.
+        if row.get(4)? {
+            continue;
         }
         let expires_at = row.get::<_, Option<i64>>(2)?.map(time).transpose()?;
         let count = if row.get(1)? { &mut ended.logins } else { &mut ended.tokens };
@@ -257,8 +263,8 @@ pub(crate) struct LineageEnd {
     expires_at: Option<Timestamp>,
     /// The nearest revocation.
     revoked: Option<Revocation>,
-    /// How many there are.
-    links: usize,
+    /// Which they are, from below.
+    pub(crate) links: Vec<CredentialId>,
 }
 
 impl LineageEnd {
@@ -273,14 +279,14 @@ pub(crate) fn lineage(connection: &Connection, id: CredentialId) -> Result<Optio
     let mut statement = connection.prepare_cached(
         "SELECT parent, expires_at, revoked_at, revoked_by, reason FROM credential WHERE id = ?1",
     )?;
-    let mut end = LineageEnd { expires_at: None, revoked: None, links: 0 };
+    let mut end = LineageEnd { expires_at: None, revoked: None, links: Vec::new() };
     let mut link = Some(id.bytes());
     for _ in 0..LONGEST_LINEAGE {
         let Some(id) = link else { return Ok(Some(end)) };
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         link = row.get(0)?;
-        end.links += 1;
+        end.links.push(CredentialId::from_bytes(id));
         let expires_at = row.get::<_, Option<i64>>(1)?.map(time).transpose()?;
         end.expires_at = [end.expires_at, expires_at].into_iter().flatten().min();
         if end.revoked.is_none() {

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fallgate_domain::cut::CutReason;
 use rusqlite::ErrorCode;
 
 use crate::revision::Revision;
@@ -106,6 +107,12 @@ pub enum StoreError {
     /// Whoever asked for it was shut out before it was done; nothing was done.
     #[error("the credential that asked for this has ended, or may not do it any more")]
     CallerEnded,
+    /// Whoever asked for it was cut before it was done; nothing was done.
+    #[error("the credential that asked for this is cut{}", because(.reason.as_ref()))]
+    CallerCut {
+        /// Why, if that was said.
+        reason: Option<CutReason>,
+    },
     /// It contradicts what is there: an id or a secret's hash that is taken.
     #[error("{reason}")]
     Conflict {
@@ -122,6 +129,7 @@ pub(crate) enum Fault {
     Unreadable(String),
     Unavailable(String),
     CallerEnded,
+    CallerCut(Option<CutReason>),
     NewerSchema(i64),
     NotOurs,
     OlderCopy {
@@ -138,6 +146,10 @@ pub(crate) enum Fault {
     BackupFailed(PathBuf, String),
     /// What was asked can never be.
     Contradiction(&'static str),
+}
+
+fn because(reason: Option<&CutReason>) -> String {
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -171,6 +183,7 @@ impl Fault {
             }
             Self::NotOurs => return StoreError::NotOurs { database },
             Self::CallerEnded => return StoreError::CallerEnded,
+            Self::CallerCut(reason) => return StoreError::CallerCut { reason },
             Self::OlderCopy { found, reached } => {
                 return StoreError::OlderCopy { database, found: found.0, reached: reached.0 };
             }

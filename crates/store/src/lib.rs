@@ -17,6 +17,7 @@ mod audit;
 mod author;
 mod changes;
 mod credentials;
+mod cuts;
 mod error;
 mod imports;
 mod internal;
@@ -33,6 +34,7 @@ mod vault;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use crate::cuts::{LiftedCut, PlacedCut};
 pub use crate::error::StoreError;
 pub use crate::imports::{Import, Imported, ImportedToken, ImportedUser, Taken};
 pub use crate::internal::{InternalHeld, NewInternal};
@@ -40,7 +42,7 @@ pub use crate::keys::{
     ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
 };
 pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
-pub use crate::revision::{Changes, CredentialRow, Gone, Revision, Row, UserRow};
+pub use crate::revision::{Changes, CredentialRow, CutOn, CutRow, Gone, Revision, Row, UserRow};
 pub use crate::sqlite::backup::Progress;
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store, UnusedPage};
 pub use crate::vault::{

@@ -83,7 +83,7 @@ impl Vault {
         self.backend.write(event.author.clone(), move |act| sign_in(act, &login, event)).await
     }
 
-    /// Ends all sign-ins of a user but `except`; tells how many of them were good until then by their own dates. None:
+    /// Ends all sign-ins of a user but `except` and those that hang on it; tells how many of them were good until then by their own dates. None:
     /// nothing is recorded.
     pub async fn revoke_logins(
         &self,
@@ -98,7 +98,7 @@ impl Vault {
     }
 
     /// Sets the passphrase of an enabled account whose old one was found right by `proof`. Revokes every sign-in of
-    /// theirs but `keep`, and, with `revoke_tokens`, everything else they own. The event's detail is told the counts.
+    /// theirs but `keep` and those that hang on it, and, with `revoke_tokens`, everything else they own. The event's detail is told the counts.
     #[expect(clippy::too_many_arguments, reason = "each says another thing, and one act needs them all")]
     pub async fn change_passphrase(
         &self,

@@ -2,7 +2,9 @@
 
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::cut::CutReason;
+use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
@@ -17,6 +19,8 @@ pub struct Revision(pub u64);
 pub enum Row {
     /// A person's account.
     User(UserRow),
+    /// A cut, also one whose time is over.
+    Cut(CutRow),
     /// A credential.
     Credential(CredentialRow),
 }
@@ -59,6 +63,32 @@ pub struct CredentialRow {
     pub used_at: Option<Timestamp>,
 }
 
+/// What a decision needs to know of a cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutRow {
+    /// Its public name.
+    pub id: CutId,
+    /// What it stops.
+    pub on: CutOn,
+    /// Why, for whoever is refused by it.
+    pub reason: Option<CutReason>,
+    /// It stands *before* this time and not any more *at* it.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a cut stops: names have become what they stood for when it was placed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CutOn {
+    /// All that this account owns.
+    User(UserId),
+    /// This credential, and all that hangs on it.
+    Credential(CredentialId),
+    /// This route.
+    Route(RouteName),
+    /// All there is.
+    Everything,
+}
+
 /// Something that changed and whose row is no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Gone {
@@ -66,6 +96,8 @@ pub enum Gone {
     User(UserId),
     /// A purged credential.
     Credential(CredentialId),
+    /// A cut that was lifted, or was over long ago.
+    Cut(CutId),
 }
 
 /// What moved since some revision, all seen at one moment.
@@ -73,7 +105,7 @@ pub enum Gone {
 pub struct Changes {
     /// The revision at that moment.
     pub revision: Revision,
-    /// Each changed thing's present row, once: users first, then credentials by id.
+    /// Each changed thing's present row, once: users first, then cuts, then credentials by id.
     pub rows: Vec<Row>,
     /// Changed things that have no row any more.
     pub gone: Vec<Gone>,

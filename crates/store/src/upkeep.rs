@@ -12,7 +12,7 @@ use crate::revision::Revision;
 use crate::sqlite::column::time;
 use crate::store::UnusedPage;
 use crate::vault::{Accepted, EndedCredentials};
-use crate::{audit, changes};
+use crate::{audit, changes, cuts};
 
 /// Takes away at most `most` credentials that ended before `before`, what hangs on them first. Tells how many.
 pub(crate) fn purge(
@@ -37,12 +37,16 @@ pub(crate) fn purge(
          )
          RETURNING id",
     )?;
-    let rows = statement.query_map((before.millis(), most), |row| {
-        Ok(Moved::Credential(CredentialId::from_bytes(row.get(0)?)))
-    })?;
-    let moved = rows.collect::<Result<Vec<_>, _>>()?;
-    let count = u64::try_from(moved.len()).unwrap_or(u64::MAX);
+    let rows =
+        statement.query_map((before.millis(), most), |row| Ok(CredentialId::from_bytes(row.get(0)?)))?;
+    let purged = rows.collect::<Result<Vec<_>, _>>()?;
+    let count = u64::try_from(purged.len()).unwrap_or(u64::MAX);
     if count > 0 {
+        let mut moved = Vec::with_capacity(purged.len());
+        for id in purged {
+            moved.push(Moved::Credential(id));
+            moved.extend(cuts::forget(act, id.bytes())?);
+        }
         changes::note(act, &moved)?;
         event.detail.insert("purged".to_owned(), count.into());
         audit::append(act, event)?;

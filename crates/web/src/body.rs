@@ -44,19 +44,8 @@ where
     type Rejection = WebError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, WebError> {
-        let told = text(&request, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-        if told.is_some_and(|length| length > LONGEST) {
-            return Err(WebError::BodyTooLarge);
-        }
-        let is_json = text(&request, header::CONTENT_TYPE).is_some_and(|kind| {
-            let essence = kind.split(';').next().unwrap_or_default();
-            essence.trim().eq_ignore_ascii_case("application/json")
-        });
-        let body =
-            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-                http::StatusCode::PAYLOAD_TOO_LARGE => WebError::BodyTooLarge,
-                _ => WebError::BadRequest("The body broke off or broke the framing.".to_owned()),
-            })?;
+        let is_json = is_called(&request, "application/json");
+        let body = read(request, state).await?;
         if !is_json {
             return Err(WebError::NotJson);
         }
@@ -68,6 +57,26 @@ where
             WebError::BadRequest(format!("The body is not as it must be: {}.", fault(&error)))
         })
     }
+}
+
+/// Whether the request says that its body is of that media type.
+pub(crate) fn is_called(request: &Request, media_type: &str) -> bool {
+    text(request, header::CONTENT_TYPE).is_some_and(|kind| {
+        let essence = kind.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(media_type)
+    })
+}
+
+/// A body that is not too long.
+pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, WebError> {
+    let told = text(&request, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if told.is_some_and(|length| length > LONGEST) {
+        return Err(WebError::BodyTooLarge);
+    }
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        http::StatusCode::PAYLOAD_TOO_LARGE => WebError::BodyTooLarge,
+        _ => WebError::BadRequest("The body broke off or broke the framing.".to_owned()),
+    })
 }
 
 /// What is wrong, without the value that is: it may be a secret in the wrong place. A field's name stays.

@@ -1,7 +1,7 @@
 //! The table of doors: each mounts a handler *and* becomes a row that tests walk.
 //!
 //! Who may come in is not written here: it is read off the handler's type (requirement R28). A handler's first
-//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`] or [`AnySignIn`], a [`Newcomer`], or [`Public`]; one that takes
+//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`] or [`AnySignIn`], a [`Newcomer`], a [`Passerby`], or [`Public`]; one that takes
 //! none of them does not compile as a door. How to add one: `docs/adding-a-door.md`.
 
 use std::sync::LazyLock;
@@ -11,15 +11,16 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use fallgate_authority::{Action, AnySignIn, Newcomer, Permit, Principal, SignedIn, Somebody};
+use fallgate_authority::{Action, AnySignIn, Newcomer, Passerby, Permit, Principal, SignedIn, Somebody};
 use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, gate, identity, keys, live, logins, setup, tokens, users};
+use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
+use crate::pages::{enter, home, login, style};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Row {
     pub path: &'static str,
     /// Who may come in.
     pub access: Access,
+    /// Whether it answers with a page for people, and is no part of the API.
+    pub is_page: bool,
 }
 
 /// Every door, in the order of the documentation.
@@ -88,8 +91,19 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         )
         .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
         .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
+        .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])
+        .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
+        .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
-        .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[]);
+        .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
+        .page(Method::GET, "/", home::home)
+        .page(Method::GET, "/login", login::show)
+        .page(Method::POST, "/login", login::sign_in)
+        .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/static/{file}", style::file)
+        .page(Method::GET, "/.fallgate/enter", enter::enter)
+        .page(Method::POST, "/.fallgate/logout", login::sign_out)
+        .page(Method::GET, "/.fallgate/static/{file}", style::file);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows, doors.description)
 }
@@ -119,15 +133,32 @@ impl Doors {
         H: Handler<T, App> + Described<T>,
         T: Guarded + 'static,
     {
+        let mut draft = Draft::new(path, std::any::type_name::<H>(), says);
+        draft.admits(T::ACCESS);
+        H::describe(&mut draft);
+        draft.refuses(also_refuses);
+        self.description.add(&method, path, draft);
+        self.mount(method, path, handler, false)
+    }
+
+    /// A door that shows a page to people, or is a way to one.
+    fn page<H, T>(self, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: Guarded + 'static,
+    {
+        self.mount(method, path, handler, true)
+    }
+
+    fn mount<H, T>(mut self, method: Method, path: &'static str, handler: H, is_page: bool) -> Self
+    where
+        H: Handler<T, App>,
+        T: Guarded + 'static,
+    {
         // A method that axum cannot filter by would be a mistake in the table above; every test would see it.
         if let Ok(filter) = MethodFilter::try_from(method.clone()) {
-            let mut draft = Draft::new(path, std::any::type_name::<H>(), says);
-            draft.admits(&method, T::ACCESS);
-            H::describe(&mut draft);
-            draft.refuses(also_refuses);
-            self.description.add(&method, path, draft);
             self.router = self.router.route(path, on(filter, handler));
-            self.rows.push(Row { method, path, access: T::ACCESS });
+            self.rows.push(Row { method, path, access: T::ACCESS, is_page });
         }
         self
     }
@@ -157,6 +188,10 @@ macro_rules! guarded {
         }
 
         impl<M, $($rest),*> Guarded for (M, Newcomer, $($rest),*) {
+            const ACCESS: Access = Access::Public;
+        }
+
+        impl<M, $($rest),*> Guarded for (M, Passerby, $($rest),*) {
             const ACCESS: Access = Access::Public;
         }
 

@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, CloseError, HashFailed, HasherBusy, MintError, Refusal, SetupError,
-    SignInError, Throttled, TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy, MintError,
+    Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -26,6 +26,7 @@ pub(crate) enum WebError {
     Conflict(String),
     BodyTooLarge,
     NotJson,
+    NotForm,
     Busy(HasherBusy),
     Throttled(Throttled),
     Unwritten(Unwritten),
@@ -44,7 +45,7 @@ impl WebError {
     }
 
     /// In seconds, where coming again later helps.
-    const fn retry_after(&self) -> Option<u64> {
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy(busy) => Some(busy.retry_after().as_secs()),
             Self::Throttled(throttled) => Some(throttled.retry_after.as_secs()),
@@ -53,7 +54,7 @@ impl WebError {
         }
     }
 
-    fn problem(self) -> Problem {
+    pub(crate) fn problem(self) -> Problem {
         match self {
             Self::BadRequest(detail) => Problem::new(400, detail),
             Self::Refused(refusal) => refusal.problem(),
@@ -64,6 +65,9 @@ impl WebError {
             Self::Conflict(detail) => Problem::new(409, detail),
             Self::BodyTooLarge => Problem::new(413, "A request's body has at most 64 KiB."),
             Self::NotJson => Problem::new(415, "Send the body as Content-Type: application/json."),
+            Self::NotForm => {
+                Problem::new(415, "Send the form as Content-Type: application/x-www-form-urlencoded.")
+            }
             Self::Unavailable => Problem::new(
                 503,
                 "Fallgate cannot use its store now. If this was to change something, look whether it did before you repeat it.",
@@ -93,17 +97,24 @@ impl IntoResponse for WebError {
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        // For whoever shows it as a page instead.
+        response.extensions_mut().insert(problem);
         response
     }
 }
 
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
-        if error == StoreError::CallerEnded {
-            return Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded));
+        match error {
+            StoreError::CallerEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded))
+            }
+            StoreError::CallerCut { reason } => Self::Refused(Refusal::Cut(reason)),
+            error => {
+                tracing::error!(%error, "the store failed");
+                Self::Unavailable
+            }
         }
-        tracing::error!(%error, "the store failed");
-        Self::Unavailable
     }
 }
 
@@ -129,6 +140,7 @@ impl From<SignInError> for WebError {
         match error {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
+            SignInError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
@@ -159,6 +171,25 @@ impl From<SetupError> for WebError {
     }
 }
 
+impl From<CutError> for WebError {
+    fn from(error: CutError) -> Self {
+        match error {
+            CutError::UnknownTarget(_) | CutError::Unknown(_) => Self::NotFound(sentence(&error)),
+            CutError::NotYourTarget(_) | CutError::NotYours | CutError::Ownerless | CutError::Stale => {
+                Self::Forbidden(sentence(&error))
+            }
+            CutError::TooMany(_) => Self::Conflict(sentence(&error)),
+            CutError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            CutError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            CutError::Store(error) => error.into(),
+            CutError::Entropy(_) => {
+                tracing::error!(%error, "cannot cut");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<TokenError> for WebError {
     fn from(error: TokenError) -> Self {
         match error {
@@ -179,6 +210,24 @@ impl From<CloseError> for WebError {
         match error {
             CloseError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             CloseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EnterError> for WebError {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Stale { .. } => Self::Forbidden(sentence(&error)),
+            // Whoever brought the code did nothing wrong but to be late: no challenge, which is for credentials.
+            EnterError::Refused(Refusal::BadCredential(_)) => Self::Forbidden(
+                "The sign-in that was to be brought over has ended: sign in again.".to_owned(),
+            ),
+            EnterError::Refused(refusal) => Self::Refused(refusal),
+            EnterError::Store(error) => error.into(),
+            EnterError::Entropy(error) => {
+                tracing::error!(%error, "cannot bring a sign-in over");
+                Self::Unavailable
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::app::App;
 use crate::body::LONGEST;
 use crate::old_link;
+use crate::pages::problem::for_browsers;
 
 pub(crate) fn around(doors: Router<App>, app: &App) -> Router<App> {
     doors
@@ -16,6 +17,8 @@ pub(crate) fn around(doors: Router<App>, app: &App) -> Router<App> {
         .layer(DefaultBodyLimit::max(LONGEST))
         // Before a door, which would read no token out of an address.
         .layer(from_fn_with_state(app.clone(), old_link::follow))
+        // Around whatever refuses: a browser shows what it gets.
+        .layer(from_fn_with_state(app.clone(), for_browsers))
         // Outermost: whatever answers, refusals included, is not to be guessed at by anybody, nor to be kept unless the
         // door itself says so.
         .layer(map_response(mark))

@@ -10,21 +10,23 @@ mod error;
 mod layers;
 mod old_link;
 mod openapi;
+mod pages;
 pub mod view;
 
 use std::sync::Arc;
 
 use axum::Router;
 use fallgate_authority::Verifier;
-use fallgate_relay::Doors;
+use fallgate_relay::{Doors, LiveSettings};
 use tower_service::Service;
 
 use crate::app::App;
+pub use crate::pages::problem::draw as draw_problem;
 
 /// Our own pages and API, for the relay to put behind its listener.
-pub fn doors(verifier: Arc<Verifier>) -> Doors {
+pub fn doors(verifier: Arc<Verifier>, settings: LiveSettings) -> Doors {
     let (router, ..) = doors::all();
-    let app = App { verifier };
+    let app = App { verifier, settings };
     let router: Router = layers::around(router, &app).with_state(app);
     Arc::new(move |request| {
         // A router is always ready, and cloning it is counting a reference.

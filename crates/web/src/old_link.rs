@@ -6,8 +6,8 @@ use std::fmt::Write;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use fallgate_authority::{CameByHttps, LinkVisitor, PeerAddress, brings_credential};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use fallgate_authority::{CameByHttps, LinkVisitor, PeerAddress, brings_credential, is_navigation};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -16,7 +16,6 @@ use crate::cookie;
 const TOKEN: &str = "token=";
 /// What every token of llmux begins with. No other is taken from an address.
 const OLD: &str = "sas_";
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Under these there are no pages.
 const NO_PAGES: [&str; 5] = [".fallgate", ".well-known", "api", "health", "static"];
 
@@ -72,16 +71,6 @@ impl OldLink {
         let kept = kept.join("&");
         let mark = if kept.is_empty() { "" } else { "?" };
         Some(Self { secret: Zeroizing::new(secret.to_owned()), clean: format!("{path}{mark}{kept}") })
-    }
-}
-
-/// Whether a browser is about to show what comes, and not a script or a program.
-fn is_navigation(headers: &HeaderMap) -> bool {
-    match headers.get(SEC_FETCH_MODE) {
-        Some(mode) => mode == "navigate",
-        None => headers.get_all(header::ACCEPT).iter().any(|accept| {
-            accept.as_bytes().windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html"))
-        }),
     }
 }
 

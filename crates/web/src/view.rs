@@ -1,15 +1,16 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
-use std::net::IpAddr;
+mod live;
 
-use fallgate_authority::{LiveStream, MintedToken, NewSignIn, Principal};
+use std::time::Duration;
+
+use fallgate_authority::{Closed, CutPlaced, MintedToken, NewSignIn, Principal};
 use fallgate_domain::audit::{Checkpoint, Event};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{Credential, CredentialKind, Status};
-use fallgate_domain::id::{CredentialId, StreamId};
-use fallgate_domain::live::StreamKind;
-use fallgate_domain::route::RouteName;
+use fallgate_domain::cut::{Cut, CutReason, CutTarget};
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{EndedCredentials, Listed};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+pub use self::live::{LiveList, LiveView};
 use crate::openapi::words;
 
 /// A token in a list.
@@ -203,70 +205,6 @@ pub struct RevokedCount {
     pub revoked: u64,
 }
 
-/// Something that is open now.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[schema(as = Live)]
-pub struct LiveView {
-    /// Its name, as long as it is open.
-    #[schema(value_type = words::Id)]
-    pub id: StreamId,
-    /// What flows in it.
-    #[schema(value_type = words::StreamKind)]
-    pub kind: StreamKind,
-    /// Whose credential it was opened with.
-    #[schema(value_type = Option<words::Username>, required = true)]
-    pub username: Option<Username>,
-    /// As which agent.
-    #[schema(required = true)]
-    pub agent: Option<String>,
-    /// With which credential; none on a public path.
-    #[schema(value_type = Option<words::Id>, required = true)]
-    pub credential: Option<CredentialId>,
-    /// To which route; none for Fallgate's own doors.
-    #[schema(value_type = Option<words::RouteName>, required = true)]
-    pub route: Option<RouteName>,
-    /// Since when it flows.
-    #[schema(value_type = words::Time)]
-    pub since: Timestamp,
-    /// How much came from the client, in bytes.
-    pub bytes_in: u64,
-    /// How much went to the client, in bytes.
-    pub bytes_out: u64,
-    /// The client's address.
-    #[schema(value_type = Option<String>, required = true)]
-    pub ip: Option<IpAddr>,
-}
-
-impl From<LiveStream> for LiveView {
-    fn from(stream: LiveStream) -> Self {
-        Self {
-            id: stream.id,
-            kind: stream.kind,
-            username: stream.username,
-            agent: None,
-            credential: stream.credential,
-            route: stream.route,
-            since: stream.since,
-            bytes_in: stream.bytes_in,
-            bytes_out: stream.bytes_out,
-            ip: stream.ip,
-        }
-    }
-}
-
-/// `GET /api/live`.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct LiveList {
-    /// Oldest first.
-    pub live: Vec<LiveView>,
-}
-
-impl From<Vec<LiveStream>> for LiveList {
-    fn from(streams: Vec<LiveStream>) -> Self {
-        Self { live: streams.into_iter().map(LiveView::from).collect() }
-    }
-}
-
 /// `GET /api/audit`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
@@ -279,6 +217,93 @@ pub struct EventPage {
     /// What stands in the place of the events that were deleted as too old, if any were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointView>,
+}
+
+/// A cut that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Cut)]
+pub struct CutView {
+    /// Its public name.
+    #[schema(value_type = words::Id)]
+    pub id: CutId,
+    /// What is cut.
+    #[schema(value_type = words::CutTarget)]
+    pub target: CutTarget,
+    /// Why, if that was said.
+    #[schema(value_type = Option<words::CutReason>, required = true)]
+    pub reason: Option<CutReason>,
+    /// Who placed it.
+    pub placed_by: String,
+    /// Since when it stands.
+    #[schema(value_type = words::Time)]
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = Option<words::Time>, required = true)]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<Cut> for CutView {
+    fn from(cut: Cut) -> Self {
+        let Cut { id, target, reason, placed_by, placer: _, created_at, expires_at } = cut;
+        Self { id, target, reason, placed_by, created_at, expires_at }
+    }
+}
+
+/// `GET /api/cuts`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CutList {
+    /// Those that stand, oldest first.
+    pub cuts: Vec<CutView>,
+}
+
+/// What a cut has done.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = PlacedCut)]
+pub struct PlacedCutView {
+    /// Its public name.
+    #[schema(value_type = words::Id)]
+    pub id: CutId,
+    /// What is cut.
+    #[schema(value_type = words::CutTarget)]
+    pub target: CutTarget,
+    /// What it closed. A gate always tells; on a home folder it takes one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, value_type = ClosedView)]
+    pub closed: Option<ClosedView>,
+    /// How long that took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, value_type = u64)]
+    pub took_ms: Option<u64>,
+}
+
+/// What was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Closed)]
+pub struct ClosedView {
+    /// What outlives its first answer: tunnels, event streams, long bodies.
+    pub streams: u64,
+    /// Requests under way.
+    pub requests: u64,
+}
+
+impl PlacedCutView {
+    /// What a gate answers.
+    pub fn of(placed: CutPlaced) -> Self {
+        let CutPlaced { cut, closed, took } = placed;
+        Self::new(cut, Some((closed.into(), took)))
+    }
+
+    /// A cut, and what a gate closed for it in which time, if one told.
+    pub fn new(cut: Cut, closed: Option<(ClosedView, Duration)>) -> Self {
+        let took_ms = closed.map(|(_, took)| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        Self { id: cut.id, target: cut.target, closed: closed.map(|(closed, _)| closed), took_ms }
+    }
+}
+
+impl From<Closed> for ClosedView {
+    fn from(Closed { streams, requests }: Closed) -> Self {
+        Self { streams, requests }
+    }
 }
 
 /// Where the trail begins after events were deleted as too old.

@@ -18,6 +18,7 @@ pub(crate) fn run(verb: Verb, file: Option<PathBuf>, environment: &Environment) 
         Verb::Check { settings } => {
             let config = Config::load(&Settings { config: file, ..settings }, environment, Secrets::Read)?;
             config.warnings().iter().for_each(|warning| output::say(format!("warning: {warning}")));
+            config.read_files()?;
             output::data(&found(&config, environment))
         }
         Verb::Explain { settings, json } => {
@@ -35,7 +36,7 @@ fn found(config: &Config, environment: &Environment) -> String {
         1 => "one route".to_owned(),
         count => format!("{count} routes"),
     };
-    let listen = config.listen.value;
+    let listen = &config.listen.value;
     if let Some(file) = &config.file {
         return format!("{} is good: {routes}, listening on {listen}\n", file.display());
     }
@@ -52,6 +53,8 @@ fn found(config: &Config, environment: &Environment) -> String {
 pub(crate) struct Explained<'a> {
     file: Option<&'a Path>,
     listen: Value<String>,
+    /// The certificate's file.
+    tls: Option<Value<String>>,
     public_url: Option<Value<String>>,
     hosts: Value<Vec<String>>,
     trusted_proxies: Value<Vec<String>>,
@@ -80,6 +83,8 @@ struct RouteRow {
     upstream: Option<String>,
     upstream_host: Option<String>,
     upstream_http2: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ca: Option<String>,
     allow: Vec<String>,
     public: Vec<String>,
     identity: &'static str,
@@ -105,10 +110,12 @@ impl<'a> Explained<'a> {
         Self {
             file: config.file.as_deref(),
             listen: value(&config.listen, ToString::to_string),
+            tls: config.tls.as_ref().map(|setting| value(setting, |files| files.cert.display().to_string())),
             public_url: config.public_url.as_ref().map(|setting| value(setting, PublicUrl::text)),
             hosts: value(&config.hosts, |hosts| hosts.iter().map(ToString::to_string).collect()),
             trusted_proxies: value(&config.trusted_proxies, |trusted| {
-                trusted.networks().iter().map(ToString::to_string).collect()
+                let unix = trusted.has_unix().then(|| "unix".to_owned());
+                trusted.networks().iter().map(ToString::to_string).chain(unix).collect()
             }),
             access_log: value(&config.access_log, ToString::to_string),
             policy: config.rules.iter().map(|rule| (rule.name, value(&rule.setting, Clone::clone))).collect(),
@@ -118,14 +125,14 @@ impl<'a> Explained<'a> {
 
     fn text(&self) -> String {
         let unset = || ("not set".to_owned(), "default".to_owned());
-        let (public_url, public_url_source) = self
-            .public_url
-            .as_ref()
-            .map_or_else(unset, |setting| (setting.value.clone(), setting.source.clone()));
+        let told = |setting: &Value<String>| (setting.value.clone(), setting.source.clone());
+        let (public_url, public_url_source) = self.public_url.as_ref().map_or_else(unset, told);
+        let (tls, tls_source) = self.tls.as_ref().map_or_else(unset, told);
         let list = |values: &[String]| if values.is_empty() { "none".to_owned() } else { values.join(", ") };
         let (hosts, proxies) = (list(&self.hosts.value), list(&self.trusted_proxies.value));
         let mut settings = vec![
             vec!["listen".to_owned(), self.listen.value.clone(), self.listen.source.clone()],
+            vec!["tls".to_owned(), tls, tls_source],
             vec!["public_url".to_owned(), public_url, public_url_source],
             vec!["hosts".to_owned(), hosts, self.hosts.source.clone()],
             vec!["trusted_proxies".to_owned(), proxies, self.trusted_proxies.source.clone()],
@@ -166,6 +173,7 @@ impl RouteRow {
             upstream: route.upstream.as_ref().map(|upstream| upstream.origin.clone()),
             upstream_host: route.upstream_host.clone(),
             upstream_http2: route.upstream.as_ref().is_some_and(|upstream| upstream.http2),
+            upstream_ca: upstream_ca(route),
             allow: route.policy.admission.allow.iter().map(ToString::to_string).collect(),
             public: route.public.iter().map(ToString::to_string).collect(),
             identity: identity(route),
@@ -240,4 +248,10 @@ fn identity(route: &Route) -> &'static str {
         (false, true) => "assertion",
         (true, true) => "both",
     }
+}
+
+/// The file with the authorities that its upstream's certificate must come from, if not from this machine's.
+fn upstream_ca(route: &Route) -> Option<String> {
+    let trust = route.upstream.as_ref()?.tls.as_ref()?;
+    trust.file().map(|file| file.display().to_string())
 }

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 pub(crate) mod config;
 mod consent;
+mod cutting;
 mod doctor;
 mod import;
 mod internal_token;
@@ -49,6 +50,9 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Import(import) => {
             import::run(import, &this_home()?, environment, place::policy(&flags, environment)?)
         }
+        Noun::Cut(cut) => cutting::cut(cut, place()?),
+        Noun::Cuts { format } => cutting::cuts(format.json, place()?),
+        Noun::Lift(lift) => cutting::lift(&lift, place()?),
         Noun::Audit(audit) => audit::run(audit, place()?, environment),
         Noun::Key(key) => key::run(key, &this_home()?, environment),
         Noun::Store(store) => store::run(store, &this_home()?),

@@ -1,7 +1,7 @@
 //! `fallgate serve`
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,27 +9,29 @@ use std::time::Duration;
 
 use fallgate_authority::{Actor, UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Entrance, Gate, ListenAt, Listener, Route};
+use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
-use crate::config::{Config, Environment, Secrets};
+use crate::config::{Config, Environment, Secrets, Setting, Source};
 use crate::control::{Answers, ControlSocket};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
 use crate::reload::{Outline, Reloader};
-use crate::{assemble, cmd, control, neighbours, output, root_key};
+use crate::{assemble, cmd, control, neighbours, output, root_key, service_manager};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
+    let handed_over = service_manager::socket()?;
     let config = Config::load(&serve.settings, environment, Secrets::Read)?;
+    let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
@@ -38,25 +40,40 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     lifecycle::raise_file_limit();
     let again =
         |gate, outline| Reloader::new(serve.settings.clone(), environment.without_root_key(), gate, outline);
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key, again))
+    let entry = Entry { handed_over, certificate };
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key, entry, again))
 }
 
 /// `again` makes what reads the config again.
 async fn serve_until_stopped(
     folder: &HomeFolder,
     home: &Home,
-    config: Config,
+    mut config: Config,
     root_key: Option<RootKey>,
+    entry: Entry,
     again: impl FnOnce(Arc<Gate>, Outline) -> Reloader,
 ) -> Result<(), Failure> {
     let (signals, hangups) = (StopSignals::catch()?, Hangups::catch()?);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
-    let (listen, file) = (config.listen.value, config.file.clone());
+    let handed_over = entry.handed_over.map(adopt).transpose()?;
+    if let Some(listener) = &handed_over {
+        config.listen = Setting { value: listener.address()?, source: Source::ServiceManager };
+    }
+    let (listen, file) = (config.listen.clone(), config.file.clone());
     let exposed = config.is_exposed();
     let parts = assemble::gate(home, folder, config, root_key).await?;
-    let listener =
-        Listener::bind(&ListenAt::Tcp(listen)).await.map_err(|error| cannot_listen(listen, &error))?;
+    let mut listener = if let Some(listener) = handed_over {
+        listener
+    } else {
+        let bound = Listener::bind(&listen.value).await;
+        bound.map_err(|error| cannot_listen(&listen.value, &error))?
+    };
+    let scheme = if entry.certificate.is_some() { "https" } else { "http" };
+    if let Some(certificate) = entry.certificate {
+        listener = listener.with_certificate(certificate.clone())?;
+        tokio::spawn(certificate.watch());
+    }
     let without_users = parts.verifier.needs_setup().await?;
     let setup_file = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
@@ -69,7 +86,8 @@ async fn serve_until_stopped(
     let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader)));
     let settings = parts.gate.settings.now();
     let banner = Banner {
-        address: listener.address()?,
+        address: address_of(&listener, scheme)?,
+        handed_over: listen.source == Source::ServiceManager,
         home: home.path(),
         file: file.as_deref(),
         routes: settings.routes.iter().collect(),
@@ -77,10 +95,11 @@ async fn serve_until_stopped(
         setup_token: setup_file.as_ref().map(SetupFile::path),
     };
     output::say(banner.text());
+    tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
     if exposed {
         tracing::warn!(
-            "other machines can reach this address, and tokens come over plain http: put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
+            "other machines can reach this address, and tokens come over plain http: set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
         );
     }
     if let Some(file) = setup_file {
@@ -129,6 +148,41 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// What of the way in is there before the gate.
+struct Entry {
+    /// A socket that somebody else listens on for us.
+    handed_over: Option<OwnedFd>,
+    /// What clients are shown, where they must use TLS.
+    certificate: Option<Arc<OwnCertificate>>,
+}
+
+fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
+    Listener::handed_over(socket).map_err(|error| {
+        Failure::failed(format_args!(
+            "cannot listen on the socket that the service manager hands over: {error}"
+        ))
+    })
+}
+
+/// As people and other programs write it.
+fn address_of(listener: &Listener, scheme: &str) -> io::Result<String> {
+    Ok(match listener.address()? {
+        ListenAt::Tcp(address) => format!("{scheme}://{address}"),
+        unix @ ListenAt::Unix(_) => unix.to_string(),
+    })
+}
+
+/// Says that the gate listens there and, later, that it stops; and keeps the watchdog quiet meanwhile.
+fn tell_service_manager(address: &str, mut stopping: watch::Receiver<bool>) {
+    service_manager::ready(&format!("listening on {address}"));
+    tokio::spawn(service_manager::keep_watchdog_quiet());
+    tokio::spawn(async move {
+        if stopping.wait_for(|stopping| *stopping).await.is_ok() {
+            service_manager::stopping();
+        }
+    });
 }
 
 /// Whoever runs as Fallgate's own user can read its home folder. Said at start, since nothing else would show it.
@@ -193,7 +247,9 @@ fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Fai
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
 struct Banner<'a> {
-    address: ListenAt,
+    address: String,
+    /// The service manager gave the socket to us.
+    handed_over: bool,
     home: &'a Path,
     file: Option<&'a Path>,
     routes: Vec<&'a Route>,
@@ -206,13 +262,19 @@ struct Banner<'a> {
 impl Banner<'_> {
     fn text(&self) -> String {
         let mut lines = vec![
-            format!("Fallgate {VERSION} is listening on http://{}", self.address),
+            format!("Fallgate {VERSION} is listening on {}", self.address),
             format!("  home    {}", self.home.display()),
             match self.file {
                 Some(file) => format!("  config  {}", file.display()),
                 None => "  config  none; all settings have their defaults".to_owned(),
             },
         ];
+        if self.handed_over {
+            lines.push(
+                "  socket  handed over by the service manager; server.listen and --listen do not count"
+                    .to_owned(),
+            );
+        }
         if self.routes.is_empty() {
             lines.push("  routes  none; each [[route]] in the config is one".to_owned());
         }
@@ -245,15 +307,22 @@ pub(crate) fn entrance(route: &Route) -> String {
     }
 }
 
+/// What is told of a route that another proxy serves (requirement R50).
+const FORWARD_AUTH: &str = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {
-    route.upstream.as_ref().map_or("no upstream (forward-auth)", |upstream| &upstream.origin)
+    route.upstream.as_ref().map_or(FORWARD_AUTH, |upstream| &upstream.origin)
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+fn cannot_listen(address: &ListenAt, error: &io::Error) -> Failure {
+    let is_unix = matches!(address, ListenAt::Unix(_));
     let why = match error.kind() {
         ErrorKind::AddrInUse => {
             "another program listens there; stop it, or choose another address with --listen".to_owned()
+        }
+        ErrorKind::PermissionDenied if is_unix => {
+            "this user may not write in that folder; choose another with --listen".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
             "this machine has no such address; choose another with --listen".to_owned()

@@ -71,6 +71,12 @@ impl Document {
         &self.path
     }
 
+    /// A file that this one names: one without a leading slash lies in the same folder.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    }
+
     /// A complaint about a line.
     pub(super) fn complaint(&self, line: usize, text: impl Display) -> Failure {
         Failure::failed(format_args!("{}:{line}: {text}", self.path.display()))

@@ -4,7 +4,6 @@ mod environment;
 mod file;
 mod inject;
 mod limits;
-mod origin;
 mod policy;
 mod route;
 
@@ -12,18 +11,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fallgate_authority::Policy;
 use fallgate_domain::host::Host;
 use fallgate_domain::route::RouteName;
 use fallgate_relay::{
-    Address, Entrance, Hosts, InvalidRoutes, Limits, Route, RouteTable, TrustedProxies, Upstream,
+    Address, Entrance, Hosts, InvalidListenAt, InvalidRoutes, Limits, ListenAt, OwnCertificate, Route,
+    RouteTable, Trust, TrustedProxies,
 };
 use ipnet::IpNet;
 
 pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use fallgate_domain::origin::Origin;
 pub(crate) use inject::Secrets;
-pub(crate) use origin::Origin;
 pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};
@@ -31,7 +32,7 @@ use crate::cli::Settings;
 use crate::failure::Failure;
 
 /// Where the gate listens when nothing is said (requirement R70).
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
+const LISTEN: ListenAt = ListenAt::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
 
 /// What the file may have at its top.
 const TABLES: [&str; 8] = ["server", "log", "limits", "logins", "passphrases", "tokens", "audit", "route"];
@@ -42,7 +43,9 @@ pub(crate) struct Config {
     /// The file that was read, if any.
     pub(crate) file: Option<PathBuf>,
     /// Where to listen.
-    pub(crate) listen: Setting<SocketAddr>,
+    pub(crate) listen: Setting<ListenAt>,
+    /// Where the certificate lies that clients are shown; then they must use TLS.
+    pub(crate) tls: Option<Setting<TlsFiles>>,
     /// Where browsers find our own pages, if that was said.
     pub(crate) public_url: Option<Setting<PublicUrl>>,
     /// More names of ours.
@@ -63,6 +66,13 @@ pub(crate) struct Config {
     pub(crate) route_lines: BTreeMap<RouteName, usize>,
 }
 
+/// A certificate and its key, each a file in PEM form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
 /// A value, and what said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting<T> {
@@ -79,6 +89,8 @@ pub(crate) enum Source {
     Variable(&'static str),
     /// The config file, on this line.
     Line(usize),
+    /// A socket that the service manager handed over.
+    ServiceManager,
     /// Nothing.
     Default,
 }
@@ -115,15 +127,20 @@ impl Config {
     /// The hosts under which our own pages and API may be asked for.
     pub(crate) fn own_hosts(&self) -> Hosts {
         let public = self.public_url.as_ref().map(|url| url.value.0.host.clone());
-        let listen = Some(self.listen.value.ip()).filter(|ip| !ip.is_unspecified()).and_then(ip_host);
+        let listen = self.listen.value.ip().filter(|ip| !ip.is_unspecified()).and_then(ip_host);
         Hosts::new(public.into_iter().chain(listen).chain(self.hosts.value.iter().cloned()))
     }
 
     /// The origin of our own pages: the public URL, or else the address listened on.
     pub(crate) fn origin(&self) -> String {
-        match &self.public_url {
-            Some(url) => url.value.text(),
-            None => format!("http://{}", self.listen.value),
+        if let Some(url) = &self.public_url {
+            return url.value.text();
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match &self.listen.value {
+            ListenAt::Tcp(address) => format!("{scheme}://{address}"),
+            // Whoever stands before it has a name of its own, and should say so in `public_url`.
+            ListenAt::Unix(_) => format!("{scheme}://localhost"),
         }
     }
 
@@ -154,8 +171,23 @@ impl Config {
 
     /// Whether other machines can come in, and nothing says that they come by TLS.
     pub(crate) fn is_exposed(&self) -> bool {
-        let https = self.public_url.as_ref().is_some_and(|url| url.value.0.https);
-        !self.listen.value.ip().is_loopback() && !https
+        let https = self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.value.0.https);
+        self.listen.value.ip().is_some_and(|ip| !ip.is_loopback()) && !https
+    }
+
+    /// Reads the files that the config only names: our certificate, and the authorities that vouch for upstreams. A
+    /// failure says which file, and why.
+    pub(crate) fn read_files(&self) -> Result<Option<Arc<OwnCertificate>>, Failure> {
+        for route in self.routes.iter() {
+            let trust = route.upstream.as_ref().and_then(|upstream| upstream.tls.as_ref());
+            if let Some(Err(error)) = trust.map(Trust::prepare) {
+                let name = &route.policy.name;
+                return Err(Failure::failed(format_args!("the upstream of the route {name}: {error}")));
+            }
+        }
+        let Some(Setting { value: TlsFiles { cert, key }, .. }) = self.tls.clone() else { return Ok(None) };
+        let read = OwnCertificate::load(cert, key);
+        read.map(Some).map_err(|error| Failure::failed(format_args!("server.tls: {error}")))
     }
 
     fn from_document(
@@ -166,33 +198,39 @@ impl Config {
     ) -> Result<Self, Failure> {
         let mut root = document.map(|document| document.root(&TABLES)).transpose()?;
         let server = match &mut root {
-            Some(root) => root.table("server", &["listen", "public_url", "hosts", "trusted_proxies"])?,
+            Some(root) => {
+                root.table("server", &["listen", "public_url", "hosts", "trusted_proxies", "tls"])?
+            }
             None => None,
         };
         let mut server = ServerSettings { section: server, environment };
-        let listen = match flags.listen {
+        let listen = match flags.listen.clone() {
             Some(value) => Setting { value, source: Source::Flag("--listen") },
             None => server
-                .setting("listen", "FALLGATE_LISTEN", socket_address)?
+                .setting("listen", "FALLGATE_LISTEN", |text| {
+                    text.parse().map_err(|error: InvalidListenAt| error.to_string())
+                })?
                 .unwrap_or(Setting { value: LISTEN, source: Source::Default }),
         };
         let public_url =
             server.setting("public_url", "FALLGATE_PUBLIC_URL", |text| Origin::parse(text).map(PublicUrl))?;
         let hosts = server.hosts()?;
         let trusted_proxies = server.trusted_proxies()?;
+        let tls = server.tls()?;
         let (policy, mut rules) = policy::read(root.as_mut())?;
         let access_log = access_log(root.as_mut())?;
         let limits = limits::read(root.as_mut(), &mut rules)?;
-        let mut routes = Vec::new();
+        let (mut routes, mut trusts) = (Vec::new(), route::Trusts::default());
         if let Some(root) = &mut root {
             for section in root.tables("route", &route::KEYS)? {
                 let line = section.line;
-                routes.push((route::read(section, secrets)?, line));
+                routes.push((route::read(section, secrets, &mut trusts)?, line));
             }
         }
         let config = Self {
             file: document.map(|document| document.path().to_owned()),
             listen,
+            tls,
             public_url,
             hosts,
             trusted_proxies,
@@ -223,13 +261,18 @@ impl Config {
                 ));
             }
         }
-        if let Some(Upstream { address: Address::Tcp { host, port }, .. }) = &route.upstream {
-            let listen = self.listen.value;
-            if *port == listen.port() && leads_to(host, listen.ip()) {
-                return Err(format!(
-                    "the upstream of the route {name} is the gate itself, which listens on {listen}"
-                ));
+        let listen = &self.listen.value;
+        let is_ours = match (route.upstream.as_ref().map(|upstream| &upstream.address), listen) {
+            (Some(Address::Tcp { host, port }), ListenAt::Tcp(address)) => {
+                *port == address.port() && leads_to(host, address.ip())
             }
+            (Some(Address::Unix(path)), ListenAt::Unix(own)) => path == own,
+            _ => false,
+        };
+        if is_ours {
+            return Err(format!(
+                "the upstream of the route {name} is the gate itself, which listens on {listen}"
+            ));
         }
         Ok(())
     }
@@ -273,6 +316,7 @@ impl fmt::Display for Source {
         match self {
             Self::Flag(name) | Self::Variable(name) => f.write_str(name),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::ServiceManager => f.write_str("service manager"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -340,7 +384,8 @@ impl ServerSettings<'_> {
         let mut setting = Setting { value: TrustedProxies::default(), source: Source::Default };
         let Some(section) = &mut self.section else { return Ok(setting) };
         let document = section.document;
-        let texts = section.texts("trusted_proxies")?;
+        let (unix, texts): (Vec<_>, Vec<_>) =
+            section.texts("trusted_proxies")?.into_iter().partition(|text| text.value == "unix");
         let networks = texts.iter().map(|text| text.read(document, "trusted_proxies", network));
         let networks = networks.collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = texts.first() {
@@ -348,24 +393,34 @@ impl ServerSettings<'_> {
             setting.value = TrustedProxies::new(networks).map_err(complain)?;
             setting.source = Source::Line(first.line);
         }
+        if let Some(unix) = unix.first() {
+            setting.value = setting.value.and_unix();
+            setting.source = Source::Line(texts.first().map_or(unix.line, |text| text.line.min(unix.line)));
+        }
         Ok(setting)
+    }
+
+    /// There is no variable for it either: it is two files, and goes with what clients are told of this place.
+    fn tls(&mut self) -> Result<Option<Setting<TlsFiles>>, Failure> {
+        let Some(section) = &mut self.section else { return Ok(None) };
+        let document = section.document;
+        let Some(mut tls) = section.table("tls", &["cert", "key"])? else { return Ok(None) };
+        let cert = tls.required_text("cert", "/etc/fallgate/cert.pem")?;
+        let key = tls.required_text("key", "/etc/fallgate/key.pem")?;
+        let value = TlsFiles { cert: document.beside(&cert.value), key: document.beside(&key.value) };
+        Ok(Some(Setting { value, source: Source::Line(tls.line) }))
     }
 }
 
 /// A network, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "write an address or a network, such as 127.0.0.1 or 10.0.0.0/8".to_owned())
+    network.map_err(|_| "write an address or a network, such as 127.0.0.1 or 10.0.0.0/8, or unix".to_owned())
 }
 
 fn about_variable(variable: &str, text: &str, error: &str) -> Failure {
     let shown: String = text.chars().take(128).collect();
     Failure::failed(format_args!("{variable}={shown:?}: {error}"))
-}
-
-/// An address to listen on.
-pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400 or [::]:7400".to_owned())
 }
 
 fn own_host(text: &str) -> Result<Host<'static>, String> {

@@ -1,23 +1,24 @@
 //! `[[route]]`: what stands behind the gate.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::origin::Origin;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName};
-use fallgate_relay::{Address, Authorization, Entrance, Identity, Paths, Route, Upstream};
+use fallgate_relay::{Address, Authorization, Entrance, Identity, Paths, Route, Trust, Upstream};
 
 use super::file::{Located, Section};
 use super::inject::{self, Secrets};
-use super::origin::Origin;
 use crate::failure::Failure;
 
 /// What can stand in a `[[route]]`.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "host",
     "path",
@@ -26,6 +27,7 @@ pub(super) const KEYS: [&str; 16] = [
     "public",
     "strip",
     "upstream_host",
+    "upstream_ca",
     "upstream_http2",
     "identity",
     "authorization",
@@ -37,17 +39,34 @@ pub(super) const KEYS: [&str; 16] = [
 ];
 
 /// What only a route that sends requests up can have.
-const FOR_UPSTREAMS: [&str; 6] =
-    ["upstream_host", "upstream_http2", "inject", "max_stream_age", "upgrades", "paths"];
+const FOR_UPSTREAMS: [&str; 7] =
+    ["upstream_host", "upstream_ca", "upstream_http2", "inject", "max_stream_age", "upgrades", "paths"];
+
+/// The authorities that routes name, each once: what is read of them is shared.
+#[derive(Debug, Default)]
+pub(super) struct Trusts(BTreeMap<Option<PathBuf>, Trust>);
+
+impl Trusts {
+    fn of(&mut self, file: Option<PathBuf>) -> Trust {
+        self.0.entry(file.clone()).or_insert_with(|| Trust::new(file)).clone()
+    }
+}
 
 /// Reads one route.
-pub(super) fn read(mut section: Section<'_>, secrets: Secrets) -> Result<Route, Failure> {
+pub(super) fn read(
+    mut section: Section<'_>,
+    secrets: Secrets,
+    trusts: &mut Trusts,
+) -> Result<Route, Failure> {
     let document = section.document;
     let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
     let entrance = entrance(&mut section, &name)?;
-    let upstream = match section.text("upstream")? {
-        Some(text) => Some(text.read(document, "upstream", upstream_address)?),
-        None => None,
+    let (upstream, https) = match section.text("upstream")? {
+        Some(text) => {
+            let (upstream, https) = text.read(document, "upstream", upstream_address)?;
+            (Some(upstream), https)
+        }
+        None => (None, false),
     };
     if upstream.is_none()
         && let Some((key, line)) = section.first_of(&FOR_UPSTREAMS)
@@ -61,7 +80,15 @@ pub(super) fn read(mut section: Section<'_>, secrets: Secrets) -> Result<Route, 
         ));
     }
     let http2 = section.truth("upstream_http2")?.is_some_and(|http2| http2.value);
-    let upstream = upstream.map(|upstream| Upstream { http2, ..upstream });
+    let tls = match section.text("upstream_ca")? {
+        Some(file) if https => Some(trusts.of(Some(document.beside(&file.value)))),
+        Some(file) => {
+            let text = "upstream_ca goes with an upstream by https: nobody proves who they are otherwise";
+            return Err(document.complaint(file.line, text));
+        }
+        None => https.then(|| trusts.of(None)),
+    };
+    let upstream = upstream.map(|upstream| Upstream { tls, http2, ..upstream });
     let upstream_host = match section.text("upstream_host")? {
         Some(text) => Some(text.read(document, "upstream_host", host_field)?),
         None => None,
@@ -222,24 +249,22 @@ fn path(text: &str) -> Result<CanonicalPath<'static>, String> {
         .map_err(|error| format!("{error}; a path is written like /app/files"))
 }
 
-/// Where an upstream listens, and what its own redirects may call it.
-fn upstream_address(text: &str) -> Result<Upstream, String> {
+/// Where an upstream listens, what its own redirects may call it, and whether it is spoken to by https.
+fn upstream_address(text: &str) -> Result<(Upstream, bool), String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return if Path::new(path).is_absolute() {
             let address = Address::Unix(path.into());
-            Ok(Upstream { address, tls: false, http2: false, origin: text.to_owned() })
+            Ok((Upstream { address, tls: None, http2: false, origin: text.to_owned() }, false))
         } else {
             Err("a unix socket has an absolute path: unix:/run/app.sock".to_owned())
         };
     }
-    let origin = Origin::parse(text)
-        .map_err(|error| format!("{error}; an upstream is http://host:port or unix:/path"))?;
-    if origin.https {
-        return Err("https to an upstream is not built yet: use http://host:port or unix:/path".to_owned());
-    }
+    let origin = Origin::parse(text).map_err(|error| {
+        format!("{error}; an upstream is http://host:port, https://host:port or unix:/path")
+    })?;
     let host = origin.host.as_str().trim_matches(['[', ']']).to_owned();
     let address = Address::Tcp { host, port: origin.port };
-    Ok(Upstream { address, tls: false, http2: false, origin: origin.text() })
+    Ok((Upstream { address, tls: None, http2: false, origin: origin.text() }, origin.https))
 }
 
 /// A `Host` field's value, as it will be sent.

@@ -125,7 +125,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_right_one() {
     );
     assert_eq!(
         refused("[server]\nzzz = 1\n"),
-        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts, trusted_proxies"
+        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts, trusted_proxies, tls"
     );
 }
 
@@ -183,6 +183,11 @@ fn every_complaint_names_its_line_and_what_would_be_right() {
         ("[route]\nname = \"a\"".to_owned(), 1, "[[route]], with two brackets"),
         ("[server]\nlisten = 7400".to_owned(), 2, "a string in quotes, and is an integer"),
         ("[server]\nlisten = \"localhost:7400\"".to_owned(), 2, "an IP address and a port"),
+        ("[server]\nlisten = \"unix:fallgate.sock\"".to_owned(), 2, "absolute path"),
+        ("[server]\ntls = {}".to_owned(), 2, "cert is missing"),
+        ("[server]\ntls = { cert = \"a\" }".to_owned(), 2, "key is missing"),
+        ("[server]\ntls = { cert = \"a\", kee = \"b\" }".to_owned(), 2, "did you mean \"key\"?"),
+        (route("path = \"/a\"\nupstream_ca = \"/ca.pem\""), 5, "goes with an upstream by https"),
         ("[server]\npublic_url = \"https://a/b\"".to_owned(), 2, "no path"),
         ("[server]\nhosts = \"a\"".to_owned(), 2, "a list of strings, and is a string"),
         ("[server]\nhosts = [\n\"a\",\n\"http://a\"]".to_owned(), 4, "without scheme"),
@@ -242,10 +247,11 @@ fn every_complaint_names_its_line_and_what_would_be_right() {
 #[test]
 fn an_upstream_is_http_or_a_unix_socket_and_nothing_else() {
     for (upstream, words) in [
-        ("https://127.0.0.1:3000", "https to an upstream is not built yet"),
+        ("https://127.0.0.1:3000/base", "no path, query or fragment"),
+        ("https://127.0.0.1:7400", "the gate itself"),
         ("http://127.0.0.1:3000/base", "no path, query or fragment"),
         ("http://127.0.0.1:3000?x=1", "no path, query or fragment"),
-        ("127.0.0.1:3000", "http://host:port or unix:/path"),
+        ("127.0.0.1:3000", "https://host:port or unix:/path"),
         ("unix:run/app.sock", "absolute path"),
         ("http://127.0.0.1:7400", "the gate itself"),
         ("http://localhost:7400", "the gate itself"),
@@ -408,6 +414,54 @@ fn a_policy_that_makes_no_sense_is_refused_with_its_line() {
         let refused = refused(text);
         assert!(refused.contains(words), "{text}: {refused}");
     }
+}
+
+#[test]
+fn listening_on_a_unix_socket_and_certificates_are_read_relative_to_the_config() {
+    let config = read(
+        r#"
+        [server]
+        listen = "unix:/run/fallgate.sock"
+        trusted_proxies = ["10.0.0.0/8", "unix"]
+        tls = { cert = "tls/cert.pem", key = "/etc/key.pem" }
+
+        [[route]]
+        name = "app"
+        host = "app.example"
+        upstream = "https://app.internal"
+        upstream_ca = "/etc/ca.pem"
+
+        [[route]]
+        name = "other"
+        host = "other.example"
+        upstream = "https://app.internal:8443"
+        upstream_ca = "/etc/ca.pem"
+
+        [[route]]
+        name = "third"
+        host = "third.example"
+        upstream = "https://app.internal"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.listen.value.to_string(), "unix:/run/fallgate.sock");
+    assert!(config.trusted_proxies.value.has_unix());
+    assert_eq!(config.trusted_proxies.value.networks().len(), 1);
+    let tls = TlsFiles { cert: "tls/cert.pem".into(), key: "/etc/key.pem".into() };
+    assert_eq!(config.tls.clone().unwrap().value, tls);
+    assert_eq!((config.is_exposed(), config.origin().as_str()), (false, "https://localhost"));
+    let upstream = |name: &str| {
+        let named = config.routes.iter().find(|route| route.policy.name.to_string() == name);
+        named.unwrap().upstream.clone().unwrap()
+    };
+    let (app, other, third) = (upstream("app"), upstream("other"), upstream("third"));
+    assert_eq!(app.address, Address::Tcp { host: "app.internal".to_owned(), port: 443 });
+    assert_eq!(app.tls.as_ref().unwrap().file(), Some(Path::new("/etc/ca.pem")));
+    assert!(app.tls == other.tls && app.tls != third.tls);
+    assert_eq!(third.tls.unwrap().file(), None);
+    let itself =
+        "[server]\nlisten = \"unix:/x\"\n[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"unix:/x\"";
+    assert!(refused(itself).contains("the gate itself"));
 }
 
 #[test]

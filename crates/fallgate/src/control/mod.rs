@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use fallgate_domain::id::CutId;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::client::ask;
@@ -32,6 +33,11 @@ pub(crate) enum Request {
     Live {},
     /// To read the config again: [`crate::reload::Reloaded`].
     Reload {},
+    /// What a cut closed: [`Option<fallgate_web::view::ClosedView>`], none if the gate knows of no such cut.
+    Closed {
+        /// Which.
+        cut: CutId,
+    },
 }
 
 /// What comes back.

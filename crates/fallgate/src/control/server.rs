@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::{Actor, Verifier};
-use fallgate_web::view::LiveList;
+use fallgate_web::view::{ClosedView, LiveList};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -122,6 +122,9 @@ impl Answers {
     async fn answer(&self, request: Request, actor: &Actor) -> Vec<u8> {
         match request {
             Request::Live {} => line_of(&Answer::Done(LiveList::from(self.verifier.live_for_operator()))),
+            Request::Closed { cut } => {
+                line_of(&Answer::Done(self.verifier.closed_by(cut).await.map(ClosedView::from)))
+            }
             Request::Reload {} => line_of(&match self.reloader.reload(actor).await {
                 Ok(reloaded) => Answer::Done(reloaded),
                 Err(failure) => Answer::Failed(failure.to_string()),

@@ -1,21 +1,29 @@
 //! The desk on a home folder: acts go through the registrar, in this process.
 
+use std::time::{Duration, Instant};
+
 use fallgate_authority::{
-    MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder, UserPatch, WholeTrail,
+    CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
+    UserPatch, WholeTrail,
 };
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
-use fallgate_domain::id::CredentialId;
+use fallgate_domain::cut::CutTarget;
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
-use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
+use fallgate_web::view::{
+    ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView,
+    UserList, UserView,
+};
 use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
 use crate::config::Environment;
+use crate::control::{self, Request};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::place::Here;
@@ -23,6 +31,8 @@ use crate::{cmd, lifecycle, output, root_key};
 
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
+/// A gate is given a second to close what is cut, and then tells how much that was.
+const TOLD_WITHIN: Duration = Duration::from_millis(1_200);
 
 pub(crate) struct HomeDesk {
     folder: HomeFolder,
@@ -187,6 +197,34 @@ impl HomeDesk {
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// Whether there is a config that names the routes.
+    pub(super) fn knows_routes(&self) -> bool {
+        self.routes.is_some()
+    }
+
+    pub(super) async fn cut(&self, order: CutOrder) -> Result<PlacedCutView, Failure> {
+        if let CutTarget::Route(name) = &order.target
+            && self.knows_not(name)
+        {
+            return Err(words::cut(CutError::UnknownTarget(order.target)));
+        }
+        let cut = self.registrar.cut(order, &lifecycle::actor()).await.map_err(words::cut)?;
+        let begun = Instant::now();
+        // The cut stands whether or not a gate runs, and tells.
+        let told = control::ask(&self.folder, &Request::Closed { cut: cut.id }, TOLD_WITHIN);
+        let closed: Option<ClosedView> = told.ok().flatten();
+        Ok(PlacedCutView::new(cut, closed.map(|closed| (closed, begun.elapsed()))))
+    }
+
+    pub(super) async fn cuts(&self) -> Result<CutList, Failure> {
+        let cuts = self.registrar.store().cuts(self.registrar.clock().now()).await?;
+        Ok(CutList { cuts: cuts.into_iter().map(CutView::from).collect() })
+    }
+
+    pub(super) async fn lift(&self, id: CutId) -> Result<CutView, Failure> {
+        self.registrar.lift(id, &lifecycle::actor()).await.map(CutView::from).map_err(words::cut)
     }
 
     pub(super) async fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {

@@ -7,17 +7,20 @@ mod home;
 mod server;
 mod words;
 
-use fallgate_authority::{UserPatch, WholeTrail};
+use fallgate_authority::{CutOrder, UserPatch, WholeTrail};
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::TokenName;
-use fallgate_domain::id::CredentialId;
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
-use fallgate_web::view::{EndedView, EventPage, InspectedView, MintedView, TokenView, UserList, UserView};
+use fallgate_web::view::{
+    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView, UserList,
+    UserView,
+};
 use zeroize::Zeroizing;
 
 use self::home::HomeDesk;
@@ -242,6 +245,28 @@ impl Desk {
     /// The credential whose secret this is, ended or not.
     pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
         at_either!(self, desk => desk.inspect(secret))
+    }
+
+    /// Whether it can tell which routes there are.
+    pub(crate) fn knows_routes(&self) -> bool {
+        match self {
+            Self::Home(desk) => desk.knows_routes(),
+            Self::Server(_) => true,
+        }
+    }
+
+    pub(crate) async fn cut(&self, order: CutOrder) -> Result<PlacedCutView, Failure> {
+        at_either!(self, desk => desk.cut(order))
+    }
+
+    /// The cuts that stand and that one may see, oldest first.
+    pub(crate) async fn cuts(&self) -> Result<CutList, Failure> {
+        at_either!(self, desk => desk.cuts())
+    }
+
+    /// Lifts a cut, and tells what it was.
+    pub(crate) async fn lift(&self, id: CutId) -> Result<CutView, Failure> {
+        at_either!(self, desk => desk.lift(id))
     }
 
     /// A page of the audit trail, newest first.

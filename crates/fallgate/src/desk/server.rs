@@ -1,10 +1,11 @@
 //! The desk of a gate: each operation is a request to its API.
 
-use fallgate_authority::{MintError, TokenError, UserError, UserPatch, WholeTrail};
+use fallgate_authority::{CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail};
 use fallgate_domain::audit::{BrokenLink, Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
-use fallgate_domain::id::CredentialId;
+use fallgate_domain::cut::{CutReason, CutTarget};
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::secret::SecretText;
@@ -12,8 +13,8 @@ use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    EndedView, EventPage, InspectedView, MintedView, RevokedCount, TokenList, TokenView, UserList, UserView,
-    WhoAmI,
+    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, RevokedCount,
+    TokenList, TokenView, UserList, UserView, WhoAmI,
 };
 use form_urlencoded::Serializer;
 use serde::Serialize;
@@ -85,6 +86,15 @@ enum End {
     At {
         expires_at: Timestamp,
     },
+}
+
+#[derive(Serialize)]
+struct NewCut<'a> {
+    target: &'a CutTarget,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a CutReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -296,6 +306,36 @@ impl ServerDesk {
             Err(Fault::Refused(404, _)) => Ok(None),
             Err(fault) => Err(fault.into_failure()),
         }
+    }
+
+    pub(super) fn cut(&self, order: CutOrder) -> Result<PlacedCutView, Failure> {
+        let CutOrder { target, reason, lifetime } = order;
+        let expires_in = match lifetime {
+            Lifetime::For(duration) => Some(duration.as_secs()),
+            Lifetime::Never | Lifetime::Until(_) => None,
+        };
+        let body = NewCut { target: &target, reason: reason.as_ref(), expires_in };
+        let placed = self.client.send(Method::POST, "/api/cuts", &body);
+        placed.map_err(|fault| {
+            fault.or(|status| match status {
+                404 => Some(words::cut(CutError::UnknownTarget(target))),
+                409 => Some(words::cut(CutError::TooMany(target))),
+                _ => None,
+            })
+        })
+    }
+
+    pub(super) fn cuts(&self) -> Result<CutList, Failure> {
+        self.client.get("/api/cuts").map_err(Fault::into_failure)
+    }
+
+    /// The API does not say what it was, so that is asked before.
+    pub(super) fn lift(&self, id: CutId) -> Result<CutView, Failure> {
+        let unknown = || words::cut(CutError::Unknown(id));
+        let cut = self.cuts()?.cuts.into_iter().find(|cut| cut.id == id).ok_or_else(unknown)?;
+        let lifted = self.client.act(Method::DELETE, &format!("/api/cuts/{id}"), None::<&()>, With::Usual);
+        lifted.map_err(|fault| fault.or(|status| (status == 404).then(unknown)))?;
+        Ok(cut)
     }
 
     pub(super) fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {

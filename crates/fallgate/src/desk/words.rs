@@ -1,6 +1,7 @@
 //! Why something was refused, and what to do about it: the same words for the home folder's errors and for a gate's.
 
-use fallgate_authority::{MintError, TokenError, UserError};
+use fallgate_authority::{CutError, MintError, TokenError, UserError};
+use fallgate_domain::cut::CutTarget;
 use fallgate_domain::lifetime::InvalidLifetime;
 use fallgate_domain::user::Username;
 
@@ -63,4 +64,15 @@ pub(super) fn token(error: TokenError) -> Failure {
         }
         error => error.into(),
     }
+}
+
+pub(super) fn cut(error: CutError) -> Failure {
+    let see = match &error {
+        CutError::UnknownTarget(CutTarget::User(_)) => "`fallgate user list` shows who there is",
+        CutError::UnknownTarget(CutTarget::Credential(_)) => "`fallgate token list` shows tokens",
+        CutError::UnknownTarget(CutTarget::Route(_)) => "`fallgate config explain` shows the routes",
+        CutError::Unknown(_) => "`fallgate cuts` shows those that do",
+        _ => return error.into(),
+    };
+    Failure::failed(format_args!("{error}: {see}"))
 }

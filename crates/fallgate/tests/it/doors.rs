@@ -17,7 +17,7 @@ use crate::support::{Client, Gate, PASSPHRASE, Response, Upstream};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 29] = [
+const ORACLE: [(&str, &str, Access, u16); 37] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/openapi.json", Access::Public, 200),
@@ -50,6 +50,16 @@ const ORACLE: [(&str, &str, Access, u16); 29] = [
     ("DELETE", "/api/live/{id}", Access::Scope(PlainScope::Cut), 404),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
+    ("GET", "/", Access::Login, 200),
+    ("GET", "/login", Access::Public, 200),
+    // The body is none of a form.
+    ("POST", "/login", Access::Public, 415),
+    ("POST", "/logout", Access::Login, 303),
+    ("GET", "/static/{file}", Access::Public, 200),
+    // Not on the host of a route.
+    ("GET", "/.fallgate/enter", Access::Public, 404),
+    ("POST", "/.fallgate/logout", Access::Login, 303),
+    ("GET", "/.fallgate/static/{file}", Access::Public, 200),
 ];
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
@@ -74,7 +84,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
         let victim =
             if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
         let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
-        caller.once = path == "/api/logout";
+        caller.once = path.ends_with("/logout");
         let caller = caller.renewed();
         let mut by_cookie = in_cookies(caller);
         // Whoever comes from where matters also where anybody may come in; the rest does not.
@@ -83,6 +93,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
         let is_safe = method == "GET";
         for (number, case) in cases.enumerate() {
             let Presented { name, headers, query, fate } = case;
+            let by_cookie = headers.contains("Cookie: ") && !headers.contains("Authorization: ");
             // Who comes in makes or deletes a user: another one each time.
             let user = if (method, path, fate) == ("DELETE", "/api/users/{u}", Fate::In) {
                 let user = format!("gone-{number}");
@@ -102,7 +113,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 ("PATCH", _) => r#"{"display_name":"Bob"}"#.to_owned(),
                 _ => String::new(),
             };
-            let path = path.replace("{id}", &victim).replace("{u}", &user);
+            let path = path.replace("{id}", &victim).replace("{u}", &user).replace("{file}", "fallgate.css");
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -110,7 +121,15 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let answer = Client::exchange(gate.address(), request);
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
-                (Access::Public, Fate::Foreign) if ["/api/login", "/api/setup"].contains(&path.as_str()) => {
+                // Whoever is signed in already is not asked again.
+                (Access::Public, Fate::In | Fate::Foreign | Fate::Untold)
+                    if (method, path.as_str()) == ("GET", "/login") && by_cookie =>
+                {
+                    303
+                }
+                (Access::Public, Fate::Foreign)
+                    if ["/api/login", "/api/setup", "/login"].contains(&path.as_str()) && !is_safe =>
+                {
                     403
                 }
                 (Access::Public, _) | (_, Fate::In) => good,
@@ -164,23 +183,34 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
     let caller = Caller::of(&gate, scope, &ended);
     let mut let_in = 0;
     for (host, path) in [("localhost", "/app/x"), ("site.example", "/x")] {
-        // What a browser, `fetch` and a WebSocket client say of themselves makes no difference yet.
+        // Of what a browser, `fetch` and a WebSocket client say of themselves, only what a refusal looks like depends.
         for client in [
             "",
             "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n",
             "Connection: Upgrade\r\nUpgrade: websocket\r\n",
         ] {
-            // No cookie opens a route yet, and none spoils anything.
-            let mut cases = in_cookies(&caller);
-            for case in &mut cases {
-                case.fate = Fate::Nobody;
-            }
-            cases.extend(presented(&caller, scope));
-            for Presented { name, headers, query, fate } in cases {
+            // No cookie opens a route by path, and none spoils anything there. (WebSockets are asked for by pages of
+            // the route's host, which none of these is.)
+            let (by_host, navigates, upgrades) =
+                (host == "site.example", client.contains("navigate"), client.contains("Upgrade"));
+            let by_cookie = in_cookies(&caller).into_iter().map(|mut case| {
+                let shows_itself = matches!(case.fate, Fate::In | Fate::Foreign | Fate::Untold);
+                case.fate = match (by_host, shows_itself) {
+                    (false, _) => Fate::Nobody,
+                    (true, true) if upgrades => Fate::Foreign,
+                    (true, true) => Fate::In,
+                    (true, false) => case.fate,
+                };
+                (case, true)
+            });
+            let on_purpose = presented(&caller, scope).into_iter().map(|case| (case, false));
+            for (Presented { name, headers, query, fate }, is_cookie) in by_cookie.chain(on_purpose) {
                 let request = format!("GET {path}{query} HTTP/1.1\r\nHost: {host}\r\n{client}{headers}\r\n");
                 let answer = Client::exchange(gate.address(), request);
                 let wanted = match fate {
                     Fate::Unreadable => 400,
+                    Fate::Nobody if by_host && navigates => 303,
+                    Fate::Bad if by_host && navigates && is_cookie => 303,
                     Fate::Nobody | Fate::Bad => 401,
                     Fate::Beyond | Fate::Foreign | Fate::Untold => 403,
                     Fate::In => 200,
@@ -188,16 +218,16 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
                 assert_eq!(answer.status, wanted, "{host}{path} with {name}: {}", answer.text());
                 assert_eq!(answer.header("www-authenticate"), (wanted == 401).then_some(CHALLENGE), "{name}");
                 let_in += usize::from(fate == Fate::In);
-                if fate == Fate::Bad {
-                    refusals.push((name, client.contains("Upgrade"), whole(&answer)));
+                if fate == Fate::Bad && wanted == 401 {
+                    refusals.push((name, client, whole(&answer)));
                 }
             }
         }
     }
-    for closes in [true, false] {
-        let mut alike = refusals.iter().filter(|(_, closed, _)| *closed == closes);
-        let first = alike.next().unwrap();
-        alike.for_each(|other| assert_eq!(other.2, first.2, "{} and {} are told apart", first.0, other.0));
+    // R38, among clients of a kind: some are shown a page, some are closed on.
+    for (name, client, told) in &refusals {
+        let (first, _, as_first) = refusals.iter().find(|(_, other, _)| other == client).unwrap();
+        assert_eq!(told, as_first, "{first} and {name} are told apart");
     }
     assert_eq!(upstream.requests().len(), let_in, "the upstream saw more than was let in");
 }
@@ -229,7 +259,6 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         Client::exchange(gate.address(), format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
     };
     for path in [
-        "/",
         "/nothing",
         "/api",
         "/api/",
@@ -238,7 +267,7 @@ fn an_unknown_address_and_a_wrong_method_say_nothing_to_strangers() {
         "/health/",
         "/health/x",
         "/.fallgate/x",
-        "/login",
+        "/login/x",
         "/api/tokens/a/b",
     ] {
         assert_eq!(ask(&format!("GET {path}"), "").status, 401, "{path}");

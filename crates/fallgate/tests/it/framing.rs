@@ -2,7 +2,9 @@
 //! route by host.
 
 pub(crate) mod corpus;
+pub(crate) mod talks;
 mod upstreams;
+mod witnesses;
 
 use std::io::Write;
 
@@ -34,31 +36,14 @@ pub(crate) const BY_HOST: Entrance = Entrance { host: "site.example", prefix: ""
 impl Stage {
     pub(crate) fn new() -> Self {
         let upstream = Upstream::echo();
-        let gate = Self::gate(&upstream.url());
+        let gate = gate(&upstream.url());
         let token = gate.token("ada");
         Self { gate, token, upstream }
     }
 
-    fn gate(url: &str) -> Gate {
-        Gate::configured(&format!(
-            "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\n\
-             [[route]]\nname = \"site\"\nhost = \"site.example\"\nupstream = {url:?}\n"
-        ))
-    }
-
     /// Bytes of the corpus, with their placeholders filled in.
     pub(crate) fn fill(&self, entrance: Entrance, bytes: &[u8]) -> Vec<u8> {
-        let Entrance { host, prefix, told } = entrance;
-        let bearer = format!("Bearer {}", self.token.secret);
-        let good = format!("Host: {host}\r\nAuthorization: {bearer}\r\n");
-        let forwarded = format!(
-            "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n{told}"
-        );
-        let fillings =
-            [("{p}", prefix), ("{host}", host), ("{h}", &good), ("{f}", &forwarded), ("{bearer}", &bearer)];
-        fillings
-            .iter()
-            .fold(bytes.to_vec(), |bytes, (mark, text)| replace(&bytes, mark.as_bytes(), text.as_bytes()))
+        fill(&self.token, entrance, bytes)
     }
 
     fn client(&self) -> Client {
@@ -84,6 +69,29 @@ impl Stage {
             bytes.iter().map(|bytes| bytes.escape_ascii().to_string()).collect::<Vec<_>>()
         );
     }
+}
+
+/// A gate with both kinds of route before that upstream.
+fn gate(upstream: &str) -> Gate {
+    Gate::configured(&format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {upstream:?}\n\
+         [[route]]\nname = \"site\"\nhost = \"site.example\"\nupstream = {upstream:?}\n"
+    ))
+}
+
+/// Bytes of the corpus, with their placeholders filled in.
+fn fill(token: &Token, entrance: Entrance, bytes: &[u8]) -> Vec<u8> {
+    let Entrance { host, prefix, told } = entrance;
+    let bearer = format!("Bearer {}", token.secret);
+    let good = format!("Host: {host}\r\nAuthorization: {bearer}\r\n");
+    let forwarded = format!(
+        "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: {host}\r\n{told}"
+    );
+    let fillings =
+        [("{p}", prefix), ("{host}", host), ("{h}", &good), ("{f}", &forwarded), ("{bearer}", &bearer)];
+    fillings
+        .iter()
+        .fold(bytes.to_vec(), |bytes, (mark, text)| replace(&bytes, mark.as_bytes(), text.as_bytes()))
 }
 
 fn replace(bytes: &[u8], mark: &[u8], text: &[u8]) -> Vec<u8> {

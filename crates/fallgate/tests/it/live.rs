@@ -294,6 +294,26 @@ fn r46_a_flood_of_streams_is_summed_up_in_the_trail_and_hides_nobody_elses() {
 }
 
 #[test]
+fn r46_a_cut_by_the_command_line_tells_what_a_running_gate_closed_for_it() {
+    let scene = Scene::set();
+    let (ada, bob) = (scene.token("ada", &[]), scene.token("bob", &[]));
+    let (first, second) = (scene.websocket(&ada), scene.websocket(&ada));
+    let (mut others, mut others_upstream) = scene.websocket(&bob);
+    let (waiting, _waiting_upstream) = scene.request("GET /app/slow", &format!("{}\r\n", ada.header()));
+    let watched = [first.0, second.0, waiting].map(Line::watched);
+    let placed = scene.gate.fallgate(&["cut", "user:ada", "--json"]).ok().json();
+    assert_eq!(placed["closed"], json!({"streams": 2, "requests": 1}));
+    assert!(placed["took_ms"].as_u64().unwrap() < 2_000, "{placed}");
+    watched.map(|line| line.join().unwrap());
+    others.send(WsFrame::from_client("still here"));
+    assert_eq!(others_upstream.exactly(16).len(), 16);
+    // Without a gate it is placed all the same, and nothing is said of what nobody can know.
+    let home = scene.gate.kill();
+    let placed = home.fallgate(&["cut", "user:bob", "--json"]).ok().json();
+    assert!(placed["closed"].is_null() && placed["id"].is_string(), "{placed}");
+}
+
+#[test]
 fn only_a_running_gate_can_tell_what_is_open() {
     let home = Home::new();
     home.user("ada");

@@ -4,16 +4,17 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::Lease;
+use fallgate_authority::{Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::decide::{Asking, Verdict, decide};
 use super::forward;
+use super::forward_auth::{self, Family};
 use super::own;
 use super::proxies::Asker;
-use super::refuse::Answer;
+use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 use crate::wire::socket::Wire;
@@ -31,9 +32,11 @@ const KEPT_WHILE_IDLE: usize = 2 * 1024;
 pub(crate) struct Connection {
     pub(crate) client: Wire,
     /// Whoever is at the other end of the socket, and how they came.
-    direct: Asker,
+    pub(crate) direct: Asker,
     /// Where the request under way comes from.
     pub(crate) asker: Asker,
+    /// Whether a browser shows what is answered to it.
+    shown: bool,
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
@@ -70,7 +73,17 @@ impl Connection {
     ) -> Self {
         let lease = worker.gate.verifier.lease();
         let head = RequestHead::default();
-        Self { client, direct, asker: direct, worker, lease, head, scratch: Vec::new(), stopping }
+        Self {
+            client,
+            direct,
+            asker: direct,
+            shown: false,
+            worker,
+            lease,
+            head,
+            scratch: Vec::new(),
+            stopping,
+        }
     }
 
     /// Serves requests until either side closes, or the gate shuts down.
@@ -114,6 +127,7 @@ impl Connection {
             }
         }
         self.head.clear();
+        self.shown = false;
         let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -152,6 +166,12 @@ impl Connection {
         let settings = worker.gate.settings.now();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
+        self.shown = is_navigation(&fields);
+        if let Some(family) = Family::asked_at(self.head.target().of(buffer))
+            && settings.trusted_proxies.trusts_peer(self.direct.ip)
+        {
+            return forward_auth::serve(self, &settings, family).await;
+        }
         self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
@@ -195,24 +215,38 @@ impl Connection {
 
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
-        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
-        if whole && self.head.keep_alive() {
-            self.client.input.consume(self.head.len());
-            self.answer(answer, false).await
-        } else {
-            self.refuse_and_close(answer).await
-        }
+        let manner = self.manner(answer);
+        self.reply(|out, close| answer.write(out, Manner { close, ..manner })).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
-        self.answer(answer, true).await
+        let manner = self.manner(answer);
+        self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
     }
 
-    async fn answer(&mut self, answer: &Answer, close: bool) -> After {
+    /// As a page to a browser that shows it, to everybody else as a problem.
+    fn manner(&self, answer: &Answer) -> Manner {
+        let gate = &self.worker.gate;
+        let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
+        Manner { bodiless: self.head.is_head(), close: true, https: self.asker.https, page }
+    }
+
+    /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of
+    /// the request is left unread.
+    pub(crate) async fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>, bool)) -> After {
+        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        let close = !(whole && self.head.keep_alive());
+        if !close {
+            self.client.input.consume(self.head.len());
+        }
+        self.send(write, close).await
+    }
+
+    async fn send(&mut self, write: impl FnOnce(&mut Vec<u8>, bool), close: bool) -> After {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        answer.write(&mut out, self.head.is_head(), close, self.asker.https);
+        write(&mut out, close);
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{
-    Fields, LeaseHandle, Occurs, Permit, Presented, Principal, Refusal, RequestFacts, Source, is_navigation,
-    is_origin, occurs,
+    Fields, LeaseHandle, Occurs, Permit, Presented, Principal, Refusal, RequestFacts, Source,
+    asks_for_upgrade, is_navigation, is_origin, occurs,
 };
 use fallgate_domain::host::Host;
 use fallgate_domain::path::{CanonicalPath, split_target};
@@ -18,7 +18,7 @@ use fallgate_domain::problem::Problem;
 use super::proxies::Asker;
 use super::refuse::Answer;
 use super::route::{Authorization, Destination, Entrance, Paths, Route};
-use super::settings::Settings;
+use super::settings::{Settings, login_for_own};
 use crate::gate::Gate;
 
 /// A request, as far as it is decided on. Its framing is good already.
@@ -116,7 +116,7 @@ pub(crate) async fn decide<'a>(
     };
     match passed {
         Ok(passage) => Verdict::Go(Way { route: route.clone(), passage, path, query }),
-        Err(refusal) => Verdict::Refused(refuse(settings, asking, route, &host, &refusal)),
+        Err(refusal) => Verdict::Refused(refuse(gate, settings, asking, asker, (route, &host), &refusal)),
     }
 }
 
@@ -160,11 +160,7 @@ async fn permit(
 /// The one credential that counts. An explicit one beats the cookie, good or bad; whether a cookie counts at all is the
 /// route's to say.
 fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Presented, Carrier), Refusal> {
-    let explicit = match route.authorization {
-        Authorization::Ours => occurs(fields, "authorization"),
-        Authorization::Pass => occurs(fields, "fallgate-token"),
-    };
-    match (explicit, route.authorization) {
+    match (explicit(fields, route), route.authorization) {
         (Occurs::Once(value), Authorization::Ours) => {
             return Ok((Presented::from_authorization(Some(value))?, Carrier::Header));
         }
@@ -180,13 +176,18 @@ fn presented(fields: &dyn Fields, https: bool, route: &Route) -> Result<(Present
     cookie.map(|presented| (presented, Carrier::Cookie)).ok_or(Refusal::NoCredential)
 }
 
+/// The credential that the client put there on purpose.
+fn explicit<'a>(fields: &'a dyn Fields, route: &Route) -> Occurs<'a> {
+    match route.authorization {
+        Authorization::Ours => occurs(fields, "authorization"),
+        Authorization::Pass => occurs(fields, "fallgate-token"),
+    }
+}
+
 /// A cookie comes along whoever has the browser ask: what changes something, or opens a WebSocket, must be asked for by
 /// a page of the very origin it is for (requirements R21, R22).
 fn asked_by_own_page(settings: &Settings, asking: &Asking<'_>, asker: &Asker) -> Result<(), Refusal> {
-    let own = if occurs(asking.fields, "upgrade") == Occurs::Never {
-        matches!(asking.method, b"GET" | b"HEAD" | b"OPTIONS")
-            || Source::of_fields(asking.fields, asker.https, asking.host) == Source::Own
-    } else {
+    let own = if asks_for_upgrade(asking.fields) {
         // Browsers always name the page in `Origin` here, and some say nothing else of it.
         match occurs(asking.fields, "origin") {
             Occurs::Once(origin) => {
@@ -195,20 +196,26 @@ fn asked_by_own_page(settings: &Settings, asking: &Asking<'_>, asker: &Asker) ->
             }
             Occurs::Never | Occurs::Often => false,
         }
+    } else {
+        matches!(asking.method, b"GET" | b"HEAD" | b"OPTIONS")
+            || Source::of_fields(asking.fields, asker.https, asking.host) == Source::Own
     };
     if own { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 
 /// What the client is told: a browser that could come in by signing in is sent to do so (requirement R24).
 fn refuse(
+    gate: &Gate,
     settings: &Settings,
     asking: &Asking<'_>,
-    route: &Route,
-    host: &Host<'_>,
+    asker: &Asker,
+    (route, host): (&Route, &Host<'_>),
     refusal: &Refusal,
 ) -> Answer {
+    // Who says who they are, and is wrong, would come back saying the same.
     let could_sign_in = matches!(refusal, Refusal::NoCredential | Refusal::BadCredential(_))
         && route.takes_cookies()
+        && explicit(asking.fields, route) == Occurs::Never
         && matches!(asking.method, b"GET" | b"HEAD")
         && is_navigation(asking.fields);
     if !could_sign_in {
@@ -216,9 +223,18 @@ fn refuse(
     }
     // Scheme, host and port come from the config, never from a header (requirement R18).
     let target = String::from_utf8_lossy(asking.target);
-    let wanted = match &route.entrance {
-        Entrance::Host(_) => format!("{}{target}", settings.origin_of(host)),
-        Entrance::Path { .. } => target.into_owned(),
-    };
-    Answer::see_other(settings.login_page(&wanted))
+    match &route.entrance {
+        Entrance::Path { .. } => Answer::see_other(login_for_own(&target)),
+        // Whoever comes back from there is to be the one who was sent.
+        Entrance::Host(_) => match gate.verifier.knock(asking.fields, asker.https) {
+            Ok(knock) => {
+                let login = settings.login_for(host, &target, knock.challenge());
+                Answer::see_other(login).keeping(knock)
+            }
+            Err(error) => {
+                tracing::error!(%error, "nobody can be sent to sign in");
+                Answer::from(&Refusal::Unavailable)
+            }
+        },
+    }
 }

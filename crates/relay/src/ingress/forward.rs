@@ -213,6 +213,9 @@ impl Failure {
                     DialError::Refused(_) => {
                         Problem::new(502, format!("The upstream of {name} is not reachable.")).into()
                     }
+                    DialError::NoTls(_) => {
+                        Problem::new(502, format!("The upstream of {name} cannot be trusted.")).into()
+                    }
                 }
             }
             Self::UpstreamBroke(error) => {
@@ -246,7 +249,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Done, Failure> {
-        if let Some(kept) = self.worker.pool.take(&self.upstream.address) {
+        if let Some(kept) = self.worker.pool.take(&self.upstream.address, self.upstream.tls.as_ref()) {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
                 Err(Failure::UpstreamBroke(error))
@@ -257,7 +260,7 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        let fresh = dial(&self.upstream.address).await.map_err(Failure::Dial)?;
+        let fresh = dial(&self.upstream.address, self.upstream.tls.as_ref()).await.map_err(Failure::Dial)?;
         self.exchange(fresh).await
     }
 
@@ -391,7 +394,7 @@ impl Attempt<'_> {
         // Never reused after an early answer or a broken one (requirement R66).
         let whole = sending.is_done();
         if whole && !early && head.keep_alive() && upstream.input.is_empty() {
-            self.worker.pool.keep(&self.upstream.address, upstream, stock);
+            self.worker.pool.keep(&self.upstream.address, self.upstream.tls.as_ref(), upstream, stock);
         }
         Ok(Done::Answered { reusable: whole && !close && framing != BodyKind::UntilClose })
     }

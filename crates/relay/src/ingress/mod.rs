@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 mod decide;
 mod forward;
+mod forward_auth;
 pub(crate) mod hosts;
 pub(crate) mod own;
 pub(crate) mod proxies;

@@ -63,23 +63,18 @@ impl TrustedProxies {
         &self.networks
     }
 
+    /// Whether the word of whoever is at the other end of the socket is taken.
+    pub(crate) fn trusts_peer(&self, peer: Option<IpAddr>) -> bool {
+        // Only a unix socket's peer has no address.
+        peer.map_or(self.unix, |peer| self.trusts(peer))
+    }
+
     /// Finds out who asks. `direct` is whoever has connected.
     pub(crate) fn asker(&self, direct: Asker, fields: &dyn Fields) -> Result<Asker, UnreadableWord> {
-        // Only a unix socket's peer has no address.
-        if !direct.ip.map_or(self.unix, |peer| self.trusts(peer)) {
+        if !self.trusts_peer(direct.ip) {
             return Ok(direct);
         }
-        let mut ip = direct.ip;
-        let mut told: Vec<&[u8]> = Vec::new();
-        fields.each("x-forwarded-for", &mut |value| told.extend(list_items(value)));
-        // From the nearest to the farthest: what stands left of an address that is not trusted is only its word.
-        for item in told.into_iter().rev() {
-            let address = parse_address(item).ok_or(UnreadableWord("X-Forwarded-For"))?;
-            ip = Some(address);
-            if !self.trusts(address) {
-                break;
-            }
-        }
+        let ip = self.client(direct.ip, fields)?;
         let https = match occurs(fields, "x-forwarded-proto") {
             Occurs::Never => direct.https,
             Occurs::Once(proto) => match list_items(proto).last() {
@@ -90,6 +85,26 @@ impl TrustedProxies {
             Occurs::Often => return Err(UnreadableWord("X-Forwarded-Proto")),
         };
         Ok(Asker { ip, https })
+    }
+
+    /// The address of the client of a proxy that is trusted.
+    pub(crate) fn client(
+        &self,
+        peer: Option<IpAddr>,
+        fields: &dyn Fields,
+    ) -> Result<Option<IpAddr>, UnreadableWord> {
+        let mut ip = peer;
+        let mut told: Vec<&[u8]> = Vec::new();
+        fields.each("x-forwarded-for", &mut |value| told.extend(list_items(value)));
+        // From the nearest to the farthest: what stands left of an address that is not trusted is only its word.
+        for item in told.into_iter().rev() {
+            let address = parse_address(item).ok_or(UnreadableWord("X-Forwarded-For"))?;
+            ip = Some(address);
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        Ok(ip)
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -1,9 +1,27 @@
 //! The relay's own short answers: refusals that no door sees.
 
-use fallgate_authority::{CHALLENGE, Refusal};
+use fallgate_authority::{CHALLENGE, Knock, Refusal};
 use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
+
+/// What a page may do: be shown, with our own style, and send its forms home. More is added behind it: `form-action`
+/// stands last.
+pub const CONTENT_POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/// What goes with every page of ours (20-web, "Browser safety").
+pub const PAGE_FIELDS: [(&str, &str); 5] = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", CONTENT_POLICY),
+    (
+        "permissions-policy",
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    // With `no-referrer` browsers would hide where a form of ours comes from.
+    ("referrer-policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+];
 
 /// What browsers are told wherever they came by TLS (RFC 6797): for a year, this host by nothing else. Hosts below it are
 /// not ours to speak for, and neither are the lists that browsers ship with.
@@ -16,8 +34,22 @@ pub(crate) struct Answer {
     allow: Option<&'static str>,
     /// Where the client is to go instead.
     location: Option<String>,
+    /// What its browser is to keep until it comes back from there.
+    knock: Option<Knock>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
+}
+
+/// How an answer is written.
+pub(crate) struct Manner {
+    /// It answers a `HEAD`.
+    pub(crate) bodiless: bool,
+    /// The connection takes no other request.
+    pub(crate) close: bool,
+    /// The client came by TLS.
+    pub(crate) https: bool,
+    /// What a browser shows in place of the problem.
+    pub(crate) page: Option<String>,
 }
 
 impl From<&Refusal> for Answer {
@@ -28,7 +60,7 @@ impl From<&Refusal> for Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None, location: None, closing: false }
+        Self { problem, allow: None, location: None, knock: None, closing: false }
     }
 }
 
@@ -46,6 +78,19 @@ impl Answer {
         Self { location: Some(location), ..Self::from(problem) }
     }
 
+    /// Has the browser keep this until it comes back.
+    pub(crate) fn keeping(self, knock: Knock) -> Self {
+        Self { knock: Some(knock), ..self }
+    }
+
+    /// The same for who knows no redirect here (nginx, in forward-auth): where to sign in is told in a field.
+    pub(crate) fn not_redirecting(self) -> Self {
+        if self.location.is_none() {
+            return self;
+        }
+        Self { problem: Problem::new(401, self.problem.detail), ..self }
+    }
+
     /// Whether the connection takes no request after it.
     pub(crate) fn closing(self, closing: bool) -> Self {
         Self { closing, ..self }
@@ -56,14 +101,19 @@ impl Answer {
         self.closing
     }
 
-    /// Writes the whole answer. `bodiless`: it answers a `HEAD`. `https`: the client came by TLS.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, bodiless: bool, close: bool, https: bool) {
-        let body = self.problem.json();
+    /// Writes the whole answer.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, manner: Manner) {
+        let Manner { bodiless, close, https, page } = manner;
+        let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
+        let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
+        let body = page.unwrap_or_else(|| self.problem.json());
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
         line(&format!("HTTP/1.1 {status} {}\r\n", title(status)));
-        line(&format!("content-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\n", body.len()));
-        line("cache-control: no-store\r\n");
+        line(&format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len()));
+        for (name, value) in fields {
+            line(&format!("{name}: {value}\r\n"));
+        }
         if https {
             line(&format!("strict-transport-security: {STAY_WITH_TLS}\r\n"));
         }
@@ -74,7 +124,13 @@ impl Answer {
             line(&format!("allow: {methods}\r\n"));
         }
         if let Some(location) = &self.location {
-            line(&format!("location: {location}\r\n"));
+            let name = if status == 303 { "location" } else { "fallgate-login" };
+            line(&format!("{name}: {location}\r\nreferrer-policy: no-referrer\r\n"));
+        }
+        if let Some(knock) = &self.knock {
+            line("set-cookie: ");
+            line(&knock.set_cookie(https));
+            line("\r\n");
         }
         if close {
             line("connection: close\r\n");

@@ -11,6 +11,7 @@ use fallgate_domain::secret::HiddenText;
 
 use crate::wire::dial::Address;
 use crate::wire::hygiene::may_inject;
+use crate::wire::tls::Trust;
 
 /// The first path segments that are ours on our own hosts. No `path` route may take one of them.
 pub(crate) const OWN_SEGMENTS: [&str; 19] = [
@@ -87,8 +88,8 @@ pub struct Route {
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
-    /// Whether it is spoken to by TLS.
-    pub tls: bool,
+    /// Whom we believe who it is, where it is spoken to by TLS.
+    pub tls: Option<Trust>,
     /// Whether it is spoken to in HTTP/2; a protocol is changed to over HTTP/1.1 all the same.
     pub http2: bool,
     /// Its scheme and authority, which its own redirects may name.
@@ -212,6 +213,11 @@ impl RouteTable {
         self.by_host.values().chain(&self.by_path).map(|route| &route.policy)
     }
 
+    /// The route that has that host.
+    pub(crate) fn at_host(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.by_host.get(host.as_str())
+    }
+
     /// Whether a route has that host.
     pub(crate) fn has_host(&self, host: &Host<'_>) -> bool {
         self.by_host.contains_key(host.as_str())
@@ -255,7 +261,7 @@ impl Route {
 
     /// Whether a cookie of ours opens it. On the origin of our own pages a script of the upstream's could otherwise act
     /// as whoever looks at it.
-    pub(crate) fn takes_cookies(&self) -> bool {
+    pub fn takes_cookies(&self) -> bool {
         self.same_origin || !self.is_on_own_origin()
     }
 
@@ -279,12 +285,12 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use fallgate_domain::route::Admission;
 
     use super::*;
 
-    fn route(name: &str, entrance: Entrance) -> Route {
+    pub(crate) fn route(name: &str, entrance: Entrance) -> Route {
         Route {
             policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default())),
             entrance,
@@ -309,7 +315,7 @@ mod tests {
         Entrance::Path { prefix: path(prefix), strip }
     }
 
-    fn at_host(host: &str) -> Entrance {
+    pub(crate) fn at_host(host: &str) -> Entrance {
         Entrance::Host(Host::parse_config(host).unwrap().into_owned())
     }
 

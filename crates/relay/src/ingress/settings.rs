@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use fallgate_authority::Challenge;
 use fallgate_domain::host::Host;
+use fallgate_domain::return_to::ReturnTo;
 
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
-use super::route::RouteTable;
+use super::route::{Entrance, Route, RouteTable};
 use crate::gate::Limits;
 
 /// What requests are decided by. A request that has begun goes on with those it began with; what rests on a route is
@@ -49,8 +51,21 @@ impl LiveSettings {
 }
 
 impl Settings {
+    /// The route of that host, if any.
+    pub fn route_of(&self, host: &Host<'_>) -> Option<&Arc<Route>> {
+        self.routes.at_host(host)
+    }
+
+    /// The route that has this origin, with its host.
+    pub fn route_at(&self, origin: &str) -> Option<(&Host<'static>, &Route)> {
+        self.routes.iter().find_map(|route| match &route.entrance {
+            Entrance::Host(host) if self.origin_of(host) == origin => Some((host, route)),
+            _ => None,
+        })
+    }
+
     /// The origin of a route's host: ours, with that host in it.
-    pub(crate) fn origin_of(&self, host: &Host<'_>) -> String {
+    pub fn origin_of(&self, host: &Host<'_>) -> String {
         let (scheme, authority) = self.origin.split_once("://").unwrap_or(("http", &self.origin));
         let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
         let port = authority.rfind(':').filter(|colon| *colon >= after_brackets);
@@ -58,16 +73,35 @@ impl Settings {
         format!("{scheme}://{host}{port}")
     }
 
-    /// Where somebody signs in who then wants to go to that address.
-    pub(crate) fn login_page(&self, wanted: &str) -> String {
-        let query: String = form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
-        format!("{}/login?returnTo={query}", self.origin)
+    /// Where somebody signs in who then wants to go to a page (path and query) of that host.
+    pub(crate) fn login_for(&self, host: &Host<'_>, target: &str, challenge: Challenge) -> String {
+        let origin = self.origin_of(host);
+        let wanted = ReturnTo::write(Some(&origin), without_secret(target)).unwrap_or(origin + "/");
+        format!("{}{}&enter={challenge}", self.origin, login_page(&wanted))
     }
+}
+
+/// Where on our own origin somebody signs in who then wants to go to a page (path and query) of it.
+pub fn login_for_own(target: &str) -> String {
+    login_page(&ReturnTo::write(None, without_secret(target)).unwrap_or_else(|| "/".to_owned()))
+}
+
+fn login_page(wanted: &str) -> String {
+    let wanted: String = form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
+    format!("/login?returnTo={wanted}")
+}
+
+/// The same page without a query that has one of our secrets in it: they are not handed on (requirement R23).
+fn without_secret(target: &str) -> &str {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let has_secret = ["fgt_", "fgl_", "sas_"].iter().any(|prefix| query.contains(prefix));
+    if has_secret { path } else { target }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::route::tests::{at_host, route};
 
     fn settings(origin: &str) -> Settings {
         Settings {
@@ -94,7 +128,32 @@ mod tests {
 
     #[test]
     fn the_wanted_address_stands_encoded_in_the_login_pages() {
-        let page = settings("https://box.example").login_page("https://app.example/x?a=b&c#d");
-        assert_eq!(page, "https://box.example/login?returnTo=https%3A%2F%2Fapp.example%2Fx%3Fa%3Db%26c%23d");
+        let (settings, host) = (settings("https://box.example"), Host::parse_config("app.example").unwrap());
+        let text = "A".repeat(43);
+        let login = |target| settings.login_for(&host, target, text.parse().unwrap());
+        for (target, wanted) in [
+            ("/x?a=b&c='", "https%3A%2F%2Fapp.example%2Fx%3Fa%3Db%26c%3D%2527"),
+            ("/x?t=fgt_secret", "https%3A%2F%2Fapp.example%2Fx"),
+            ("//evil.example", "https%3A%2F%2Fapp.example%2F"),
+        ] {
+            let wanted = format!("https://box.example/login?returnTo={wanted}&enter={text}");
+            assert_eq!(login(target), wanted);
+        }
+        for (target, wanted) in
+            [("/x?a=b", "%2Fx%3Fa%3Db"), ("//evil.example", "%2F"), ("/?token=sas_x", "%2F")]
+        {
+            assert_eq!(login_for_own(target), format!("/login?returnTo={wanted}"));
+        }
+    }
+
+    #[test]
+    fn r17_a_route_is_found_by_its_exact_origin() {
+        let mut settings = settings("https://box.example:8443");
+        settings.routes = RouteTable::new(vec![route("app", at_host("app.example"))]).unwrap();
+        let found = |origin| settings.route_at(origin).map(|(host, _)| host.to_string());
+        assert_eq!(found("https://app.example:8443").as_deref(), Some("app.example"));
+        for origin in ["https://app.example", "http://app.example:8443", "https://box.example:8443", ""] {
+            assert_eq!(found(origin), None, "{origin}");
+        }
     }
 }

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::buffer::Stock;
 use super::pipe::Pipe;
 use super::socket::{Socket, Wire};
+use super::tls::{Sealed, Trust};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An idle connection older than this is not used again: upstreams close theirs about then.
@@ -51,6 +53,9 @@ pub(crate) enum DialError {
     /// Nobody there.
     #[error("cannot connect: {0}")]
     Refused(io::Error),
+    /// There is no TLS with whoever is there: what they showed does not prove who they are, say.
+    #[error("no TLS with it: {0}")]
+    NoTls(io::Error),
     /// Nobody answered in time.
     #[error("no answer within {} s", CONNECT_WITHIN.as_secs())]
     TimedOut,
@@ -59,40 +64,56 @@ pub(crate) enum DialError {
 /// One worker's idle connections to upstreams.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<Address, Vec<(Wire, Instant)>>>,
+    idle: Mutex<HashMap<Address, Vec<Kept>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    wire: Wire,
+    since: Instant,
+    /// What it was made under.
+    tls: Option<Trust>,
+}
+
+impl Kept {
+    /// As far as is known.
+    fn is_good(&mut self) -> bool {
+        self.since.elapsed() < KEEP_FOR && !self.wire.has_stirred()
+    }
 }
 
 impl Pool {
     /// An idle connection that, as far as is known, is still good.
-    pub(crate) fn take(&self, address: &Address) -> Option<Wire> {
+    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>) -> Option<Wire> {
         let mut idle = self.idle.lock();
         let kept = idle.get_mut(address)?;
-        while let Some((mut wire, since)) = kept.pop() {
-            if since.elapsed() < KEEP_FOR && !wire.has_stirred() {
-                return Some(wire);
+        while let Some(place) = kept.iter().rposition(|kept| kept.tls.as_ref() == tls) {
+            let mut last = kept.swap_remove(place);
+            if last.is_good() {
+                return Some(last.wire);
             }
         }
         None
     }
 
     /// Keeps a connection on which a whole, clean exchange has just ended.
-    pub(crate) fn keep(&self, address: &Address, mut wire: Wire, stock: &Stock) {
+    pub(crate) fn keep(&self, address: &Address, tls: Option<&Trust>, mut wire: Wire, stock: &Stock) {
         wire.input.rest(stock);
+        let now = Kept { wire, since: Instant::now(), tls: tls.cloned() };
         let mut idle = self.idle.lock();
-        let now = Instant::now();
         if let Some(kept) = idle.get_mut(address) {
             if kept.len() < KEEP_PER_UPSTREAM {
-                kept.push((wire, now));
+                kept.push(now);
             }
         } else {
-            idle.insert(address.clone(), vec![(wire, now)]);
+            idle.insert(address.clone(), vec![now]);
         }
     }
 
     /// Closes what has been idle for too long. Called now and then.
     pub(crate) fn sweep(&self) {
         self.idle.lock().retain(|_, kept| {
-            kept.retain_mut(|(wire, since)| since.elapsed() < KEEP_FOR && !wire.has_stirred());
+            kept.retain_mut(Kept::is_good);
             !kept.is_empty()
         });
     }
@@ -105,23 +126,37 @@ pub(crate) fn probe_when_silent(stream: &impl std::os::fd::AsFd) -> io::Result<(
     socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Connects. The address comes from the operator's configuration, never from a request.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
-pub(crate) async fn dial(address: &Address) -> Result<Wire, DialError> {
+/// Connects, and has the upstream prove who it is where it is spoken to by TLS. The address comes from the operator's
+/// configuration, never from a request.
+pub(crate) async fn dial(address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
     let connecting = async {
-        Ok(match address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                probe_when_silent(&stream)?;
-                Pipe::Tcp(stream)
+        let pipe = connect(address).await.map_err(DialError::Refused)?;
+        match (tls, address) {
+            (Some(tls), Address::Tcp { host, .. }) => {
+                let sealed = seal(pipe, tls, host).await.map_err(DialError::NoTls)?;
+                Ok(Wire::new(Socket::Tls(Box::new(sealed))))
             }
-            Address::Unix(path) => Pipe::Unix(UnixStream::connect(path).await?),
-        })
+            _ => Ok(Wire::new(Socket::Plain(pipe))),
+        }
     };
-    match timeout(CONNECT_WITHIN, connecting).await {
-        Ok(Ok(pipe)) => Ok(Wire::new(Socket::Plain(pipe))),
-        Ok(Err(error)) => Err(DialError::Refused(error)),
-        Err(_) => Err(DialError::TimedOut),
+    timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(DialError::TimedOut))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
+async fn connect(address: &Address) -> io::Result<Pipe> {
+    match address {
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            stream.set_nodelay(true)?;
+            probe_when_silent(&stream)?;
+            Ok(Pipe::Tcp(stream))
+        }
+        Address::Unix(path) => Ok(Pipe::Unix(UnixStream::connect(path).await?)),
     }
+}
+
+async fn seal(pipe: Pipe, tls: &Trust, host: &str) -> io::Result<Sealed> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let config = tls.config().map_err(io::Error::other)?;
+    Sealed::connect(pipe, config, name).await
 }

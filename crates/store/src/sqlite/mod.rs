@@ -26,7 +26,7 @@ use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{author, changes, credentials, users};
+use crate::{author, changes, credentials, cuts, users};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -182,6 +182,7 @@ impl Sqlite {
             let snapshot = connection.transaction()?;
             let revision = changes::revision(&snapshot)?;
             users::each(&snapshot, &mut |user| each(Row::User(user)))?;
+            cuts::each(&snapshot, &mut |cut| each(Row::Cut(cut)))?;
             credentials::each(&snapshot, &mut |credential| each(Row::Credential(credential)))?;
             Ok(revision)
         };

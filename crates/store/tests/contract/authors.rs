@@ -10,7 +10,10 @@ use fallgate_store::{ChangedUser, StoreError, UserChange, Vault};
 use crate::support::{NOW, backend, create, event, mint, minutes_later, revoke};
 
 fn by(credential: CredentialId, needs: Option<PlainScope>, at: Timestamp) -> NewEvent {
-    NewEvent { author: Some(Author { credential, needs, at }), ..event(Action::UserEnable, "ada") }
+    NewEvent {
+        author: Some(Author { credential, needs, at, though_all_is_cut: false }),
+        ..event(Action::UserEnable, "ada")
+    }
 }
 
 async fn enable(vault: &Vault, user: &User, event: NewEvent) -> Result<ChangedUser, StoreError> {
@@ -60,7 +63,7 @@ async fn r9_whoever_is_shut_out_between_asking_and_doing_does_nothing() {
     assert_eq!(enable(&vault, &ada, by(child, None, NOW)).await.unwrap_err(), StoreError::CallerEnded);
     let new = backend.token(Some(ada.id), 2);
     let minting = NewEvent {
-        author: Some(Author { credential: child, needs: None, at: NOW }),
+        author: Some(Author { credential: child, needs: None, at: NOW, though_all_is_cut: false }),
         ..event(Action::TokenMint, "x")
     };
     assert_eq!(vault.mint(new.clone(), minting).await.unwrap_err(), StoreError::CallerEnded);

@@ -79,7 +79,8 @@ async fn changes_since_the_beginning_are_what_a_load_shows() {
         .iter()
         .map(|row| match row {
             Row::User(user) => (0, user.id.bytes()),
-            Row::Credential(credential) => (1, credential.id.bytes()),
+            Row::Cut(cut) => (1, cut.id.bytes()),
+            Row::Credential(credential) => (2, credential.id.bytes()),
         })
         .collect();
     assert!(order.is_sorted(), "users first, then credentials by id");

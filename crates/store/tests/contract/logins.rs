@@ -101,7 +101,7 @@ async fn a_sign_in_is_written_with_where_it_was_made_and_takes_the_place_of_anot
         .iter()
         .map(|row| match row {
             Row::Credential(row) => (row.id, row.revoked, row.used_at),
-            Row::User(user) => panic!("{user:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     let used = |new: &NewCredential| Some(new.credential.created_at);
@@ -239,7 +239,7 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
         let (_, rows) = load(&vault).await;
         let of = |row: &Row| match row {
             Row::Credential(row) => Some(row.used_at),
-            Row::User(_) => None,
+            Row::User(_) | Row::Cut(_) => None,
         };
         rows.iter().filter_map(of).collect::<Vec<_>>()
     };

@@ -11,6 +11,7 @@ mod changes;
 mod concurrency;
 mod coverage;
 mod credentials;
+mod cuts;
 mod files;
 mod imports;
 mod internal;

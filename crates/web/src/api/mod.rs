@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod cuts;
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod keys;

@@ -91,7 +91,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Member<T> {
 
 /// A whole number of seconds.
 #[derive(Debug)]
-struct Seconds(u64);
+pub(crate) struct Seconds(u64);
+
+impl Seconds {
+    /// So long from now.
+    pub(crate) fn lifetime(self) -> Lifetime {
+        Lifetime::For(Duration::from_secs(self.0))
+    }
+}
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -110,9 +117,7 @@ fn lifetime(seconds: Member<Seconds>, time: Member<Timestamp>) -> Result<Option<
     match (seconds, time) {
         (Member::Absent, Member::Absent) => Ok(None),
         (Member::Null, Member::Absent) | (Member::Absent, Member::Null) => Ok(Some(Lifetime::Never)),
-        (Member::Is(Seconds(seconds)), Member::Absent) => {
-            Ok(Some(Lifetime::For(Duration::from_secs(seconds))))
-        }
+        (Member::Is(seconds), Member::Absent) => Ok(Some(seconds.lifetime())),
         (Member::Absent, Member::Is(time)) => Ok(Some(Lifetime::Until(time))),
         _ => Err(WebError::BadRequest("Give either expires_in or expires_at, not both.".to_owned())),
     }

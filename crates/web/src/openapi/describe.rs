@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::{AnySignIn, Newcomer, Permit, Principal, SignedIn};
-use http::{HeaderName, Method};
+use http::HeaderName;
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -61,7 +61,7 @@ impl Draft {
     }
 
     /// Who may come in.
-    pub(crate) fn admits(&mut self, method: &Method, access: Access) {
+    pub(crate) fn admits(&mut self, access: Access) {
         let (needs, scope) = match access {
             Access::Public => {
                 // Not empty but with an empty requirement: everybody may come, whatever they present.
@@ -73,11 +73,8 @@ impl Draft {
             Access::Scope(scope) => (format!("Needs the scope `{}`.", scope.name()), Some(scope.name())),
         };
         self.edit(|operation| operation.description(Some(needs)));
-        self.refuses(&[401]);
-        // Whatever changes something may be refused for where it was asked from.
-        if access != Access::AnyCredential || !method.is_safe() {
-            self.refuses(&[403]);
-        }
+        // Whoever they are and whatever they may do: they can be cut.
+        self.refuses(&[401, 403]);
         for carrier in CARRIERS {
             self.edit(|operation| operation.security(SecurityRequirement::new(carrier, scope)));
         }

@@ -114,6 +114,17 @@ word! {
     Scope: text().pattern(Some(scope_pattern()))
 }
 
+word! {
+    /// What is cut: `user:` and a username, `credential:` and an id, `agent:` and a name, `route:` and a route's name,
+    /// or `everything`.
+    CutTarget: text().pattern(Some(cut_target_pattern()))
+}
+
+word! {
+    /// Why something was cut: one line.
+    CutReason: text().pattern(Some(cut_reason_pattern()))
+}
+
 /// A refusal (RFC 9457).
 #[derive(ToSchema)]
 #[expect(
@@ -189,6 +200,19 @@ fn name_pattern() -> String {
 fn scope_pattern() -> String {
     let fixed = PlainScope::ALL.map(PlainScope::name).join("|");
     format!("^({fixed}|route:{ROUTE})$")
+}
+
+fn cut_target_pattern() -> String {
+    const ID: &str = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
+    format!("^(user:[a-z0-9_-]{{1,32}}|credential:{ID}|agent:[a-z0-9_-]{{1,64}}|route:{ROUTE}|everything)$")
+}
+
+fn cut_reason_pattern() -> String {
+    // As a name, but longer, and without what turns the direction of a text around it.
+    let misleading = r"\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069";
+    let inner = format!("[^{CONTROL}{misleading}]");
+    let end = format!("[^{CONTROL}{misleading}{BLANK}]");
+    format!("^[{BLANK}]*{end}({inner}{{0,198}}{end})?[{BLANK}]*$")
 }
 
 #[cfg(test)]

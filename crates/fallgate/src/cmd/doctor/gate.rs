@@ -3,10 +3,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use fallgate_domain::route::Admit;
-use fallgate_relay::{Address, Route, Upstream};
+use fallgate_relay::{Address, ListenAt, Route, Upstream};
 
 use super::Check;
 use super::store::Stored;
@@ -29,7 +30,8 @@ pub(super) fn found(config: &Config) -> String {
 }
 
 pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, checks: &mut Vec<Check>) {
-    checks.push(port(config.listen.value, stored.served));
+    checks.push(port(&config.listen.value, stored.served));
+    checks.extend(files(config));
     checks.extend(address(config));
     if config.routes.iter().next().is_none() {
         checks.push(Check::warn(
@@ -57,39 +59,39 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
     }
 }
 
+/// What the config names and TLS needs.
+fn files(config: &Config) -> Option<Check> {
+    let fix = "correct the path, or what stands in the file; both are in PEM form";
+    config.read_files().err().map(|error| Check::fail("tls", error.to_string(), fix))
+}
+
 /// Free, taken by a Fallgate, or taken by something else.
-fn port(listen: SocketAddr, served: bool) -> Check {
-    match TcpListener::bind(listen) {
-        Ok(_) if served => {
+fn port(listen: &ListenAt, served: bool) -> Check {
+    let bound = match listen {
+        ListenAt::Tcp(address) => TcpListener::bind(address).map(drop),
+        ListenAt::Unix(path) => free_path(path),
+    };
+    match bound {
+        Ok(()) if served => {
             return Check::warn(
                 "port",
                 format!("a gate serves this home, but not at {listen}"),
                 "give the --listen and --config that it was started with",
             );
         }
-        Ok(_) => return Check::ok("port", format!("{listen} is free; `fallgate serve` would take it")),
+        Ok(()) => return Check::ok("port", format!("{listen} is free; `fallgate serve` would take it")),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {}
         Err(error) => {
             let fix = "choose another address with --listen or server.listen";
             return Check::fail("port", format!("cannot listen on {listen}: {error}"), fix);
         }
     }
-    let asked = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),
-        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listen.port()),
-        _ => listen,
-    };
-    let mut answer = Vec::new();
-    if let Ok(mut stream) = TcpStream::connect_timeout(&asked, PATIENCE) {
-        let _ = stream.set_read_timeout(Some(PATIENCE));
-        let request = format!("GET /health HTTP/1.1\r\nHost: {asked}\r\nConnection: close\r\n\r\n");
-        if stream.write_all(request.as_bytes()).is_ok() {
-            let _ = stream.take(4_096).read_to_end(&mut answer);
-        }
-    }
+    let answer = ask(listen).unwrap_or_default();
     let answer = String::from_utf8_lossy(&answer);
     if answer.ends_with(r#"{"status":"ok"}"#) && served {
         Check::ok("port", format!("a gate listens on {listen}, and is well"))
+    } else if answer.contains("TLS is spoken here") && served {
+        Check::ok("port", format!("a gate listens on {listen}, by TLS"))
     } else if answer.ends_with(r#"{"status":"ok"}"#) {
         Check::fail(
             "port",
@@ -111,14 +113,49 @@ fn port(listen: SocketAddr, served: bool) -> Check {
     }
 }
 
+/// Whether a socket could be made there: nobody listens, or there is nothing yet.
+fn free_path(path: &Path) -> std::io::Result<()> {
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What whoever listens there says of its health.
+fn ask(listen: &ListenAt) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    match listen {
+        ListenAt::Tcp(address) => {
+            let here = match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
+            };
+            let asked = SocketAddr::new(here, address.port());
+            let mut stream = TcpStream::connect_timeout(&asked, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(stream, "GET /health HTTP/1.1\r\nHost: {asked}\r\nConnection: close\r\n\r\n")?;
+            let _ = stream.take(4_096).read_to_end(&mut answer);
+        }
+        ListenAt::Unix(path) => {
+            let mut stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let _ = stream.take(4_096).read_to_end(&mut answer);
+        }
+    }
+    Ok(answer)
+}
+
 /// Passphrases and tokens in the clear on a network.
 fn address(config: &Config) -> Option<Check> {
     config.is_exposed().then(|| {
-        let listen = config.listen.value;
+        let listen = &config.listen.value;
         Check::warn(
             "port",
             format!("{listen} can be reached from other machines, and there is no https in front of it"),
-            "put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1",
+            "set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1",
         )
     })
 }

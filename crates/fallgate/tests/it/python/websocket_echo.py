@@ -12,7 +12,8 @@ async def echo(socket):
 
 
 async def main():
-    async with serve(echo, "127.0.0.1", int(sys.argv[1])) as server:
+    # No pings of its own, so that an idle one is idle.
+    async with serve(echo, "127.0.0.1", int(sys.argv[1]), ping_interval=None, backlog=1024) as server:
         await server.serve_forever()
 
 

@@ -1,5 +1,6 @@
 //! A client that sends exactly the bytes it is given, and reads one answer at a time.
 
+use std::fmt::Debug;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -9,10 +10,17 @@ use serde_json::Value;
 use super::PATIENCE;
 use super::home::Token;
 
+/// Whatever carries bytes both ways.
+pub(crate) trait Duplex: Read + Write + Send + Debug {}
+
+impl<T: Read + Write + Send + Debug> Duplex for T {}
+
 /// A connection. Reading and writing give up after [`PATIENCE`].
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
+    /// What carries it, if that is TCP.
+    socket: Option<TcpStream>,
     /// Read, and not taken yet.
     unread: Vec<u8>,
 }
@@ -30,7 +38,13 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = connect(address);
         stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
+        let socket = Some(stream.try_clone().unwrap());
+        Self { stream: Box::new(stream), socket, unread: Vec::new() }
+    }
+
+    /// The same over a connection that is there already.
+    pub(crate) fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), socket: None, unread: Vec::new() }
     }
 
     /// One `GET` on a connection of its own.
@@ -54,12 +68,12 @@ impl Client {
 
     /// Waits longer than usual, for what takes longer than usual.
     pub(crate) fn wait_up_to(&self, patience: Duration) {
-        self.stream.set_read_timeout(Some(patience)).unwrap();
+        self.socket.as_ref().unwrap().set_read_timeout(Some(patience)).unwrap();
     }
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.socket.as_ref().unwrap().shutdown(Shutdown::Write);
     }
 
     /// Reads the next answer, interim ones (1xx) included.

@@ -13,7 +13,7 @@ use super::home::Home;
 use super::wait_for;
 
 /// What stands in the banner before the address.
-const ANNOUNCES: &str = "listening on http://";
+const ANNOUNCES: &str = "listening on ";
 
 /// A running gate on a home folder of its own, whose methods it has too. Killed when dropped.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub(crate) struct Gate {
     // Dropped in this order: the process ends before its folder goes.
     daemon: Daemon,
     home: Home,
-    address: SocketAddr,
+    /// As the banner says it, without the scheme.
+    address: String,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Gate {
         ))
     }
 
-    /// A gate with this config; `listen` need not stand in it.
+    /// A gate with this config; `listen` need not stand in it, and counts if it does.
     pub(crate) fn configured(config: &str) -> Self {
         Self::on(Home::new(), config)
     }
@@ -59,9 +60,31 @@ impl Gate {
 
     /// A gate with this config, whose command is changed before it runs: other variables, say.
     pub(crate) fn started(home: Home, config: &str, change: impl FnOnce(&mut Command)) -> Self {
+        // A config that names the address has it.
+        let listen = if config.contains("listen = ") { None } else { Some("127.0.0.1:0") };
+        Self::listening(home, listen, config, change)
+    }
+
+    /// The same at an address that is free now, which the config names: as the public URL, say.
+    pub(crate) fn at(address: SocketAddr, config: &str) -> Self {
+        Self::at_home(Home::new(), address, config, |_| ())
+    }
+
+    /// The same on a home that is there already, and with a changed command.
+    pub(crate) fn at_home(
+        home: Home,
+        address: SocketAddr,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        Self::listening(home, Some(&address.to_string()), config, change)
+    }
+
+    fn listening(home: Home, listen: Option<&str>, config: &str, change: impl FnOnce(&mut Command)) -> Self {
         let config = home.write_config(config);
-        let mut command =
-            home.command(&["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()]);
+        let mut arguments = vec!["serve", "--config", config.to_str().unwrap()];
+        arguments.extend(listen.iter().flat_map(|address| ["--listen", address]));
+        let mut command = home.command(&arguments);
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let log = Log::of(child.stderr.take().unwrap());
@@ -76,7 +99,7 @@ impl Gate {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.address.parse().unwrap()
     }
 
     /// What it has said on stderr so far.
@@ -86,9 +109,18 @@ impl Gate {
 
     /// The most memory that it ever had resident, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
+        self.memory_said("VmHWM:")
+    }
+
+    /// The memory that it has resident now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory_said("VmRSS:")
+    }
+
+    fn memory_said(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        let figure = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        figure.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Lets it write no byte to any file beyond this size, as a full disk would; `None` lifts that. It must ignore
@@ -174,10 +206,10 @@ impl Log {
         self.0.lock().unwrap().clone()
     }
 
-    fn address(&self) -> Option<SocketAddr> {
+    fn address(&self) -> Option<String> {
         let text = self.text();
         let (_, rest) = text.split_once(ANNOUNCES)?;
         let (address, _) = rest.split_once('\n')?;
-        Some(address.parse().unwrap())
+        Some(address.split_once("://").map_or(address, |(_, address)| address).to_owned())
     }
 }

@@ -21,7 +21,9 @@ pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
 pub(crate) mod terminal;
+pub(crate) mod tls;
 mod upstream;
+mod visitor;
 mod websocket;
 
 use std::net::{SocketAddr, TcpListener};
@@ -34,6 +36,7 @@ pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;
 pub(crate) use signin::SignIn;
 pub(crate) use upstream::{Request, Upstream};
+pub(crate) use visitor::{Visit, Visitor};
 pub(crate) use websocket::{WebSocket, WebSocketUpstream};
 
 /// The longest that anything is waited for. What takes longer has failed.

@@ -30,6 +30,11 @@ impl Scripted {
         Self { address }
     }
 
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// As a route's `upstream` names it.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -37,7 +42,7 @@ impl Scripted {
 }
 
 /// Reads until the end of a head; what came behind it is in the second part. Nothing, if the other side closed.
-pub(crate) fn read_head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub(crate) fn read_head(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
     let (mut read, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     loop {
         if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {

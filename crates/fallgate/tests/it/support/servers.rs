@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::is_listening;
@@ -21,6 +22,8 @@ use super::{nobodys_address, wait_for};
 
 /// How often a server is started anew on another port, when somebody else was quicker to take the first.
 const TRIES: usize = 5;
+/// How many lines of what it printed are shown when a test fails.
+const MOST_LINES: usize = 40;
 
 /// A running server, and the folder with its files.
 #[derive(Debug)]
@@ -48,13 +51,13 @@ impl Server {
     }
 
     /// `haproxy`, with this in the backend of its one listener: `server app 127.0.0.1:80`, say. It logs as
-    /// [`Self::nginx`] does; what it cannot read is `<BADREQ>`.
+    /// [`Self::nginx`] does; what it cannot read has neither method nor target.
     pub(crate) fn haproxy(backend: &str) -> Self {
         Self::anywhere("haproxy", |address, folder| {
             let config = format!(
                 "global\n  log stdout format raw local0\n\
                  defaults\n  mode http\n  log global\n  option dontlognull\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  \
-                 log-format '{{\"method\":%{{+Q}}HM,\"target\":%{{+Q}}HU,\"status\":%ST}}'\n\
+                 log-format '{{\"method\":\"%[capture.req.method]\",\"target\":\"%[capture.req.uri,json(utf8s)]\",\"status\":%ST}}'\n\
                  frontend front\n  bind {address}\n  default_backend back\nbackend back\n  {backend}\n"
             );
             let file = folder.join("haproxy.cfg");
@@ -119,8 +122,18 @@ impl Server {
         log(self.folder.path())
     }
 
+    /// The lines of JSON among what it has printed so far.
+    pub(crate) fn account(&self) -> Vec<Value> {
+        let log = self.log();
+        // The last line may still be on its way.
+        let lines = log.split_inclusive('\n').filter(|line| line.starts_with('{') && line.ends_with('\n'));
+        lines
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
+    }
+
     /// Starts the command that `make` gives for a free address and a folder for its files.
-    fn anywhere(name: &'static str, make: impl Fn(SocketAddr, &Path) -> Command) -> Self {
+    pub(crate) fn anywhere(name: &'static str, make: impl Fn(SocketAddr, &Path) -> Command) -> Self {
         let mut said = String::new();
         for _ in 0..TRIES {
             let (address, folder) = (nobodys_address(), tempfile::tempdir().unwrap());
@@ -197,7 +210,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- {} said:\n{}---", self.name, self.log());
+            let log = self.log();
+            let last = log.split_inclusive('\n').rev().take(MOST_LINES).collect::<Vec<_>>();
+            let last = last.into_iter().rev().collect::<String>();
+            eprintln!("--- {} said (last):\n{last}---", self.name);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An upstream that echoes over WebSocket, and a client that waits for its close code.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, HOST};
 use tokio_tungstenite::tungstenite::{self, HandshakeError, Message};
 
-use super::client::connect;
+use super::client::{Duplex, connect};
 use super::home::Token;
 
 /// A WebSocket server that sends every message back, for as long as the test runs.
@@ -64,7 +64,7 @@ async fn echo(stream: tokio::net::TcpStream, open: Arc<AtomicUsize>) {
 
 /// A client's WebSocket. Reading and writing give up after [`super::PATIENCE`].
 #[derive(Debug)]
-pub(crate) struct WebSocket(tungstenite::WebSocket<TcpStream>);
+pub(crate) struct WebSocket(tungstenite::WebSocket<Box<dyn Duplex>>);
 
 impl WebSocket {
     /// Opens one; a status other than 101 is the error.
@@ -79,13 +79,23 @@ impl WebSocket {
         target: &str,
         token: Option<&Token>,
     ) -> Result<Self, u16> {
-        let mut request = format!("ws://{gate}{target}").into_client_request().unwrap();
+        Self::over(connect(gate), host, target, token)
+    }
+
+    /// The same over a connection that is there already.
+    pub(crate) fn over(
+        stream: impl Duplex + 'static,
+        host: &str,
+        target: &str,
+        token: Option<&Token>,
+    ) -> Result<Self, u16> {
+        let mut request = format!("ws://localhost{target}").into_client_request().unwrap();
         request.headers_mut().insert(HOST, host.parse().unwrap());
         if let Some(token) = token {
             let value = format!("Bearer {}", token.secret).parse().unwrap();
             request.headers_mut().insert(AUTHORIZATION, value);
         }
-        match tungstenite::client(request, connect(gate)) {
+        match tungstenite::client(request, Box::new(stream) as Box<dyn Duplex>) {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
                 Err(response.status().as_u16())

@@ -16,7 +16,7 @@ pub(crate) use answer::AnswerHead;
 pub(crate) use chunks::{CHUNK_END, Chunk, ChunkDecoder, LAST_CHUNK, write_chunk_head, write_last_chunk};
 pub(crate) use fields::{Field, Span};
 pub(crate) use framing::{BodyKind, list_items};
-pub(crate) use request::RequestHead;
+pub(crate) use request::{RequestHead, check_method, check_target};
 
 pub(crate) use super::hygiene::FieldId;
 

@@ -184,23 +184,10 @@ impl RequestHead {
 
     fn read_line(&mut self, request: &httparse::Request<'_, '_>, head: &[u8]) -> Result<(), Malformed> {
         let method = request.method.unwrap_or_default();
-        if method.len() > METHOD_LENGTH || !method.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'-')) {
-            return Err(Malformed::request("a malformed method"));
-        }
-        if matches!(method, "CONNECT" | "TRACE") {
-            return Err(Malformed { status: 405, reason: "the methods CONNECT and TRACE are not served" });
-        }
+        check_method(method.as_bytes())?;
         self.is_head = method == "HEAD";
         let target = request.path.unwrap_or_default().as_bytes();
-        if target.first() != Some(&b'/') {
-            return Err(Malformed::request("the request target is not in origin form"));
-        }
-        if !target.iter().all(u8::is_ascii_graphic) {
-            return Err(Malformed::request("the request target is not ASCII"));
-        }
-        if memchr::memchr(b'#', target).is_some() {
-            return Err(Malformed::request("the request target has a fragment"));
-        }
+        check_target(target)?;
         self.method = Span::locate(method.as_bytes(), head);
         self.target = Span::locate(target, head);
         self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
@@ -232,6 +219,32 @@ impl RequestHead {
         }
         Ok(())
     }
+}
+
+/// Whether requests with this method are served, wherever it stands.
+pub(crate) fn check_method(method: &[u8]) -> Result<(), Malformed> {
+    let known = matches!(method.len(), 1..=METHOD_LENGTH);
+    if !known || !method.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'-')) {
+        return Err(Malformed::request("a malformed method"));
+    }
+    if matches!(method, b"CONNECT" | b"TRACE") {
+        return Err(Malformed { status: 405, reason: "the methods CONNECT and TRACE are not served" });
+    }
+    Ok(())
+}
+
+/// Whether it is a target that can be decided on, wherever it stands: origin form, visible ASCII, no fragment.
+pub(crate) fn check_target(target: &[u8]) -> Result<(), Malformed> {
+    if target.first() != Some(&b'/') {
+        return Err(Malformed::request("the request target is not in origin form"));
+    }
+    if !target.iter().all(u8::is_ascii_graphic) {
+        return Err(Malformed::request("the request target is not ASCII"));
+    }
+    if memchr::memchr(b'#', target).is_some() {
+        return Err(Malformed::request("the request target has a fragment"));
+    }
+    Ok(())
 }
 
 fn unscannable(why: Unscannable) -> Malformed {

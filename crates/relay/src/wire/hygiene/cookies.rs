@@ -1,9 +1,11 @@
 //! Our own cookies, which neither reach an upstream nor are set by one (requirements R15 and R19).
 
+use fallgate_authority::{Fields, cookie_name, knock_cookie_name};
 use memchr::memmem;
 
 /// The names of our own cookies. Cookie names are compared with case.
-const OWN: [&[u8]; 2] = [b"__Host-fallgate", b"fallgate"];
+const OWN: [&str; 4] =
+    [cookie_name(true), cookie_name(false), knock_cookie_name(true), knock_cookie_name(false)];
 
 /// Writes the `Cookie` field of a client without our own cookies, the others byte for byte; nothing if none is left.
 pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -30,6 +32,21 @@ pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
+/// The cookies of a request without our own, as one `Cookie` field has them.
+pub(crate) fn other_cookies(fields: &dyn Fields) -> Vec<u8> {
+    let mut others = Vec::new();
+    fields.each("cookie", &mut |value| {
+        let pairs = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        for pair in pairs.filter(|pair| !pair.is_empty() && !is_own(pair)) {
+            if !others.is_empty() {
+                others.extend_from_slice(b"; ");
+            }
+            others.extend_from_slice(pair);
+        }
+    });
+    others
+}
+
 /// Whether a `Set-Cookie` value sets a cookie that would come back as one of ours.
 pub(super) fn sets_own(value: &[u8]) -> bool {
     let pair = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
@@ -39,5 +56,5 @@ pub(super) fn sets_own(value: &[u8]) -> bool {
 
 fn is_own(pair: &[u8]) -> bool {
     let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-    OWN.contains(&name)
+    OWN.iter().any(|own| own.as_bytes() == name)
 }

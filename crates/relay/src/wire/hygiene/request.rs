@@ -34,7 +34,7 @@ pub(crate) struct Upward<'a> {
 }
 
 /// Who makes the request, for an upstream that believes `Remote-*`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Identity<'a> {
     /// `Remote-User`: the username.
     pub(crate) user: &'a str,
@@ -55,10 +55,7 @@ pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]
     }
     write_forwarded(out, up);
     if let Some(identity) = up.identity {
-        write_encoded(out, b"Remote-User", identity.user);
-        write_encoded(out, b"Remote-Name", identity.name);
-        write_encoded(out, b"Remote-Groups", identity.groups);
-        write_encoded(out, b"Remote-Email", identity.email);
+        write_identity(out, identity);
     }
     write_framing(out, head, buffer, up.body);
     write_connection(out, head, buffer, up.upgrade);
@@ -104,6 +101,14 @@ fn write_forwarded(out: &mut Vec<u8>, up: &Upward<'_>) {
     if let Some(prefix) = up.prefix {
         write_field(out, b"X-Forwarded-Prefix", prefix.as_bytes());
     }
+}
+
+/// Writes all that is told in plain fields; each is there, empty or not (requirement R11).
+pub(crate) fn write_identity(out: &mut Vec<u8>, identity: Identity<'_>) {
+    write_encoded(out, b"Remote-User", identity.user);
+    write_encoded(out, b"Remote-Name", identity.name);
+    write_encoded(out, b"Remote-Groups", identity.groups);
+    write_encoded(out, b"Remote-Email", identity.email);
 }
 
 fn write_framing(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8], body: BodyKind) {

@@ -1,7 +1,8 @@
 //! Whose word on an upstream's name is taken.
 
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
@@ -10,11 +11,15 @@ use rustls_platform_verifier::Verifier;
 use super::own::{InvalidCertificate, certificates};
 use super::{ALPN, provider};
 
-/// The authorities that may vouch for an upstream: this machine's, or those of one file and no others.
+/// The authorities that may vouch for an upstream: this machine's, or those of one file and no others. Clones share what
+/// was read; two that were made apart are never equal, so that no connection made under the one serves the other.
 #[derive(Debug, Clone)]
-pub struct Trust {
+pub struct Trust(Arc<Authorities>);
+
+#[derive(Debug)]
+struct Authorities {
     file: Option<PathBuf>,
-    config: Arc<ClientConfig>,
+    read: OnceLock<Arc<ClientConfig>>,
 }
 
 /// Why authorities cannot be trusted.
@@ -37,51 +42,69 @@ pub enum InvalidAuthority {
 }
 
 impl Trust {
-    /// This machine's authorities, as every program here trusts them.
-    pub fn in_machine() -> Result<Self, InvalidAuthority> {
-        let verifier = Verifier::new(provider()).map_err(InvalidAuthority::Machine)?;
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(InvalidAuthority::Machine)?;
-        let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-        Ok(Self::of(None, config.with_no_client_auth()))
-    }
-
-    /// The authorities in a file in PEM form.
-    pub fn in_file(path: &Path) -> Result<Self, InvalidAuthority> {
-        let unusable = |error| InvalidAuthority::Unusable { path: path.to_owned(), error };
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(unusable)?;
-        }
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?;
-        Ok(Self::of(Some(path.to_owned()), builder.with_root_certificates(roots).with_no_client_auth()))
-    }
-
-    fn of(file: Option<PathBuf>, mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        // Each connection proves anew who it leads to: a session taken up again would show no certificate.
-        config.resumption = Resumption::disabled();
-        Self { file, config: Arc::new(config) }
+    /// This machine's authorities, or those in a file in PEM form. Nothing is read yet.
+    pub fn new(file: Option<PathBuf>) -> Self {
+        Self(Arc::new(Authorities { file, read: OnceLock::new() }))
     }
 
     /// The file they stand in; `None`: this machine's.
     pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+        self.0.file.as_deref()
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
+    /// Reads them, unless that was done before. It takes a while: to be called before they are needed.
+    pub fn prepare(&self) -> Result<(), InvalidAuthority> {
+        self.config().map(drop)
+    }
+
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, InvalidAuthority> {
+        if let Some(config) = self.0.read.get() {
+            return Ok(config.clone());
+        }
+        let read = match self.file() {
+            Some(file) => in_file(file),
+            None => in_machine().map_err(InvalidAuthority::Machine),
+        }?;
+        Ok(self.0.read.get_or_init(|| read).clone())
     }
 }
 
-/// The same authorities, wherever and whenever they were read.
 impl PartialEq for Trust {
     fn eq(&self, other: &Self) -> bool {
-        self.file == other.file
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl Eq for Trust {}
+
+impl Hash for Trust {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+fn in_machine() -> Result<Arc<ClientConfig>, rustls::Error> {
+    let verifier = Arc::new(Verifier::new(provider())?);
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?.dangerous();
+    Ok(finished(builder.with_custom_certificate_verifier(verifier).with_no_client_auth()))
+}
+
+fn in_file(path: &Path) -> Result<Arc<ClientConfig>, InvalidAuthority> {
+    let unusable = |error| InvalidAuthority::Unusable { path: path.to_owned(), error };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(unusable)?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?;
+    Ok(finished(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // Each connection proves anew where it leads to: a session that is taken up again shows no certificate.
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}

@@ -2,20 +2,22 @@
 
 use std::net::IpAddr;
 
-use fallgate_domain::host::Host;
+use crate::host::Host;
 
-/// What stands before a URL's path.
+/// What stands before a URL's path: scheme, host, port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) https: bool,
-    pub(crate) host: Host<'static>,
-    /// The scheme's own port, when none is written.
-    pub(crate) port: u16,
+pub struct Origin {
+    /// Whether the scheme is `https`; `http` else.
+    pub https: bool,
+    /// The host.
+    pub host: Host<'static>,
+    /// The port; the scheme's own one, when none is written.
+    pub port: u16,
 }
 
 impl Origin {
     /// Reads an origin; a single `/` after it does no harm. The error is a sentence about the text.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text
             .split_once("://")
             .ok_or_else(|| "it must begin with http:// or https://, and then a host".to_owned())?;
@@ -49,15 +51,21 @@ impl Origin {
     }
 
     /// Whether what is sent there stays on this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         let host = self.host.as_str();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_name = host == "localhost" || host.ends_with(".localhost");
         is_name || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    /// The origin as it is written, without the scheme's own port.
-    pub(crate) fn text(&self) -> String {
+    /// The same scheme and port at another host.
+    #[must_use]
+    pub fn at(&self, host: &Host<'_>) -> Self {
+        Self { https: self.https, host: host.clone().into_owned(), port: self.port }
+    }
+
+    /// The origin as it is written (RFC 6454), without the scheme's own port.
+    pub fn text(&self) -> String {
         let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
         if self.port == usual {
             format!("{scheme}://{}", self.host)

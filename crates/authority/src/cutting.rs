@@ -1,0 +1,301 @@
+//! Placing and lifting cuts. The order is the contract: commit, then cut, and only then acknowledge.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use fallgate_domain::audit;
+use fallgate_domain::cut::{Cut, CutReason, CutTarget};
+use fallgate_domain::entropy::NoEntropy;
+use fallgate_domain::id::CutId;
+use fallgate_domain::lifetime::{InvalidLifetime, Lifetime};
+use fallgate_store::{CutOn, CutRow, LiftedCut, PlacedCut, StoreError};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::actions::ManageCuts;
+use crate::closing::Closed;
+use crate::halt::Unwritten;
+use crate::permit::Permit;
+use crate::registrar::{Actor, Registrar};
+use crate::verifier::Verifier;
+
+/// How long is waited for what a cut closes to let go. What does not is cut all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// In a browser a cut is lifted by whoever signed in no longer ago than this.
+const FRESH: Duration = Duration::from_mins(10);
+
+/// What is to be cut.
+#[derive(Debug, Clone)]
+pub struct CutOrder {
+    /// What.
+    pub target: CutTarget,
+    /// Why, for whoever is refused by it.
+    pub reason: Option<CutReason>,
+    /// For how long; never: until it is lifted.
+    pub lifetime: Lifetime,
+}
+
+/// A cut that stands.
+#[derive(Debug, Clone)]
+pub struct CutPlaced {
+    /// The cut.
+    pub cut: Cut,
+    /// What it closed.
+    pub closed: Closed,
+    /// How long that took, from the moment at which the cut was durable.
+    pub took: Duration,
+}
+
+/// Why nothing was cut or lifted.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// There is nothing of that name.
+    #[error("there is no {}", what(.0))]
+    UnknownTarget(CutTarget),
+    /// No such cut stands, or none that the caller may know of.
+    #[error("there is no cut {0} that stands")]
+    Unknown(CutId),
+    /// A caller who acts for themselves only.
+    #[error("only an admin can cut that: you can cut yourself (user:{0}) and your own credentials")]
+    NotYourTarget(String),
+    /// The same with a cut of somebody else.
+    #[error("somebody else placed this cut: whoever did, or an admin, can lift it")]
+    NotYours,
+    /// Nobody owns the credential.
+    #[error("nobody owns this credential, so it cannot cut")]
+    Ownerless,
+    /// A browser's sign-in that is too old to lift by.
+    #[error("you signed in more than ten minutes ago: sign in again, then lift the cut")]
+    Stale,
+    /// As many of theirs stand on the same thing as one may place.
+    #[error("you have placed too many cuts on {0} already: lift some first")]
+    TooMany(CutTarget),
+    /// When it was to end.
+    #[error(transparent)]
+    Lifetime(#[from] InvalidLifetime),
+    /// It stands in this process only.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
+    /// No random bytes for its id.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// In words that go behind "there is no".
+fn what(target: &CutTarget) -> String {
+    match target {
+        CutTarget::User(name) => format!("user {name}"),
+        CutTarget::Credential(id) => format!("credential {id}"),
+        CutTarget::Agent(name) => format!("agent {name}"),
+        CutTarget::Route(name) => format!("route {name}"),
+        CutTarget::Everything => "such thing".to_owned(),
+    }
+}
+
+impl Registrar {
+    /// Places a cut, durably. A route is taken as it is named: whoever knows which there are asks before.
+    pub async fn cut(&self, order: CutOrder, actor: &Actor) -> Result<Cut, CutError> {
+        let cut = self.new_cut(order, actor)?;
+        self.place(&cut, actor).await?;
+        Ok(cut)
+    }
+
+    /// Lifts a cut that stands; tells what it was.
+    pub async fn lift(&self, id: CutId, actor: &Actor) -> Result<Cut, CutError> {
+        let now = self.clock.now();
+        let detail = BTreeMap::from([("cut".to_owned(), Value::from(id.to_string()))]);
+        let event = actor.event(now, audit::Action::CutLift, String::new(), detail);
+        match self.vault.lift_cut(id, now, event).await? {
+            LiftedCut::Lifted(_, cut) => Ok(cut),
+            LiftedCut::Unknown => Err(CutError::Unknown(id)),
+        }
+    }
+
+    fn new_cut(&self, order: CutOrder, actor: &Actor) -> Result<Cut, CutError> {
+        let now = self.clock.now();
+        Ok(Cut {
+            id: CutId::new(now, &*self.entropy)?,
+            target: order.target,
+            reason: order.reason,
+            placed_by: actor.name(),
+            placer: actor.account(),
+            created_at: now,
+            expires_at: order.lifetime.ends_at(now)?,
+        })
+    }
+
+    async fn place(&self, cut: &Cut, actor: &Actor) -> Result<(), CutError> {
+        let mut detail = BTreeMap::from([("cut".to_owned(), Value::from(cut.id.to_string()))]);
+        detail.extend(cut.reason.as_ref().map(|reason| ("reason".to_owned(), reason.as_str().into())));
+        detail.extend(cut.expires_at.map(|end| ("expires_at".to_owned(), end.to_string().into())));
+        let target = cut.target.to_string();
+        let event = actor.event(cut.created_at, audit::Action::CutPlace, target, detail);
+        match self.vault.place_cut(cut.clone(), event).await? {
+            PlacedCut::Placed(_) => Ok(()),
+            PlacedCut::Unknown => Err(CutError::UnknownTarget(cut.target.clone())),
+            PlacedCut::TooMany => Err(CutError::TooMany(cut.target.clone())),
+        }
+    }
+}
+
+impl Verifier {
+    /// Places a cut on a caller's behalf: on themselves or what they own, or, for an admin, on anything. What it ends is
+    /// closed before this returns, also when it fails with [`CutError::Unwritten`].
+    pub async fn cut(
+        &self,
+        permit: &Permit<ManageCuts>,
+        order: CutOrder,
+        ip: Option<IpAddr>,
+    ) -> Result<CutPlaced, CutError> {
+        // The request's body may have taken its time: what counts is what the caller may do now.
+        self.freshen().await?;
+        let actor = self.acting_on(permit, &order.target, ip)?;
+        let cut = self.registrar.new_cut(order, &actor)?;
+        // The caller is to hear what came of it, also if it is themselves that they cut.
+        permit.principal().lease.forget();
+        match self.registrar.place(&cut, &actor).await {
+            Err(CutError::Store(error))
+                if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut { .. }) =>
+            {
+                return Err(self.halt_target(&cut, &error).await.into());
+            }
+            placed => placed?,
+        }
+        let begun = Instant::now();
+        let closed = self.closed(cut.id, begun + PATIENCE).await;
+        Ok(CutPlaced { cut, closed: closed.unwrap_or_default(), took: begun.elapsed() })
+    }
+
+    /// Lifts a cut on a caller's behalf: one that they placed, or, for an admin, any. What was not revoked meanwhile is
+    /// as it was before.
+    pub async fn lift(
+        &self,
+        permit: &Permit<ManageCuts>,
+        id: CutId,
+        ip: Option<IpAddr>,
+    ) -> Result<Cut, CutError> {
+        self.freshen().await?;
+        let caller = permit.principal();
+        let actor = Actor::of(permit, ip).ok_or(CutError::Ownerless)?;
+        let now = self.clock().now();
+        let cut = self.store().cut(id, now).await?.ok_or(CutError::Unknown(id))?;
+        let placed = cut.placer.is_some() && cut.placer == caller.user();
+        let actor = match (placed, caller.is_admin()) {
+            (true, _) => actor,
+            (false, true) => actor.for_others(),
+            (false, false) if self.concerns(permit, &cut.target) => return Err(CutError::NotYours),
+            (false, false) => return Err(CutError::Unknown(id)),
+        };
+        if permit.came_by_cookie() && !self.signed_in_lately(permit).await? {
+            return Err(CutError::Stale);
+        }
+        let lifted = self.registrar.lift(id, &actor).await?;
+        self.freshen_after_act().await;
+        Ok(lifted)
+    }
+
+    /// The cuts that stand, oldest first: for an admin all, for others those that they placed or that concern them.
+    pub async fn cuts(&self, permit: &Permit<ManageCuts>) -> Result<Vec<Cut>, StoreError> {
+        let caller = permit.principal();
+        let mut cuts = self.store().cuts(self.clock().now()).await?;
+        if !caller.is_admin() {
+            cuts.retain(|cut| {
+                (cut.placer.is_some() && cut.placer == caller.user()) || self.concerns(permit, &cut.target)
+            });
+        }
+        Ok(cuts)
+    }
+
+    /// What a cut closed in this process, whichever process placed it, once all of that has let go; waits a second for
+    /// it. `None`: this process does not know of the cut.
+    pub async fn closed_by(&self, cut: CutId) -> Option<Closed> {
+        self.closed(cut, Instant::now() + PATIENCE).await
+    }
+
+    async fn closed(&self, cut: CutId, until: Instant) -> Option<Closed> {
+        self.freshen_after_act().await;
+        // Another task may be taking it in just now.
+        drop(self.applying.lock().await);
+        let closing = self.view.closings.of(cut)?;
+        // Whoever does not let go in time is counted too: nothing passes through it any more.
+        let _ = timeout_at(until, closing.all_gone()).await;
+        Some(closing.closed())
+    }
+
+    /// As whom the caller cuts that, if they may.
+    fn acting_on(
+        &self,
+        permit: &Permit<ManageCuts>,
+        target: &CutTarget,
+        ip: Option<IpAddr>,
+    ) -> Result<Actor, CutError> {
+        let caller = permit.principal();
+        let actor = Actor::of(permit, ip).ok_or(CutError::Ownerless)?;
+        if let CutTarget::Credential(id) = target
+            && self.view.entry_of(*id).is_none()
+        {
+            return Err(CutError::UnknownTarget(target.clone()));
+        }
+        if self.concerns(permit, target) {
+            Ok(actor)
+        } else if caller.is_admin() {
+            Ok(actor.for_others())
+        } else {
+            Err(CutError::NotYourTarget(actor.name()))
+        }
+    }
+
+    /// Whether it is the caller, or something that they own.
+    fn concerns(&self, permit: &Permit<ManageCuts>, target: &CutTarget) -> bool {
+        let caller = permit.principal();
+        match target {
+            CutTarget::User(name) => caller.username() == Some(name),
+            CutTarget::Credential(id) => self.view.entry_of(*id).is_some_and(|entry| {
+                let owner = entry.account.user.as_ref().map(|user| user.id);
+                owner.is_some() && owner == caller.user()
+            }),
+            CutTarget::Agent(_) | CutTarget::Route(_) | CutTarget::Everything => false,
+        }
+    }
+
+    async fn signed_in_lately(&self, permit: &Permit<ManageCuts>) -> Result<bool, StoreError> {
+        let listed = self.store().credential(permit.principal().credential()).await?;
+        let now = self.clock().now();
+        Ok(listed.is_some_and(|listed| now <= listed.credential.created_at.plus(FRESH)))
+    }
+
+    /// Cuts in this process what could not be written down.
+    async fn halt_target(&self, cut: &Cut, error: &StoreError) -> Unwritten {
+        let _one_at_a_time = self.applying.lock().await;
+        if let Some(on) = self.named(&cut.target) {
+            let row =
+                CutRow { id: cut.id, on: on.clone(), reason: cut.reason.clone(), expires_at: cut.expires_at };
+            self.view.cuts.take_unwritten(row);
+            // After it, never before: the contract of `View::apply`.
+            for account in self.view.count_closing(cut.id, &on) {
+                account.poke();
+            }
+        }
+        tracing::error!(%error, target = %cut.target, "cannot write down a cut; keeping to it until restarted");
+        Unwritten
+    }
+
+    fn named(&self, target: &CutTarget) -> Option<CutOn> {
+        Some(match target {
+            CutTarget::User(name) => {
+                let is_named = |user: &crate::entry::AccountUser| user.username == *name;
+                let accounts = self.view.accounts();
+                let account = accounts.iter().find(|account| account.user.as_ref().is_some_and(is_named))?;
+                CutOn::User(account.user.as_ref()?.id)
+            }
+            CutTarget::Credential(id) => CutOn::Credential(*id),
+            CutTarget::Agent(_) => return None,
+            CutTarget::Route(name) => CutOn::Route(name.clone()),
+            CutTarget::Everything => CutOn::Everything,
+        })
+    }
+}

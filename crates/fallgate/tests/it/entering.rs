@@ -1,0 +1,627 @@
+//! Signing in in a browser, on our own pages and on the hosts of routes: each host has a cookie of its own, and all end
+//! together.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, Gate, PASSPHRASE, Response, Upstream, Visit, Visitor, WebSocketUpstream, nobodys_address,
+};
+
+/// A gate with the routes `app` and `wiki` by host, and what they lead to.
+struct Site {
+    gate: Gate,
+    upstream: Upstream,
+    port: u16,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    /// `more` stands in the route `app`.
+    fn with(more: &str) -> Self {
+        let (upstream, address) = (Upstream::echo(), nobodys_address());
+        let (url, port) = (upstream.url(), address.port());
+        let gate = Gate::at(
+            address,
+            &format!(
+                "[server]\npublic_url = \"http://box.example:{port}\"\nhosts = [\"other.example\"]\n\
+                 [[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {url:?}\n{more}\n\
+                 [[route]]\nname = \"wiki\"\nhost = \"wiki.example\"\nupstream = {url:?}\n\
+                 [[route]]\nname = \"tools\"\npath = \"/tools\"\nupstream = {url:?}\n\
+                 [[route]]\nname = \"ours\"\npath = \"/ours\"\nupstream = {url:?}\nsame_origin = true\n"
+            ),
+        );
+        gate.user("ada");
+        Self { gate, upstream, port }
+    }
+
+    fn visitor(&self) -> Visitor {
+        Visitor::of(self.gate.address())
+    }
+
+    /// `name.example` with the gate's port.
+    fn host(&self, name: &str) -> String {
+        format!("{name}.example:{}", self.port)
+    }
+
+    fn url(&self, name: &str, target: &str) -> String {
+        format!("http://{}{target}", self.host(name))
+    }
+
+    /// Somebody who signed in to go to a page of the route `app`.
+    #[track_caller]
+    fn entered(&self) -> Visitor {
+        let mut visitor = self.visitor();
+        let login = visitor.visit(&self.url("app", "/x"));
+        let arrived = visitor.sign_in(&login, "ada", PASSPHRASE);
+        assert_eq!((arrived.answer.status, arrived.url), (200, self.url("app", "/x")), "{:?}", arrived.way);
+        visitor
+    }
+
+    /// The address with a code that somebody is sent to who is signed in and comes from there.
+    #[track_caller]
+    fn code_for(&self, visitor: &mut Visitor, name: &str, target: &str) -> String {
+        let sent = visitor.open(&self.url(name, target));
+        let login = location(&sent);
+        let given = visitor.open(&login);
+        let entry = location(&given);
+        assert!(entry.starts_with(&self.url(name, "/.fallgate/enter?code=fgc_")), "{entry}");
+        entry
+    }
+
+    /// What a program with this sign-in is told.
+    fn whoami(&self, secret: &str) -> Response {
+        self.gate.ask("GET /api/whoami", &format!("Authorization: Bearer {secret}\r\n"), &Value::Null)
+    }
+}
+
+#[track_caller]
+fn location(answer: &Response) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    answer.header("location").unwrap().to_owned()
+}
+
+/// It is the sign-in form.
+#[track_caller]
+fn asks(visit: &Visit) {
+    assert_eq!(visit.answer.status, 200, "{}", visit.answer.text());
+    assert!(visit.answer.text().contains("name=\"passphrase\""), "{}", visit.answer.text());
+}
+
+#[test]
+fn r17_r18_r19_whoever_opens_a_routes_page_signs_in_once_and_gets_a_cookie_of_that_host_only() {
+    let site = Site::new();
+    let mut ada = site.visitor();
+    let first = ada.open(&site.url("app", "/x/y?a=b&c=%26"));
+    let login = location(&first);
+    let back = format!("http%3A%2F%2Fapp.example%3A{}%2Fx%2Fy%3Fa%3Db%26c%3D%2526", site.port);
+    let (page, challenge) = login.split_once("&enter=").unwrap();
+    assert_eq!(page, site.url("box", &format!("/login?returnTo={back}")));
+    let knock = first.header("set-cookie").unwrap();
+    let (value, attributes) = knock.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Max-Age=600; HttpOnly; SameSite=Lax");
+    let secret = value.strip_prefix("fallgate-enter=").unwrap();
+    assert!(secret.len() > 40 && !login.contains(secret) && challenge.len() == 43, "{login}");
+    assert_eq!(site.upstream.requests().len(), 0);
+
+    let page = ada.visit(&login);
+    asks(&page);
+    assert!(page.answer.text().contains(&site.host("app")), "{}", page.answer.text());
+    let arrived = ada.sign_in(&page, "ada", PASSPHRASE);
+    assert_eq!((arrived.answer.status, &arrived.url), (200, &site.url("app", "/x/y?a=b&c=%26")));
+    assert_eq!(arrived.way.len(), 3, "{:?}", arrived.way);
+    let (own, apps) = (ada.cookie(&site.host("box"), "fallgate"), ada.cookie(&site.host("app"), "fallgate"));
+    assert!(own.is_some() && apps.is_some() && own != apps);
+
+    // One passphrase is enough for the next host.
+    let wiki = ada.visit(&site.url("wiki", "/start"));
+    assert_eq!((wiki.answer.status, &wiki.url), (200, &site.url("wiki", "/start")), "{:?}", wiki.way);
+    assert_eq!(wiki.way.len(), 4, "{:?}", wiki.way);
+    let wikis = ada.cookie(&site.host("wiki"), "fallgate").unwrap();
+    // Each opens its own route and nothing else.
+    let apps = ada.cookie(&site.host("app"), "fallgate").unwrap();
+    for (secret, route) in [(apps, "app"), (wikis, "wiki")] {
+        let who = site.whoami(secret).json();
+        assert_eq!(who["username"], "ada");
+        assert_eq!(who["credential"]["scopes"], json!([format!("route:{route}")]));
+        let bearer = format!("Authorization: Bearer {secret}\r\n");
+        for line in ["GET /api/tokens", "GET /api/logins", "POST /api/tokens"] {
+            assert_eq!(site.gate.ask(line, &bearer, &json!({"name": "x"})).status, 403, "{line}");
+        }
+        for host in ["app", "wiki"] {
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n", site.host(host));
+            let status = Client::exchange(site.gate.address(), request).status;
+            assert_eq!(status, if host == route { 200 } else { 403 }, "{route} at {host}");
+        }
+    }
+    // They are one device, with one place to end it.
+    let cookie = ada.cookies(&site.host("box"));
+    let listed = site.gate.ask("GET /api/logins", &cookie, &Value::Null).json();
+    assert_eq!(listed["logins"].as_array().unwrap().len(), 1, "{listed}");
+    let events = site.gate.fallgate(&["audit", "list", "--json"]).ok().json();
+    let logins = events["events"].as_array().unwrap().iter().filter(|event| event["action"] == "login");
+    let routes: Vec<_> = logins.map(|event| event["detail"]["route"].clone()).collect();
+    assert_eq!(routes, [json!("wiki"), json!("app"), Value::Null]);
+    site.gate.fallgate(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn r15_r23_no_cookie_of_ours_reaches_an_upstream_and_no_code_a_log() {
+    let (upstream, address) = (Upstream::echo(), nobodys_address());
+    let port = address.port();
+    let home = crate::support::Home::new();
+    home.user("ada");
+    let config = format!(
+        "[server]\npublic_url = \"http://box.example:{port}\"\n\
+         [[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {:?}\n",
+        upstream.url()
+    );
+    let gate = Gate::at_home(home, address, &config, |command| {
+        command.env("FALLGATE_LOG", "trace");
+    });
+    let host = format!("app.example:{port}");
+    let mut ada = Visitor::of(gate.address());
+    ada.keep(&host, "theme", "dark");
+    let login = ada.visit(&format!("http://{host}/x"));
+    let arrived = ada.sign_in(&login, "ada", PASSPHRASE);
+    assert_eq!(arrived.answer.status, 200);
+    let code = arrived.way.iter().find_map(|url| url.split_once("?code=")).unwrap().1.to_owned();
+    let knock = ada.cookie(&host, "fallgate-enter").unwrap().to_owned();
+    let (own, apps) = (
+        ada.cookie(&format!("box.example:{port}"), "fallgate").unwrap(),
+        ada.cookie(&host, "fallgate").unwrap(),
+    );
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("cookie"), ["theme=dark"]);
+    let (log, bytes) = (gate.log(), upstream.bytes().concat());
+    for secret in [&*code, &knock, own, apps] {
+        assert!(secret.len() == 53, "{secret}");
+        assert!(!log.contains(secret), "the log has {secret}");
+        assert!(!String::from_utf8_lossy(&bytes).contains(secret), "the upstream saw {secret}");
+    }
+}
+
+#[test]
+fn r20_signing_out_anywhere_ends_it_everywhere() {
+    let site = Site::new();
+    for out in ["box", "app", "wiki", "api", "program"] {
+        let mut ada = site.entered();
+        assert_eq!(ada.visit(&site.url("wiki", "/")).answer.status, 200);
+        let hosts = ["box", "app", "wiki"];
+        let secrets: Vec<_> =
+            hosts.iter().map(|name| ada.cookie(&site.host(name), "fallgate").unwrap().to_owned()).collect();
+        for secret in &secrets {
+            assert_eq!(site.whoami(secret).status, 200);
+        }
+        match out {
+            "box" => asks(&ada.submit(&site.url("box", "/"), "/logout", &[])),
+            "api" => {
+                let sent = format!("{}Sec-Fetch-Site: same-origin\r\n", ada.cookies(&site.host("box")));
+                assert_eq!(site.gate.ask("POST /api/logout", &sent, &Value::Null).status, 204);
+            }
+            "program" => {
+                let sent = format!("Authorization: Bearer {}\r\n", secrets[1]);
+                assert_eq!(site.gate.ask("POST /api/logout", &sent, &Value::Null).status, 204);
+            }
+            name => {
+                let left = ada.submit(&site.url(name, "/"), "/.fallgate/logout", &[]);
+                assert_eq!(left.url, site.url("box", "/login"));
+                asks(&left);
+            }
+        }
+        for secret in &secrets {
+            assert_eq!(site.whoami(secret).status, 401, "after signing out at {out}");
+        }
+        for name in hosts {
+            asks(&ada.visit(&site.url(name, "/")));
+        }
+    }
+    // What others have stays.
+    let (mut ada, eve) = (site.entered(), site.entered());
+    ada.submit(&site.url("app", "/"), "/.fallgate/logout", &[]);
+    assert_eq!(site.whoami(eve.cookie(&site.host("app"), "fallgate").unwrap()).status, 200);
+}
+
+#[test]
+fn r20_ending_all_other_sign_ins_spares_what_hangs_on_the_one_in_use() {
+    let site = Site::new();
+    let (ada, other) = (site.entered(), site.entered());
+    let sent = format!("{}Sec-Fetch-Site: same-origin\r\n", ada.cookies(&site.host("box")));
+    let ended = site.gate.ask("DELETE /api/logins", &sent, &Value::Null);
+    assert_eq!((ended.status, ended.json()), (200, json!({"revoked": 1})));
+    for name in ["box", "app"] {
+        let status =
+            |visitor: &Visitor| site.whoami(visitor.cookie(&site.host(name), "fallgate").unwrap()).status;
+        assert_eq!((status(&ada), status(&other)), (200, 401), "{name}");
+    }
+}
+
+/// It is refused, in words, with a way to try again, and nobody is signed in by it.
+#[track_caller]
+fn refused(answer: &Response, way: &str) {
+    assert_eq!((answer.status, answer.header("set-cookie")), (403, None), "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(answer.text().contains(&format!("href=\"{way}\">Try again")), "{}", answer.text());
+}
+
+#[test]
+fn r20_a_code_is_good_once_on_its_host_and_for_the_browser_that_asked() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let host = site.host("app");
+
+    // Once.
+    ada.forget(&host);
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    let mut later = ada.clone();
+    assert_eq!(location(&ada.open(&entry)), "/wanted");
+    refused(&later.open(&entry), "/");
+    refused(&ada.open(&entry), "/");
+
+    // Not in another browser, which has no cookie of ours there, or one of its own.
+    ada.forget(&host);
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    refused(&site.visitor().open(&entry), "/");
+    // And not after somebody else tried.
+    refused(&ada.open(&entry), "/");
+    ada.forget(&host);
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    let mut eve = site.visitor();
+    eve.open(&site.url("app", "/"));
+    refused(&eve.open(&entry), "/");
+
+    // Not on another host.
+    ada.forget(&host);
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    ada.open(&site.url("wiki", "/"));
+    let knock = ada.cookie(&host, "fallgate-enter").unwrap().to_owned();
+    ada.keep(&site.host("wiki"), "fallgate-enter", &knock);
+    refused(&ada.open(&entry.replace("app.example", "wiki.example")), "/");
+    refused(&ada.open(&entry), "/");
+
+    // Not on our own, nor without, nor twice, nor what is none.
+    ada.forget(&host);
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    assert_eq!(ada.open(&entry.replace("app.example", "box.example")).status, 404);
+    assert_eq!(ada.open(&site.url("app", "/.fallgate/enter")).status, 400);
+    let twice = format!("{entry}&code=x");
+    assert_eq!(ada.open(&twice).status, 400);
+    refused(&ada.open(&site.url("app", "/.fallgate/enter?code=fgc_x")), "/");
+    assert_eq!(location(&ada.open(&entry)), "/wanted");
+
+    // A program hears it as a problem.
+    let request = format!("GET /.fallgate/enter?code=x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let told = Client::exchange(site.gate.address(), request);
+    assert_eq!((told.status, told.header("content-type")), (403, Some("application/problem+json")));
+}
+
+#[test]
+fn r20_what_is_entered_anew_ends_what_was_there_and_tabs_opened_together_all_get_in() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let before = ada.cookie(&site.host("app"), "fallgate").unwrap().to_owned();
+    // Another tab that was sent to sign in before the first came back.
+    let mut tab = ada.clone();
+    tab.keep(&site.host("app"), "fallgate", "fgl_bad");
+    let entry = site.code_for(&mut tab, "app", "/tab");
+    assert_eq!(location(&ada.open(&entry)), "/tab");
+    assert_eq!(site.whoami(&before).status, 401);
+    assert_eq!(site.whoami(ada.cookie(&site.host("app"), "fallgate").unwrap()).status, 200);
+    assert_eq!(site.whoami(ada.cookie(&site.host("box"), "fallgate").unwrap()).status, 200);
+}
+
+#[test]
+fn r31_nobody_enters_by_a_sign_in_that_has_ended() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    ada.forget(&site.host("app"));
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    let mut elsewhere = ada.clone();
+    elsewhere.submit(&site.url("box", "/"), "/logout", &[]);
+    let told = ada.open(&entry);
+    assert_eq!((told.status, told.header("set-cookie")), (403, None));
+    assert!(told.text().contains("sign in again"), "{}", told.text());
+    // Nor one whose user was shut out meanwhile, in another process.
+    let mut ada = site.entered();
+    ada.forget(&site.host("app"));
+    let entry = site.code_for(&mut ada, "app", "/wanted");
+    site.gate.admin("root");
+    site.gate.fallgate(&["user", "disable", "ada"]).ok();
+    assert_eq!(ada.open(&entry).status, 403);
+}
+
+#[test]
+fn r57_whoever_a_route_does_not_admit_is_told_so_and_gets_no_code() {
+    let site = Site::with("allow = [\"user:bob\"]");
+    let mut ada = site.visitor();
+    let login = ada.visit(&site.url("app", "/x"));
+    let told = ada.sign_in(&login, "ada", PASSPHRASE);
+    assert_eq!(told.answer.status, 403, "{:?}", told.way);
+    assert!(told.answer.text().contains("does not name you"), "{}", told.answer.text());
+    assert!(told.way.iter().all(|url| !url.contains("code=")), "{:?}", told.way);
+    // Signed in they are; wiki is open to them.
+    assert_eq!(ada.visit(&site.url("wiki", "/")).answer.status, 200);
+    assert_eq!(site.upstream.requests().len(), 1);
+}
+
+#[test]
+fn r24_browsers_are_sent_to_sign_in_and_everybody_else_hears_401() {
+    let site = Site::new();
+    let ask = |host: &str, line: &str, headers: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", site.host(host));
+        Client::exchange(site.gate.address(), request)
+    };
+    let html = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+    let browsers = [
+        format!("{html}Sec-Fetch-Mode: navigate\r\n"),
+        "Sec-Fetch-Mode: navigate\r\n".to_owned(),
+        html.to_owned(),
+        format!("{html}Cookie: fallgate=fgl_bad\r\n"),
+    ];
+    let programs = [
+        // curl, fetch, a WebSocket, an MCP client.
+        "User-Agent: curl/8.5.0\r\nAccept: */*\r\n".to_owned(),
+        "Accept: */*\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Dest: empty\r\n"
+            .to_owned(),
+        format!("{html}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-Fetch-Mode: websocket\r\n"),
+        "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n".to_owned(),
+        "Accept: application/json, text/html;q=0.5\r\n".to_owned(),
+        String::new(),
+    ];
+    for (host, target) in [
+        ("app", "/x"),
+        ("wiki", "/"),
+        ("box", "/ours/x"),
+        ("box", "/"),
+        ("box", "/tokens"),
+        ("box", "/nothing?a=b"),
+    ] {
+        for headers in &browsers {
+            let answer = ask(host, &format!("GET {target}"), headers);
+            let login = location(&answer);
+            let wanted = if host == "box" {
+                "/login?returnTo=%2F".to_owned()
+            } else {
+                site.url("box", "/login?returnTo=http%3A%2F%2F")
+            };
+            assert!(login.starts_with(&wanted), "{host}{target}: {login}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+        }
+        for headers in &programs {
+            let answer = ask(host, &format!("GET {target}"), headers);
+            assert_eq!(answer.status, 401, "{host}{target} with {headers}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"fallgate\""));
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            assert_eq!(answer.header("set-cookie"), None);
+        }
+        // Who says who they are is told when it is wrong, browser or not.
+        let token = "Authorization: Bearer fgt_bad\r\n";
+        let told = ask(host, &format!("GET {target}"), &format!("{token}{}", browsers[0]));
+        assert_eq!(told.status, 401, "{host}{target}");
+        assert_eq!(told.header("content-type"), Some("text/html; charset=utf-8"), "{host}{target}");
+    }
+    // What is no page is none for browsers either.
+    assert_eq!(
+        ask("box", "GET /api/whoami", &browsers[0]).header("content-type"),
+        Some("application/problem+json")
+    );
+    // No way back to what was not opened but sent.
+    let sent = ask("box", "POST /logout", &format!("{}Content-Length: 0\r\n", browsers[0]));
+    assert_eq!(location(&sent), "/login?returnTo=%2F");
+}
+
+#[test]
+fn r21_nobody_is_signed_in_or_out_by_another_sites_page() {
+    let site = Site::new();
+    let mut ada = site.visitor();
+    let page = ada.visit(&site.url("box", "/login"));
+    let form = format!("username=ada&passphrase={}&returnTo=%2F", PASSPHRASE.replace(' ', "+"));
+    let send = |path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Mode: navigate\r\n{headers}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}",
+            site.host("box")
+        );
+        Client::exchange(site.gate.address(), request)
+    };
+    let foreign = [
+        "Origin: http://evil.example\r\n".to_owned(),
+        "Origin: null\r\n".to_owned(),
+        format!("Origin: http://{}\r\nSec-Fetch-Site: same-site\r\n", site.host("app")),
+        "Sec-Fetch-Site: cross-site\r\n".to_owned(),
+    ];
+    for headers in &foreign {
+        let answer = send("/login", headers, &form);
+        assert_eq!((answer.status, answer.header("set-cookie")), (403, None), "{headers}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    }
+    let own = format!("Origin: http://{}\r\n", site.host("box"));
+    assert_eq!(location(&send("/login", &own, &form)), "/");
+    let home = ada.sign_in(&page, "ada", PASSPHRASE);
+    assert_eq!((home.answer.status, &home.url), (200, &site.url("box", "/")));
+    let cookies = ada.cookies(&site.host("box"));
+    for headers in foreign.iter().chain([&String::new()]) {
+        for path in ["/logout", "/.fallgate/logout"] {
+            assert_eq!(send(path, &format!("{headers}{cookies}"), "").status, 403, "{path} with {headers}");
+        }
+    }
+    assert_eq!(ada.open(&site.url("box", "/")).status, 200);
+}
+
+#[test]
+fn r22_a_cookie_opens_a_websocket_only_for_a_page_of_that_host() {
+    let (upstream, address) = (WebSocketUpstream::echo(), nobodys_address());
+    let port = address.port();
+    let gate = Gate::at(
+        address,
+        &format!(
+            "[server]\npublic_url = \"http://box.example:{port}\"\n\
+             [[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {:?}\npublic = [\"/open\"]\n",
+            upstream.url()
+        ),
+    );
+    gate.user("ada");
+    let host = format!("app.example:{port}");
+    let mut ada = Visitor::of(gate.address());
+    let login = ada.visit(&format!("http://{host}/"));
+    ada.sign_in(&login, "ada", PASSPHRASE);
+    let cookies = ada.cookies(&host);
+    let ask = |headers: &str| {
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{cookies}{headers}\r\n"
+        );
+        Client::exchange(gate.address(), request).status
+    };
+    assert_eq!(ask(&format!("Origin: http://{host}\r\n")), 101);
+    for headers in
+        ["", "Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: same-origin\r\n"]
+    {
+        assert_eq!(ask(headers), 403, "{headers}");
+    }
+}
+
+#[test]
+fn a_path_route_takes_no_cookie_unless_its_pages_may_act_as_their_visitors() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let seen = site.upstream.requests().len();
+    let shut = ada.visit(&site.url("box", "/tools/x"));
+    assert_eq!((shut.answer.status, &shut.url), (401, &site.url("box", "/tools/x")), "{:?}", shut.way);
+    assert_eq!(shut.answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(site.upstream.requests().len(), seen);
+    let open = ada.visit(&site.url("box", "/ours/x"));
+    assert_eq!((open.answer.status, site.upstream.requests().len()), (200, seen + 1));
+    // Whoever is not signed in comes back there.
+    let mut bob = site.visitor();
+    let login = bob.visit(&site.url("box", "/ours/x?y"));
+    asks(&login);
+    assert_eq!(bob.sign_in(&login, "ada", PASSPHRASE).url, site.url("box", "/ours/x?y"));
+}
+
+#[test]
+fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
+    let site = Site::new();
+    let mut ada = site.visitor();
+    let hostile = [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "http://app.example/",
+        "/login?returnTo=/x",
+        "http://app.example.evil.example/",
+    ];
+    for back in hostile {
+        let page = ada.visit(&site.url("box", &format!("/login?returnTo={}", back.replace('&', "%26"))));
+        asks(&page);
+        let policy = page.answer.header("content-security-policy").unwrap();
+        assert!(policy.ends_with("form-action 'self'"), "{policy}");
+        // A form is not believed either.
+        let fields = [("username", "ada"), ("passphrase", PASSPHRASE), ("returnTo", back)];
+        assert_eq!(location(&ada.send(&page.url, "/login", &fields)), "/", "{back}");
+        // Nor is an address, by whoever is signed in.
+        assert_eq!(location(&ada.open(&page.url)), "/", "{back}");
+        ada.submit(&site.url("box", "/"), "/logout", &[]);
+    }
+    let page = ada.visit(&site.url("app", "/x"));
+    let policy = page.answer.header("content-security-policy").unwrap();
+    assert!(policy.ends_with(&format!("form-action 'self' http://{}", site.host("app"))), "{policy}");
+    let wrong = ada.send_sign_in(&page, "ada", "not the passphrase");
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (401, None));
+    assert!(wrong.text().contains("The username or the passphrase is wrong."), "{}", wrong.text());
+    assert!(wrong.text().contains("value=\"ada\"") && !wrong.text().contains("not the passphrase"));
+    let hostile = ada.send_sign_in(&page, "\"><img src=x>", "x");
+    assert!(!hostile.text().contains("<img"), "{}", hostile.text());
+    // Six wrong ones in a row, and one has to wait: in words, and by a header.
+    let mut last = wrong;
+    for _ in 0..6 {
+        last = ada.send_sign_in(&page, "ada", "not the passphrase");
+        if last.status == 429 {
+            break;
+        }
+    }
+    assert_eq!(last.status, 429);
+    let seconds = last.header("retry-after").unwrap();
+    assert!(last.text().contains(&format!("try again in {seconds} seconds")), "{}", last.text());
+    assert!(last.text().contains("name=\"enter\""), "the way on is lost: {}", last.text());
+}
+
+#[test]
+fn r20_the_form_is_shown_only_to_whoever_is_signed_in_no_more() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    assert_eq!(location(&ada.open(&site.url("box", "/login?returnTo=%2Ftokens"))), "/tokens");
+    // Without having been sent from there one is sent there first.
+    let app = site.url("app", "/x");
+    let login = site.url("box", &format!("/login?returnTo={app}"));
+    assert_eq!(location(&ada.open(&login)), app);
+    let host = site.host("box");
+    ada.keep(&host, "fallgate", "fgl_bad");
+    let page = ada.visit(&site.url("box", "/login"));
+    asks(&page);
+    assert_eq!(
+        page.answer.header("set-cookie"),
+        Some("fallgate=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+    );
+    assert_eq!(ada.cookie(&host, "fallgate"), None);
+    // Signing in anew ends what came along.
+    let mut other = site.entered();
+    let before = other.cookie(&host, "fallgate").unwrap().to_owned();
+    let fields = [("username", "ada"), ("passphrase", PASSPHRASE)];
+    assert_eq!(location(&other.send(&site.url("box", "/login"), "/login", &fields)), "/");
+    assert_eq!(site.whoami(&before).status, 401);
+}
+
+#[test]
+fn r58_pages_may_do_nothing_but_be_shown_and_refusals_are_pages_for_browsers() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let nobody = format!("http://{}/", nobodys_address());
+    let home = ada.open(&site.url("box", "/"));
+    assert!(home.text().contains("Signed in as <strong>ada</strong>"), "{}", home.text());
+    for address in [site.url("app", "/"), site.url("wiki", "/"), "/ours/".to_owned()] {
+        assert!(home.text().contains(&format!("<a href=\"{address}\">")), "{address}: {}", home.text());
+    }
+    assert!(!home.text().contains("<a href=\"/tools/\">"), "{}", home.text());
+    let mut shown = vec![home, site.visitor().open(&site.url("box", "/login"))];
+    for (host, target, status) in [
+        ("box", "/nothing", 404),
+        ("app", "/.fallgate/nothing", 404),
+        ("app", "/.fallgate/enter", 400),
+        ("box", "/a%2fb", 400),
+        ("nowhere", "/", 421),
+        ("box", "/tools/x", 401),
+    ] {
+        let page = ada.open(&site.url(host, target));
+        assert_eq!(page.status, status, "{host}{target}");
+        shown.push(page);
+    }
+    let down = Gate::configured(&format!(
+        "[[route]]\nname = \"down\"\nhost = \"down.example\"\nupstream = \"{nobody}\"\npublic = [\"/\"]\n"
+    ));
+    let page = Visitor::of(down.address()).open("http://down.example/");
+    assert_eq!(page.status, 502);
+    shown.push(page);
+    for page in &shown {
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{}", page.text());
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'self'; "), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert!(page.header("permissions-policy").is_some());
+        let html = page.text();
+        assert!(!html.contains("<script") && !html.contains("style=") && !html.contains("://evil"), "{html}");
+    }
+    for (host, path) in [("box", "/static/fallgate.css"), ("app", "/.fallgate/static/fallgate.css")] {
+        let style = site.visitor().open(&site.url(host, path));
+        assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    }
+    assert_eq!(site.visitor().open(&site.url("box", "/static/other.css")).status, 404);
+}
