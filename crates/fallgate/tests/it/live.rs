@@ -304,7 +304,9 @@ fn r46_a_cut_by_the_command_line_tells_what_a_running_gate_closed_for_it() {
     let placed = scene.gate.fallgate(&["cut", "user:ada", "--json"]).ok().json();
     assert_eq!(placed["closed"], json!({"streams": 2, "requests": 1}));
     assert!(placed["took_ms"].as_u64().unwrap() < 2_000, "{placed}");
-    watched.map(|line| line.join().unwrap());
+    for line in watched {
+        line.join().unwrap();
+    }
     others.send(WsFrame::from_client("still here"));
     assert_eq!(others_upstream.exactly(16).len(), 16);
     // Without a gate it is placed all the same, and nothing is said of what nobody can know.
