@@ -249,7 +249,7 @@ where
         // Who says who they are is not who their cookie says.
         let says_who = parts.headers.contains_key(header::AUTHORIZATION);
         let presented = if says_who { Ok(None) } else { Presented::from_cookies(&parts.headers, https) };
-        let (held, stale) = match presented {
+        let (held, is_stale) = match presented {
             Ok(None) => (None, false),
             Ok(Some(presented)) => match verified(&presented, parts, &verifier).await {
                 Ok(principal) => (Some(principal).filter(|held| held.kind() == CredentialKind::Login), false),
@@ -259,7 +259,7 @@ where
             Err(_) => (None, true),
         };
         let user_agent = parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes().to_vec());
-        Ok(Self { ip: peer(parts), user_agent, https, held, stale })
+        Ok(Self { ip: peer(parts), user_agent, https, held, stale: is_stale })
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fallgate_domain::clock::Clock;
+use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::cut::CutReason;
 use fallgate_domain::id::CutId;
 use fallgate_domain::route::RouteName;
@@ -28,7 +28,7 @@ use crate::flow::Flow;
 use crate::live::Live;
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicI64, Mutex, Ordering};
 
 /// A lease looks again at least this often, whatever it was told (requirement R51).
 const SECOND_LINE: Duration = Duration::from_secs(30);
@@ -59,6 +59,8 @@ pub enum Ended {
         /// Who.
         by: String,
     },
+    /// It has lasted as long as anything may on its route.
+    TooOld,
     /// A cut stops it, for this reason, if one was given.
     Cut(Option<CutReason>),
 }
@@ -80,6 +82,7 @@ impl Ended {
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
             Self::Closed { by } => format!("closed by {by}").into(),
+            Self::TooOld => "stream too old".into(),
             Self::Cut(None) => "cut".into(),
             Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
         }
@@ -88,7 +91,7 @@ impl Ended {
     /// The close code that goes with it.
     pub const fn close_code(&self) -> u16 {
         match self {
-            Self::Credential(_) | Self::Narrowed => CODE_ENDED,
+            Self::Credential(_) | Self::Narrowed | Self::TooOld => CODE_ENDED,
             Self::Cut(_) | Self::Closed { .. } => CODE_CUT,
         }
     }
@@ -99,6 +102,7 @@ impl Ended {
             Self::Credential(denial) => Refusal::BadCredential(*denial),
             Self::Narrowed => Refusal::NotAdmitted,
             Self::Closed { .. } => Refusal::Closed,
+            Self::TooOld => Refusal::TooOld,
             Self::Cut(reason) => Refusal::Cut(reason.clone()),
         }
     }
@@ -118,6 +122,8 @@ pub(crate) struct LeaseState {
     poked: AtomicBool,
     /// It rests on somebody else than when it was waited on: how long to wait is another question now.
     rebound: AtomicBool,
+    /// When it ends whatever it rests on, in milliseconds; 0: then it does not.
+    ends_at: AtomicI64,
     /// What is under way outlives its first answer.
     stream: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -222,6 +228,7 @@ impl Lease {
     pub fn settle(&self) {
         self.flows_no_more();
         *self.state.waker.lock() = None;
+        self.state.ends_at.store(0, Ordering::Release);
         self.state.stream.store(false, Ordering::Relaxed);
         let left = {
             let mut rests = self.state.rests.lock();
@@ -262,6 +269,9 @@ impl Lease {
         if let Some(by) = self.closed_by() {
             return Some(Ended::Closed { by });
         }
+        if self.state.ends_at().is_some_and(|end| self.clock.now() >= end) {
+            return Some(Ended::TooOld);
+        }
         let (entry, need, account) = {
             let rests = self.state.rests.lock();
             let account = rests.registered.as_ref().map(|(account, _)| account.clone());
@@ -288,9 +298,11 @@ impl Lease {
 
     /// How long it is sure that looking finds nothing that nobody told of.
     fn until_look(&self) -> Option<Duration> {
-        let entry = self.state.rests.lock().credential.clone()?;
-        let left = entry.deadline().map(|deadline| deadline.since(self.clock.now()));
-        let wait = left.into_iter().chain(entry.touch_every()).min()?;
+        let entry = self.state.rests.lock().credential.clone();
+        let deadlines =
+            self.state.ends_at().into_iter().chain(entry.as_ref().and_then(|entry| entry.deadline()));
+        let left = deadlines.map(|deadline| deadline.since(self.clock.now()));
+        let wait = left.chain(entry.as_ref().and_then(|entry| entry.touch_every())).min()?;
         Some(wait.max(Duration::from_millis(1)))
     }
 }
@@ -323,6 +335,12 @@ impl LeaseHandle {
         self.register(strangers, None, Need::Public(route.clone()))
     }
 
+    /// Nothing that rests on it now lasts longer than this (requirement R51); call it once something does.
+    pub fn limit(&self, now: Timestamp, age: Duration) {
+        self.0.ends_at.store(now.plus(age).millis(), Ordering::Release);
+        self.0.rebind();
+    }
+
     fn register(&self, account: &Arc<Account>, credential: Option<Arc<Entry>>, need: Need) -> bool {
         let left = {
             let mut rests = self.0.rests.lock();
@@ -331,6 +349,7 @@ impl LeaseHandle {
             }
             rests.credential = credential;
             rests.need = need;
+            self.0.ends_at.store(0, Ordering::Release);
             self.0.stream.store(false, Ordering::Relaxed);
             self.0.rebind();
             match &rests.registered {
@@ -382,6 +401,11 @@ impl LeaseState {
     /// What [`Lease::passed`] said last.
     pub(crate) fn passed(&self) -> (u64, u64) {
         (self.bytes_in.load(StdOrdering::Relaxed), self.bytes_out.load(StdOrdering::Relaxed))
+    }
+
+    fn ends_at(&self) -> Option<Timestamp> {
+        let end = self.ends_at.load(Ordering::Acquire);
+        (end != 0).then(|| Timestamp::from_millis(end))
     }
 
     /// Asks the holder to look again.

@@ -28,6 +28,7 @@ pub trait Action {
 #[derive(Debug)]
 pub struct Permit<A> {
     principal: Principal,
+    need: Need,
     by_cookie: bool,
     action: PhantomData<fn(A)>,
 }
@@ -128,15 +129,25 @@ impl<A> Permit<A> {
     }
 }
 
+impl Permit<UseRoute> {
+    /// The route it is for. There always is one, which the type does not know.
+    pub(crate) fn route(&self) -> Option<&RoutePolicy> {
+        match &self.need {
+            Need::Route(route) => Some(route),
+            _ => None,
+        }
+    }
+}
+
 impl Principal {
     /// A permit for `A`, if the credential has the scope and the owner's role allows it now.
     pub fn permit<A: Action>(self) -> Result<Permit<A>, Refusal> {
-        self.must(&Need::Scope { scope: A::SCOPE.into(), mends: A::MENDS })
+        self.must(Need::Scope { scope: A::SCOPE.into(), mends: A::MENDS })
     }
 
     /// A permit to use that route, if a scope covers it and its `allow` list names the caller.
     pub fn permit_route(self, route: &Arc<RoutePolicy>) -> Result<Permit<UseRoute>, Refusal> {
-        self.must(&Need::Route(route.clone()))
+        self.must(Need::Route(route.clone()))
     }
 
     /// Whether they may use that route, as far as can be told before they do.
@@ -144,9 +155,9 @@ impl Principal {
         Need::Route(route.clone()).check(&self.entry, self.role())
     }
 
-    fn must<A>(self, need: &Need) -> Result<Permit<A>, Refusal> {
-        self.check(need)?;
-        Ok(Permit { principal: self, by_cookie: false, action: PhantomData })
+    fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {
+        self.check(&need)?;
+        Ok(Permit { principal: self, need, by_cookie: false, action: PhantomData })
     }
 
     /// That no cut stops the caller, where no scope is asked for.

@@ -50,6 +50,11 @@ impl Principal {
         self.entry.account.role()
     }
 
+    /// The name of that role; a credential without an owner has its kind's.
+    pub fn role_name(&self) -> &'static str {
+        self.role().map_or(self.kind().name(), Role::name)
+    }
+
     /// What it may be used for now: its own scopes, within what the owner's role allows.
     pub fn scopes(&self) -> Scopes {
         match self.role() {

@@ -80,6 +80,8 @@ pub enum Refusal {
     NotAdmitted,
     /// Somebody closed what was under way.
     Closed,
+    /// It was let through, and has lasted as long as anything may on its route.
+    TooOld,
     /// A cut stops it, for this reason, if one was given.
     Cut(Option<CutReason>),
     /// There is no user yet, so nobody can have a credential.
@@ -114,6 +116,10 @@ impl Refusal {
             Self::Closed => {
                 Problem::new(403, "Somebody who may do so has closed this while it was under way.")
             }
+            Self::TooOld => Problem::new(
+                401,
+                "This has lasted as long as the route's `max_stream_age` lets anything last: ask again.",
+            ),
             Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
             Self::SetupNeeded => Problem::new(
                 503,

@@ -8,6 +8,7 @@ use fallgate_domain::id::CredentialId;
 use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
+use crate::assertion::Assertions;
 use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
@@ -40,6 +41,7 @@ pub struct Verifier {
     pub(crate) logins: Arc<LoginThrottle>,
     pub(crate) refusals: RefusalCounts,
     pub(crate) setup: Setup,
+    pub(crate) assertions: Assertions,
     pub(crate) enter_codes: EnterCodes,
     pub(crate) live: Arc<Live>,
 }
@@ -63,8 +65,21 @@ impl Verifier {
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
         let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
         let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
-        let verifier =
-            Self { registrar, view, applying, uses, lost, held, logins, refusals, setup, enter_codes, live };
+        let assertions = Assertions::default();
+        let verifier = Self {
+            registrar,
+            view,
+            applying,
+            uses,
+            lost,
+            held,
+            logins,
+            refusals,
+            setup,
+            assertions,
+            enter_codes,
+            live,
+        };
         Ok((Arc::new(verifier), notes))
     }
 

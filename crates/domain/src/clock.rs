@@ -50,6 +50,22 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// As HTTP writes it, in whole seconds (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn http_date(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let seconds = self.0 / 1_000;
+        // Every `Timestamp` lies within the years that can be written.
+        let moment = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let weekday = usize::try_from(seconds / 86_400 % 7).ok().and_then(|day| DAYS.get(day));
+        let month = MONTHS.get(usize::from(u8::from(moment.month())) - 1);
+        let ((year, day), (hour, minute, second)) =
+            ((moment.year(), moment.day()), (moment.hour(), moment.minute(), moment.second()));
+        let (weekday, month) = (weekday.unwrap_or(&""), month.unwrap_or(&""));
+        format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
+    }
+
     /// Reads RFC 3339, in any offset.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
@@ -142,6 +158,18 @@ mod tests {
         assert_eq!(at.to_string(), "2026-12-31T21:59:59Z");
         assert_eq!(Timestamp::from_millis(1).to_string(), "1970-01-01T00:00:00.001Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn http_writes_times_in_its_own_way() {
+        for (time, written) in [
+            ("1994-11-06T08:49:37.999Z", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("1970-01-01T00:00:00Z", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("2024-02-29T23:59:59+00:00", "Thu, 29 Feb 2024 23:59:59 GMT"),
+            ("2026-12-31T23:59:59+02:00", "Thu, 31 Dec 2026 21:59:59 GMT"),
+        ] {
+            assert_eq!(Timestamp::parse(time).unwrap().http_date(), written);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::wire::http1::{
     AnswerHead, BodyKind, CHUNK_END, Chunk, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress,
     RequestHead, Span, Version, write_chunk_head, write_last_chunk,
 };
-use crate::wire::hygiene::{Downward, Identity, Rewrite, Upward, write_answer, write_request};
+use crate::wire::hygiene::{Downward, Identity, Rewrite, Told, Upward, write_answer, write_request};
 use crate::wire::websocket::FrameTracker;
 
 use fallgate_domain::path::{CanonicalPath, split_target};
@@ -48,6 +48,8 @@ fn goes_up(head: &RequestHead, data: &[u8], path: &str, query: Option<&str>, bod
         prefix: None,
         strip_authorization: true,
         identity: Some(identity),
+        assertion: None,
+        inject: &[],
         body,
         upgrade: None,
     };
@@ -88,7 +90,7 @@ pub fn answer_head(data: &[u8]) {
     for field in head.fields() {
         assert_clean(field.name, field.value, data);
     }
-    let rewrite = Rewrite { upstream_origin: "http://up", public_origin: None, prefix: Some("/app") };
+    let rewrite = Rewrite { upstream_origin: "http://up", told: Told::Public(b"box"), prefix: Some("/app") };
     for (client, close) in [(Version::Http11, false), (Version::Http11, true), (Version::Http10, false)] {
         let down = Downward { client, close, own_origin: close, rewrite: Some(rewrite) };
         let mut out = Vec::new();

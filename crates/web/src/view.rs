@@ -472,5 +472,5 @@ pub struct CredentialView {
 
 /// A role as the API writes it; a credential without an owner has its kind's.
 pub(crate) fn role_name(principal: &Principal) -> &'static str {
-    principal.role().map_or(principal.kind().name(), Role::name)
+    principal.role_name()
 }

@@ -1,6 +1,9 @@
-//! Load by wrk, and what is made of its figures.
+//! Load by wrk, by h2load and by curl, and what is made of their figures.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, bail};
 
@@ -10,30 +13,118 @@ use crate::workspace::{output, program};
 pub(super) struct Subject {
     pub(super) name: &'static str,
     pub(super) url: String,
-    pub(super) bearer: Option<String>,
+    /// Lines that every request has beside the usual ones; never printed, for the token is among them.
+    pub(super) headers: Vec<String>,
 }
 
-/// 32 connections for this long, from one thread on that processor (or any). Returns requests per second.
-///
-/// Any answer but a 2xx or 3xx, and any broken connection, is an error: a fast refusal is no figure.
-pub(super) fn load(subject: &Subject, seconds: u32, processor: Option<u32>) -> anyhow::Result<f64> {
-    let wrk = program("wrk").context("wrk is missing")?;
-    let mut command = match processor {
-        Some(processor) => {
-            let mut command = Command::new("taskset");
-            command.args(["-c", &processor.to_string()]).arg(wrk);
-            command
+/// Who makes the load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loader {
+    /// wrk: 32 connections, HTTP/1.1.
+    Wrk,
+    /// h2load: 8 connections of HTTP/2 without TLS, 8 streams on each at a time.
+    H2load,
+    /// curl: one request for the whole of a large body.
+    Download,
+    /// curl: one request with a large body, this file.
+    Upload(&'static str),
+}
+
+/// How large the bodies are that curl moves.
+pub(super) const LARGE: u64 = 1024 * 1024 * 1024;
+
+impl Loader {
+    /// What its figures count.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::Wrk | Self::H2load => "req/s",
+            Self::Download | Self::Upload(_) => "MB/s",
         }
-        None => Command::new(wrk),
-    };
-    command.args(["-t1", "-c32"]).arg(format!("-d{seconds}s"));
-    if let Some(bearer) = &subject.bearer {
-        command.arg("-H").arg(format!("Authorization: Bearer {bearer}"));
     }
-    // Not `workspace::run`: its errors and headings would print the token.
-    let said = output(command.arg(&subject.url).stdin(Stdio::null())).ok();
-    let said = said.with_context(|| format!("wrk failed on {}", subject.name))?;
-    requests_per_second(&said).with_context(|| format!("load on {}", subject.name))
+
+    /// One turn: a load for this long, on that processor (or any); or one large body, however long that takes.
+    ///
+    /// Any answer but a 2xx or 3xx, and any broken connection, is an error: a fast refusal is no figure.
+    pub(super) fn load(
+        self,
+        subject: &Subject,
+        seconds: u32,
+        processor: Option<u32>,
+        folder: &Path,
+    ) -> anyhow::Result<f64> {
+        let name = self.program();
+        let program = program(name).with_context(|| format!("{name} is missing"))?;
+        let mut command = match processor {
+            Some(processor) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &processor.to_string()]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        match self {
+            Self::Wrk => command.args(["-t1", "-c32"]).arg(format!("-d{seconds}s")),
+            Self::H2load => command.args(["-t1", "-c8", "-m8"]).arg(format!("-D{seconds}")),
+            Self::Download => command.args(["--silent", "--output", "/dev/null", "--write-out", WRITE_OUT]),
+            Self::Upload(file) => {
+                // Without `Expect` nobody waits for a word in between.
+                command.args(["--silent", "--write-out", WRITE_OUT, "--header", "Expect:", "--upload-file"]);
+                command.arg(folder.join(file))
+            }
+        };
+        for header in &subject.headers {
+            command.arg("-H").arg(header);
+        }
+        // Not `workspace::run`: its errors and headings would print the token.
+        let said = output(command.arg(&subject.url).stdin(Stdio::null())).ok();
+        let said = said.with_context(|| format!("{name} failed on {}", subject.name))?;
+        let figure = match self {
+            Self::Wrk => requests_per_second(&said),
+            Self::H2load => requests_over_http2(&said),
+            Self::Download | Self::Upload(_) => megabytes_per_second(&said),
+        };
+        figure.with_context(|| format!("load on {}", subject.name))
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Wrk => "wrk",
+            Self::H2load => "h2load",
+            Self::Download | Self::Upload(_) => "curl",
+        }
+    }
+}
+
+/// What curl says of a transfer.
+const WRITE_OUT: &str = "%{http_code} %{size_download} %{size_upload} %{time_total}";
+
+fn megabytes_per_second(said: &str) -> anyhow::Result<f64> {
+    let words: Vec<_> = said.split_whitespace().collect();
+    let [status, down, up, seconds] = words.as_slice() else { bail!("curl said {said:?}") };
+    let moved = down.parse::<u64>()?.max(up.parse()?);
+    if *status != "200" || moved != LARGE {
+        bail!("{moved} bytes moved, and the status was {status}");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a gigabyte is well below 2^53")]
+    let megabytes = LARGE as f64 / 1e6;
+    Ok(megabytes / seconds.parse::<f64>()?)
+}
+
+fn requests_over_http2(said: &str) -> anyhow::Result<f64> {
+    // `requests: 5 total, 5 started, 5 done, 5 succeeded, 0 failed, 0 errored, 0 timeout`, `status codes: 5 2xx, …`
+    let line = |start: &str| said.lines().find_map(|line| line.trim().strip_prefix(start));
+    let requests = line("requests: ").context("h2load printed no requests")?;
+    if !requests.contains(" 0 failed, 0 errored, 0 timeout") {
+        bail!("h2load: {requests}");
+    }
+    let statuses = line("status codes: ").context("h2load printed no status codes")?;
+    if !statuses.ends_with(" 0 4xx, 0 5xx") {
+        bail!("h2load: {statuses}");
+    }
+    // `finished in 2.00s, 4153.50 req/s, 1.02MB/s`
+    let finished = line("finished in ").context("h2load printed no rate")?;
+    let rate = finished.split(", ").find_map(|part| part.strip_suffix(" req/s"));
+    Ok(rate.context("h2load printed no rate")?.parse()?)
 }
 
 fn requests_per_second(said: &str) -> anyhow::Result<f64> {
@@ -79,6 +170,25 @@ mod tests {
         assert!(requests_per_second(&format!("  Non-2xx or 3xx responses: 7\n{good}")).is_err());
         assert!(requests_per_second(&format!("  Socket errors: connect 0, read 3\n{good}")).is_err());
         assert!(requests_per_second("").is_err());
+    }
+
+    #[test]
+    fn h2loads_failures_are_no_figures() {
+        let good = "finished in 2.00s, 4153.50 req/s, 1.02MB/s\n\
+                    requests: 8307 total, 8307 started, 8307 done, 8307 succeeded, 0 failed, 0 errored, 0 timeout\n\
+                    status codes: 8307 2xx, 0 3xx, 0 4xx, 0 5xx\n";
+        assert!((requests_over_http2(good).unwrap() - 4153.5).abs() < 0.001);
+        assert!(requests_over_http2(&good.replace("0 4xx", "3 4xx")).is_err());
+        assert!(requests_over_http2(&good.replace("0 errored", "3 errored")).is_err());
+        assert!(requests_over_http2("").is_err());
+    }
+
+    #[test]
+    fn half_a_transfer_is_no_figure() {
+        assert!((megabytes_per_second("200 0 1073741824 0.5").unwrap() - 2_147.483_648).abs() < 0.001);
+        assert!(megabytes_per_second("200 1073741823 0 0.5").is_err());
+        assert!(megabytes_per_second("401 1073741824 0 0.5").is_err());
+        assert!(megabytes_per_second("").is_err());
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: the numbers, in one run with what they are measured against.
 
+mod figures;
+mod http2;
+mod lab;
 mod load;
 mod proxy;
 mod servers;
+mod transfer;
 
 use std::{
     fs,
@@ -19,18 +23,33 @@ const HELP: &str = "\
 cargo xtask bench [NAME]… [--seconds 5] [--rounds 5] [--check]
 
 decision     bytes of an `Authorization` header to a principal, 100,000 tokens stored
-proxy        inline proxy against nginx proxy_pass, our own doors against a bare hyper server
+proxy        inline proxy against nginx proxy_pass and auth_request and Caddy forward_auth, a decision by
+             /auth/nginx against a bare hyper server, 100,000 tokens stored
+transfer     1 GiB down and up through the inline proxy, against nginx proxy_pass
+http2        inline proxy over HTTP/2, against nginx
+websockets   memory of the daemon for each of 5,000 idle WebSockets
 cut          1,000 WebSockets on one credential, closed by another process's revoke
 idle         start and memory of a daemon with 1,000 tokens
 scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
 mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens
 login-flood  requests during 32 wrong sign-ins at a time; a wrong passphrase against an unknown name
 
-Without a name all of them. Release builds; nginx and wrk are installed when missing. Those that are
+Without a name all of them. Release builds; nginx, Caddy, wrk and h2load are installed when missing. Those that are
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little
 about another machine; ratios carry over better. It fails on a missed number only with --check.";
 
-const NAMES: [&str; 7] = ["decision", "proxy", "cut", "idle", "scale", "mass-revoke", "login-flood"];
+const NAMES: [&str; 10] = [
+    "decision",
+    "proxy",
+    "transfer",
+    "http2",
+    "websockets",
+    "cut",
+    "idle",
+    "scale",
+    "mass-revoke",
+    "login-flood",
+];
 
 struct Options {
     /// How long one load lasts.
@@ -72,6 +91,8 @@ pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Resu
         match name {
             "decision" => decision(workspace, &options)?,
             "proxy" => proxy::main(workspace, &options)?,
+            "transfer" => transfer::main(workspace, &options)?,
+            "http2" => http2::main(workspace, &options)?,
             of_the_gate => numbers(workspace, &options, of_the_gate)?,
         }
     }

@@ -149,6 +149,20 @@ pub(super) fn nginx(folder: &Path, workers: u32, http: &str) -> anyhow::Result<C
     Ok(command)
 }
 
+/// Caddy with this as the site of its one plain listener, all its files in that folder.
+pub(super) fn caddy(folder: &Path, port: u16, site: &str) -> anyhow::Result<Command> {
+    let here = folder.display();
+    let config = format!(
+        "{{\nadmin off\nauto_https off\nstorage file_system {here}\n}}\nhttp://:{port} {{\nbind 127.0.0.1\n{site}\n}}\n"
+    );
+    let file = folder.join("Caddyfile");
+    fs::write(&file, config)?;
+    let mut command = Command::new(program("caddy").context("caddy is missing")?);
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+    command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    Ok(command)
+}
+
 /// The built gate with a home folder of its own.
 pub(super) struct Gate {
     program: PathBuf,
@@ -172,12 +186,19 @@ impl Gate {
         Ok(secret.to_owned())
     }
 
-    /// The daemon on this port, with one route `/bench` to that upstream.
-    pub(super) fn serve(&self, port: u16, upstream: u16) -> anyhow::Result<Command> {
-        let route = format!(
-            "[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://127.0.0.1:{upstream}\"\n"
-        );
-        fs::write(&self.config, route)?;
+    /// Where what it knows lies.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The daemon on this port, with routes by path to those ports of this machine, which may also ask it by
+    /// forward-auth.
+    pub(super) fn serve(&self, port: u16, routes: &[(&str, u16)]) -> anyhow::Result<Command> {
+        let routes = routes.iter().map(|(name, upstream)| {
+            format!("[[route]]\nname = \"{name}\"\npath = \"/{name}\"\nupstream = \"http://127.0.0.1:{upstream}\"\n")
+        });
+        let routes = routes.collect::<String>();
+        fs::write(&self.config, format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{routes}"))?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--home"]).arg(&self.home);
         command.arg("--config").arg(&self.config);

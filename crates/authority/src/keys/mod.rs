@@ -22,6 +22,7 @@ use crate::registrar::Registrar;
 use crate::verifier::Verifier;
 
 pub use rotate::Confirmed;
+pub(crate) use signing::Signer;
 pub use signing::{KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState};
 
 /// What is sealed so that a key can be recognised.

@@ -1,5 +1,6 @@
 //! Ed25519 keys that sign, and what is shown of them.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
@@ -136,6 +137,26 @@ pub(crate) fn has_signed(public_key: &[u8; 32], text: &[u8], signature: &[u8; 64
         .is_ok_and(|key| key.verify_strict(text, &Signature::from_bytes(signature)).is_ok())
 }
 
+/// A signing key, ready to sign. Its private half is wiped when dropped.
+pub(crate) struct Signer {
+    /// Its name in the JWKS.
+    pub(crate) kid: String,
+    private: SigningKey,
+}
+
+impl Signer {
+    pub(crate) fn sign(&self, text: &[u8]) -> [u8; 64] {
+        ed25519_dalek::Signer::sign(&self.private, text).to_bytes()
+    }
+}
+
+/// Its name only.
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
 impl Registrar {
     /// A signing key that nobody knows yet.
     pub(super) fn new_signing_key(
@@ -158,6 +179,14 @@ impl Registrar {
         let key = rotate::signing(&keys)?;
         let private = check(&sealer, key)?.ok_or(KeyError::BrokenSeal("a signing key"))?;
         Ok((key.row.id, private.sign(text).to_bytes()))
+    }
+
+    /// The key that signs now, opened, with its name.
+    pub(crate) async fn signer(&self) -> Result<Signer, KeyError> {
+        let (keys, sealer) = self.opened().await?;
+        let key = rotate::signing(&keys)?;
+        let private = check(&sealer, key)?.ok_or(KeyError::BrokenSeal("a signing key"))?;
+        Ok(Signer { kid: kid(keys.epoch, &key.row.public_key), private })
     }
 
     /// Whether a signature is of the key that signs now: others have none that still counts. And whether that could be made sure of: the

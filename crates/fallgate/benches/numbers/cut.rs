@@ -34,13 +34,13 @@ use crate::{
 
 const SOCKETS: usize = 1000;
 /// How many handshakes are under way at once: the listen queue is not what is measured.
-const AT_ONCE: usize = 50;
+pub(crate) const AT_ONCE: usize = 50;
 const CUT_CODE: u16 = 4401;
 const WANTED: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn main(check: Check) -> anyhow::Result<()> {
-    enough_files()?;
+    enough_files(SOCKETS)?;
     let folder = tempfile::tempdir()?;
     let upstream = echo_upstream()?;
     let home = folder.path().join("home");
@@ -65,7 +65,7 @@ pub(crate) fn main(check: Check) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn route_to(upstream: SocketAddr) -> String {
+pub(crate) fn route_to(upstream: SocketAddr) -> String {
     format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n")
 }
 
@@ -106,10 +106,10 @@ async fn measure(gate: SocketAddr, home: &Path, id: &str, secret: &str) -> anyho
     })
 }
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// Opens a WebSocket through the gate and sees one echo, so that the tunnel is known to stand.
-async fn open(gate: SocketAddr, secret: &str) -> anyhow::Result<Socket> {
+pub(crate) async fn open(gate: SocketAddr, secret: &str) -> anyhow::Result<Socket> {
     let mut request = format!("ws://{gate}/bench/").into_client_request()?;
     request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {secret}"))?);
     let (mut socket, _) = client_async(request, connect(gate).await?).await?;
@@ -145,7 +145,7 @@ fn milliseconds(from: Instant, to: Instant) -> i128 {
 }
 
 /// A WebSocket echo on a thread of its own, for as long as this process lives.
-fn echo_upstream() -> anyhow::Result<SocketAddr> {
+pub(crate) fn echo_upstream() -> anyhow::Result<SocketAddr> {
     let runtime = runtime()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
@@ -166,20 +166,20 @@ fn echo_upstream() -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-fn runtime() -> std::io::Result<Runtime> {
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
 /// Two ends of each socket are in this process, two in the gate, which inherits the limit.
-fn enough_files() -> anyhow::Result<()> {
+pub(crate) fn enough_files(sockets: usize) -> anyhow::Result<()> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
     let soft = soft.context("no limit on open files in /proc/self/limits")?;
-    let needed = 2 * SOCKETS + 100;
+    let needed = 2 * sockets + 100;
     let enough = soft == "unlimited" || soft.parse::<usize>()? >= needed;
     ensure!(
         enough,
-        "only {soft} open files allowed, {needed} needed: `ulimit -n {needed}`, or run `cargo xtask bench cut`"
+        "only {soft} open files allowed, {needed} needed: `ulimit -n {needed}`, or run it by `cargo xtask bench`"
     );
     Ok(())
 }

@@ -12,6 +12,9 @@ mod login_flood;
 mod mass_revoke;
 mod rows;
 mod scale;
+mod websockets;
+
+use std::path::Path;
 
 use anyhow::{bail, ensure};
 
@@ -26,6 +29,12 @@ fn main() -> anyhow::Result<()> {
             _ => names.push(argument),
         }
     }
+    // Not a number, but what others are measured on: a home with many tokens.
+    if let [fill, home, tokens] = names.as_slice()
+        && fill == "fill"
+    {
+        return rows::fill(Path::new(home), 0, tokens.parse()?, None);
+    }
     for name in names {
         match name.as_str() {
             "cut" => cut::main(check)?,
@@ -33,6 +42,7 @@ fn main() -> anyhow::Result<()> {
             "login-flood" => login_flood::main(check)?,
             "mass-revoke" => mass_revoke::main(check)?,
             "scale" => scale::main(check)?,
+            "websockets" => websockets::main(check)?,
             other => bail!("there is no bench {other:?}"),
         }
     }

@@ -61,10 +61,10 @@ pub(super) fn read(
     let document = section.document;
     let name: RouteName = section.required_text("name", "app")?.read(document, "name", str::parse)?;
     let entrance = entrance(&mut section, &name)?;
-    let (upstream, https) = match section.text("upstream")? {
+    let (upstream, by_tls) = match section.text("upstream")? {
         Some(text) => {
-            let (upstream, https) = text.read(document, "upstream", upstream_address)?;
-            (Some(upstream), https)
+            let (upstream, by_tls) = text.read(document, "upstream", upstream_address)?;
+            (Some(upstream), by_tls)
         }
         None => (None, false),
     };
@@ -81,12 +81,12 @@ pub(super) fn read(
     }
     let http2 = section.truth("upstream_http2")?.is_some_and(|http2| http2.value);
     let tls = match section.text("upstream_ca")? {
-        Some(file) if https => Some(trusts.of(Some(document.beside(&file.value)))),
+        Some(file) if by_tls => Some(trusts.of(Some(document.beside(&file.value)))),
         Some(file) => {
             let text = "upstream_ca goes with an upstream by https: nobody proves who they are otherwise";
             return Err(document.complaint(file.line, text));
         }
-        None => https.then(|| trusts.of(None)),
+        None => by_tls.then(|| trusts.of(None)),
     };
     let upstream = upstream.map(|upstream| Upstream { tls, http2, ..upstream });
     let upstream_host = match section.text("upstream_host")? {

@@ -15,6 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use crate::framing::talks::TALKS;
 use crate::framing::{BY_HOST, BY_PATH, Stage, corpus};
 use crate::support::servers::Server;
 use crate::support::{Verdict, verdict};
@@ -49,6 +50,10 @@ const PLACES: [&[u8]; 10] = [
 /// What is put there.
 const SPOILERS: [&[u8]; 14] =
     [b"\0", b"\t", b" ", b"\n", b"\r", b"\r\n", b"\x0b", b"\x7f", b"\xff", b":", b",", b";", b"{", b"\r\n "];
+
+/// A good request with a bit of everything, into which every byte there is goes everywhere that `|` stands.
+const SWEPT: &str = "P|OST| |{p}/x|?q|=1| |HTTP/1|.1|\r|\n|Host: site.example\r\n|X|-A|:| |b|c\r\nAuthorization: {bearer}\r\n\
+                     Transfer-|Encoding|: |chun|ked|\r\nConnection: close\r\n|\r|\n|3|\r|\nab|c|\r|\n0|\r\nX-|Sum|: |1|\r\n|\r\n";
 
 /// hyper as it comes, which answers 200 to whatever request it can read to its end.
 fn hyper() -> SocketAddr {
@@ -85,7 +90,9 @@ fn requests() -> Vec<(String, Vec<u8>)> {
         let head = b"POST {p}/x HTTP/1.1\r\n{h}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
         (*name, [head.as_slice(), body].concat())
     });
-    requests.extend(heads.chain(good).chain(bodies).map(|(name, bytes)| (name.to_owned(), bytes)));
+    let talks = TALKS.iter().map(|talk| (talk.name, talk.bytes.to_vec()));
+    requests
+        .extend(heads.chain(good).chain(bodies).chain(talks).map(|(name, bytes)| (name.to_owned(), bytes)));
     for path in corpus::PATHS {
         let bytes = format!("GET {{p}}{path} HTTP/1.1\r\n{{h}}\r\n").into_bytes();
         requests.push(((*path).to_owned(), bytes));
@@ -115,20 +122,46 @@ fn requests() -> Vec<(String, Vec<u8>)> {
     requests
 }
 
+/// The swept request with each byte in each place.
+fn swept() -> Vec<(String, Vec<u8>)> {
+    let pieces: Vec<_> = SWEPT.split('|').collect();
+    let places = 1..pieces.len();
+    let of = |place: usize| {
+        let (before, after) = (pieces[..place].concat(), pieces[place..].concat());
+        (0..=u8::MAX).map(move |byte| {
+            let shown = before.rsplit("\r\n").next().unwrap_or_default().to_owned();
+            let name = format!("the byte {byte:#04x} behind {shown:?}, place {place}");
+            (name, [before.as_bytes(), &[byte], after.as_bytes()].concat())
+        })
+    };
+    places.flat_map(of).collect()
+}
+
 #[test]
 fn r64_what_both_hyper_and_nginx_refuse_is_refused_here() {
+    let requests = requests();
+    assert!(requests.len() >= 500, "{}", requests.len());
+    what_both_refuse_is_refused(&requests, 100);
+}
+
+#[test]
+fn r64_no_byte_in_any_place_of_a_request_is_taken_that_both_hyper_and_nginx_refuse() {
+    let requests = swept();
+    assert!(requests.len() >= 9_000, "{}", requests.len());
+    what_both_refuse_is_refused(&requests, 2_000);
+}
+
+/// Each request that both refuse, at least so many of them, is refused here.
+fn what_both_refuse_is_refused(requests: &[(String, Vec<u8>)], at_least: usize) {
     let stage = Stage::new();
     let (hyper, nginx) = (hyper(), Server::nginx("location / { return 200; }"));
-    let requests = requests();
-    assert!(requests.len() >= 400, "{}", requests.len());
-
     let (next, both) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (report, disagreements) = mpsc::channel();
     thread::scope(|scope| {
         // They mostly wait: for whoever wants more bytes than there are.
         for _ in 0..16 {
             let report = report.clone();
-            let (stage, requests, nginx, next, both) = (&stage, &requests, &nginx, &next, &both);
+            let (stage, nginx, next, both) = (&stage, &nginx, &next, &both);
             scope.spawn(move || {
                 while let Some((name, bytes)) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // The same bytes for all; on a route by host the path is as it is to them.
@@ -155,7 +188,8 @@ fn r64_what_both_hyper_and_nginx_refuse_is_refused_here() {
         .collect();
     assert!(table.is_empty(), "what both refuse is let through here:\n{}", table.concat());
     // Or the test would prove nothing.
-    assert!(both.into_inner() > 100);
+    let both = both.into_inner();
+    assert!(both > at_least, "{both} of {}", requests.len());
     assert!(matches!(
         verdict(stage.gate.address(), &stage.fill(BY_PATH, SEEDS[0]), OURS),
         Verdict::Taken(200)

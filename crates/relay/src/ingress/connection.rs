@@ -229,7 +229,8 @@ impl Connection {
     fn manner(&self, answer: &Answer) -> Manner {
         let gate = &self.worker.gate;
         let page = self.shown.then(|| (gate.draw_problem)(&answer.problem, &gate.settings.now().origin));
-        Manner { bodiless: self.head.is_head(), close: true, https: self.asker.https, page }
+        let now = gate.verifier.clock().now();
+        Manner { bodiless: self.head.is_head(), close: true, https: self.asker.https, now, page }
     }
 
     /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of

@@ -47,6 +47,8 @@ pub(crate) enum Verdict<'a> {
 pub(crate) struct Way<'a> {
     pub(crate) route: Arc<Route>,
     pub(crate) passage: Passage,
+    /// A signed word on who is calling, if the route wants one and it is not a public path.
+    pub(crate) assertion: Option<Arc<str>>,
     pub(crate) path: WayPath<'a>,
     /// Without its `?`, untouched.
     pub(crate) query: Option<&'a str>,
@@ -114,8 +116,17 @@ pub(crate) async fn decide<'a>(
         }
         _ => permit(gate, settings, asking, asker, route, lease).await.map(Passage::Permitted),
     };
+    let passed = match passed {
+        Ok(passage) => assertion(gate, settings, route, &passage).await.map(|assertion| (passage, assertion)),
+        Err(refusal) => Err(refusal),
+    };
     match passed {
-        Ok(passage) => Verdict::Go(Way { route: route.clone(), passage, path, query }),
+        Ok((passage, assertion)) => {
+            if let Some(age) = route.max_stream_age {
+                lease.limit(gate.verifier.clock().now(), age);
+            }
+            Verdict::Go(Way { route: route.clone(), passage, assertion, path, query })
+        }
         Err(refusal) => Verdict::Refused(refuse(gate, settings, asking, asker, (route, &host), &refusal)),
     }
 }
@@ -155,6 +166,20 @@ async fn permit(
         asked_by_own_page(settings, asking, asker).inspect_err(counted)?;
     }
     Principal::permit_route(principal, &route.policy).inspect_err(counted)
+}
+
+async fn assertion(
+    gate: &Gate,
+    settings: &Settings,
+    route: &Route,
+    passage: &Passage,
+) -> Result<Option<Arc<str>>, Refusal> {
+    match passage {
+        Passage::Permitted(permit) if route.identity.assertion => {
+            gate.verifier.assertion(permit, &settings.origin).await.map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The one credential that counts. An explicit one beats the cookie, good or bad; whether a cookie counts at all is the

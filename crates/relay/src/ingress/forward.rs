@@ -19,16 +19,19 @@ use crate::gate::Worker;
 use crate::wire::buffer::Stock;
 use crate::wire::dial::{DialError, dial};
 use crate::wire::http1::{
-    AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, Version,
+    AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, RequestHead, Version,
 };
-use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Upward};
+use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Told, Upward};
 use crate::wire::patience::{Patience, Vigil};
 use crate::wire::pump::{Pump, PumpError, Side};
 use crate::wire::socket::Wire;
-use crate::wire::splice;
+use crate::wire::splice::{self, Farewell};
 
-/// The one protocol that a connection may change to.
+/// The protocol that a connection to any route may change to.
 const WEBSOCKET: &str = "websocket";
+
+/// How many interim answers an upstream may send before the one that counts.
+const MOST_INTERIM: usize = 32;
 
 /// How many bytes of a next request are taken in while this one is under way.
 const READ_AHEAD: usize = 16 * 1024;
@@ -46,12 +49,45 @@ pub(crate) struct Prepared {
     client: Version,
     keep_alive: bool,
     expects_continue: bool,
-    /// It asks for a WebSocket.
-    websocket: bool,
+    /// What it asks to change to, if the route has it.
+    upgrade: Option<Protocol>,
+    /// The `Host` that the client used.
+    host: Box<[u8]>,
     /// It is a `HEAD`, whose answer has no body.
     to_head: bool,
     /// Doing it twice is doing it once (RFC 9110, 9.2.2), and there is no body that could be half gone.
     repeatable: bool,
+}
+
+/// A protocol that a connection may change to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Protocol {
+    WebSocket,
+    /// One that the route names, as the client spells it.
+    Listed(String),
+}
+
+impl Protocol {
+    /// What a request asks to change to, if that may be. A body would stand between it and the protocol, and nobody
+    /// opens a WebSocket with anything but a `GET` (RFC 6455, 4.1).
+    fn wanted(head: &RequestHead, buffer: &[u8], route: &Route) -> Option<Self> {
+        let wanted = std::str::from_utf8(head.upgrade()?.of(buffer)).ok()?;
+        if !head.body().is_empty() {
+            return None;
+        }
+        if wanted.eq_ignore_ascii_case(WEBSOCKET) {
+            return (head.method().of(buffer) == b"GET").then_some(Self::WebSocket);
+        }
+        let listed = route.upgrades.iter().any(|listed| wanted.eq_ignore_ascii_case(listed));
+        listed.then(|| Self::Listed(wanted.to_owned()))
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::WebSocket => WEBSOCKET,
+            Self::Listed(name) => name,
+        }
+    }
 }
 
 /// How far an exchange got before it failed.
@@ -85,8 +121,8 @@ enum Failure {
 enum Done {
     /// Answered. `reusable`: the client's connection can take another request.
     Answered { reusable: bool },
-    /// The upstream agreed to switch; nothing of HTTP is left.
-    Switched(Wire),
+    /// The upstream agreed to this; nothing of HTTP is left.
+    Switched(Wire, Protocol),
 }
 
 /// Writes the head that goes up: cleaned, re-framed, with what we say of the caller.
@@ -112,9 +148,7 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         groups: principal.role().map_or("", Role::name),
         email: "",
     });
-    // Only a WebSocket may become a tunnel; any other offer is not passed on.
-    let websocket =
-        head.upgrade().is_some_and(|protocol| protocol.of(buffer).eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    let upgrade = Protocol::wanted(head, buffer, route);
     let up = Upward {
         path: stripped.as_ref().map_or(path, CanonicalPath::as_str),
         query: way.query,
@@ -123,10 +157,15 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         proto: if connection.asker.https { "https" } else { "http" },
         forwarded_host: head.host().of(buffer),
         prefix: stripped.is_some().then(|| route.stripped_prefix().map(CanonicalPath::as_str)).flatten(),
-        strip_authorization: route.authorization == Authorization::Ours,
+        strip_authorization: route.authorization == Authorization::Ours
+            || head
+                .field(FieldId::Authorization)
+                .is_some_and(|value| fallgate_authority::carries_ours(value.of(buffer))),
         identity,
+        assertion: way.assertion.as_deref(),
+        inject: &route.inject,
         body: head.body(),
-        upgrade: websocket.then_some(WEBSOCKET),
+        upgrade: upgrade.as_ref().map(Protocol::name),
     };
     let mut out = Vec::with_capacity(head.len() + 256);
     hygiene::write_request(&mut out, head, buffer, &up);
@@ -137,9 +176,10 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         // What a client sends early for another protocol is never taken for a request (requirement R65).
         keep_alive: head.keep_alive() && head.field(FieldId::Upgrade).is_none(),
         expects_continue: head.expects_continue(),
-        websocket,
+        host: head.host().of(buffer).into(),
         to_head: head.is_head(),
-        repeatable: head.body().is_empty() && !websocket && is_idempotent(head.method().of(buffer)),
+        repeatable: head.body().is_empty() && upgrade.is_none() && is_idempotent(head.method().of(buffer)),
+        upgrade,
     }
 }
 
@@ -169,14 +209,18 @@ pub(crate) async fn serve(
         outcome = attempt.run() => outcome,
     };
     match outcome {
-        Ok(Done::Answered { reusable }) if reusable && request.keep_alive && !request.websocket => {
+        Ok(Done::Answered { reusable }) if reusable && request.keep_alive && request.upgrade.is_none() => {
             After::KeepAlive
         }
         Ok(Done::Answered { .. }) => After::Close,
         // From here on there is no HTTP left on this connection.
-        Ok(Done::Switched(upstream)) => {
+        Ok(Done::Switched(upstream, protocol)) => {
             let Connection { client, lease, stopping, worker, .. } = connection;
-            splice::websocket(client, upstream, lease, stopping, &worker.stock).await;
+            let farewell = match protocol {
+                Protocol::WebSocket => Farewell::CloseFrame,
+                Protocol::Listed(_) => Farewell::Reset,
+            };
+            splice::tunnel(client, upstream, farewell, lease, stopping, &worker.stock).await;
             After::Gone
         }
         // What has begun cannot be taken back: the client sees that it did not end. Where an answer ends with its
@@ -270,14 +314,19 @@ impl Attempt<'_> {
             self.client.write_all(CONTINUE).await.map_err(|_| Failure::ClientGone)?;
         }
         let chunked = self.request.body == BodyKind::Chunked;
+        let ours = self.route.inject.iter().map(|(name, _)| name.clone());
         let mut sending = Sending::new(Pump::new(
             self.request.body,
-            ChunkDecoder::for_requests(),
+            ChunkDecoder::for_requests().withholding(ours.collect()),
             chunked,
             self.request.head.clone(),
         ));
         let mut head = AnswerHead::default();
-        poll_fn(|context| self.poll_answer_head(context, &mut sending, &mut upstream, &mut head)).await?;
+        let mut interim = 0;
+        poll_fn(|context| {
+            self.poll_answer_head(context, &mut sending, &mut upstream, &mut head, &mut interim)
+        })
+        .await?;
         if head.status() == 101 {
             return self.switch(upstream, &head).await;
         }
@@ -291,6 +340,7 @@ impl Attempt<'_> {
         sending: &mut Sending,
         upstream: &mut Wire,
         head: &mut AnswerHead,
+        interim: &mut usize,
     ) -> Poll<Result<(), Failure>> {
         let stock = &self.worker.stock;
         sending.poll(context, self.client, upstream, stock)?;
@@ -302,6 +352,11 @@ impl Attempt<'_> {
             match head.parse(upstream.input.filled(), &HeadLimits::default(), self.request.to_head) {
                 // Interim answers are ours to give (30-gate); 101 is none of them.
                 Ok(Progress::Complete) if head.is_interim() && head.status() != 101 => {
+                    *interim += 1;
+                    if *interim > MOST_INTERIM {
+                        let endless = Malformed::answer("interim answers without end");
+                        return Poll::Ready(Err(Failure::UpstreamMalformed(endless)));
+                    }
                     upstream.input.consume(head.len());
                     head.clear();
                 }
@@ -319,24 +374,31 @@ impl Attempt<'_> {
         }
     }
 
-    /// Only to a client that asked for a WebSocket, and only after the upstream agreed to one (requirement R65).
+    /// Only to what the client asked for, and only after the upstream agreed to it (requirement R65).
     async fn switch(&mut self, mut upstream: Wire, head: &AnswerHead) -> Result<Done, Failure> {
-        let agreed = head.upgrade().is_some_and(|protocol| {
-            protocol.of(upstream.input.filled()).eq_ignore_ascii_case(WEBSOCKET.as_bytes())
-        });
-        if !(self.request.websocket && agreed) {
+        let named = head.upgrade().map(|protocol| protocol.of(upstream.input.filled()));
+        let agreed = |protocol: &&Protocol| {
+            named.is_some_and(|named| named.eq_ignore_ascii_case(protocol.name().as_bytes()))
+        };
+        let Some(protocol) = self.request.upgrade.as_ref().filter(agreed).cloned() else {
             return Err(Failure::UpstreamMalformed(Malformed::answer(
                 "a change of protocol nobody asked for",
             )));
-        }
+        };
         let mut out = Vec::with_capacity(head.len() + 64);
         hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
         upstream.input.consume(head.len());
         *self.reached = Reached::Answering;
         // Before the client knows: whoever has a stream finds it listed.
-        self.lease.flows(StreamKind::WebSocket, self.ip);
+        self.lease.flows(
+            match &protocol {
+                Protocol::WebSocket => StreamKind::WebSocket,
+                Protocol::Listed(_) => StreamKind::Tunnel,
+            },
+            self.ip,
+        );
         self.client.write_all(&out).await.map_err(|_| Failure::ClientGone)?;
-        Ok(Done::Switched(upstream))
+        Ok(Done::Switched(upstream, protocol))
     }
 
     async fn pass_answer(
@@ -347,7 +409,7 @@ impl Attempt<'_> {
     ) -> Result<Done, Failure> {
         // An answer to what the upstream has not wholly read: what it makes of the rest is anybody's guess.
         let early = !sending.is_done();
-        let close = !self.request.keep_alive || self.request.websocket || early;
+        let close = !self.request.keep_alive || self.request.upgrade.is_some() || early;
         let mut out = Vec::with_capacity(head.len() + 64);
         let kind = kind_of(head, upstream.input.filled());
         let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
@@ -400,12 +462,20 @@ impl Attempt<'_> {
     }
 
     fn downward(&self, close: bool) -> Downward<'_> {
-        let prefix = self.route.stripped_prefix().map(CanonicalPath::as_str);
+        let told = match &self.route.upstream_host {
+            Some(host) => Told::Internal(host),
+            None => Told::Public(&self.request.host),
+        };
+        let rewrite = Rewrite {
+            upstream_origin: &self.upstream.origin,
+            told,
+            prefix: self.route.stripped_prefix().map(CanonicalPath::as_str),
+        };
         Downward {
             client: self.request.client,
             close,
             own_origin: self.route.is_on_own_origin(),
-            rewrite: Some(Rewrite { upstream_origin: &self.upstream.origin, public_origin: None, prefix }),
+            rewrite: Some(rewrite),
         }
     }
 }

@@ -4,8 +4,11 @@
 //! does not set itself, it passes on from its client (requirement R2). Decided is by the inline proxy's own decision
 //! (requirement R3).
 
+use std::sync::Arc;
+
 use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{Fields, LeaseHandle, Occurs, Permit, Principal, occurs};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
@@ -66,6 +69,8 @@ pub(crate) struct Allowed {
     told: route::Identity,
     /// The client's cookies, but for our own.
     cookies: Vec<u8>,
+    /// Where the route wants one.
+    assertion: Option<Arc<str>>,
 }
 
 impl Family {
@@ -168,7 +173,10 @@ pub(crate) async fn serve(connection: &mut Connection, settings: &Settings, fami
     // Whatever becomes of the request is between its client and that proxy.
     connection.lease.settle();
     match answer {
-        Ok(allowed) => connection.reply(|out, close| allowed.write(out, close)).await,
+        Ok(allowed) => {
+            let now = worker.gate.verifier.clock().now();
+            connection.reply(|out, close| allowed.write(out, close, now)).await
+        }
         Err(answer) if family == Family::Original => connection.refuse(&answer.not_redirecting()).await,
         Err(answer) => connection.refuse(&answer).await,
     }
@@ -183,12 +191,12 @@ async fn consider(
 ) -> Result<Allowed, Answer> {
     let asking = Asking { method: question.method, host: question.host, target: question.target, fields };
     match decide(gate, settings, &asking, &question.asker, lease).await {
-        Verdict::Go(Way { route, passage, .. }) => {
+        Verdict::Go(Way { route, passage, assertion, .. }) => {
             let permit = match passage {
                 Passage::Public => None,
                 Passage::Permitted(permit) => Some(permit),
             };
-            Ok(Allowed { permit, told: route.identity, cookies: other_cookies(fields) })
+            Ok(Allowed { permit, told: route.identity, cookies: other_cookies(fields), assertion })
         }
         Verdict::Own { .. } => {
             let detail = "No route of Fallgate's is there. What is Fallgate's own, such as /.fallgate/ on every host, \
@@ -202,7 +210,7 @@ async fn consider(
 impl Allowed {
     /// Every identity field is there, empty where nothing is told: a proxy that copies them overwrites what its client
     /// sent (requirement R11). So is `Cookie`: a proxy that cannot take one cookie out of several copies what is left.
-    fn write(&self, out: &mut Vec<u8>, close: bool) {
+    fn write(&self, out: &mut Vec<u8>, close: bool, now: Timestamp) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         let caller = self.permit.as_ref().map(Permit::principal).filter(|_| self.told.headers);
         let display_name = caller.and_then(Principal::display_name);
@@ -213,7 +221,8 @@ impl Allowed {
             email: "",
         });
         write_identity(out, identity.unwrap_or_default());
-        write_field(out, b"Fallgate-Assertion", b"");
+        write_field(out, b"Fallgate-Assertion", self.assertion.as_deref().unwrap_or_default().as_bytes());
+        write_field(out, b"Date", now.http_date().as_bytes());
         write_field(out, b"Cookie", &self.cookies);
         out.extend_from_slice(b"Content-Length: 0\r\nCache-Control: no-store\r\n");
         if close {

@@ -255,7 +255,12 @@ async fn answer(
     let keep_alive = keep_alive && framing != Framing::UntilClose;
     let mut out = std::mem::take(&mut connection.scratch);
     out.clear();
+    let now = connection.worker.gate.verifier.clock().now();
     write_head(&mut out, &parts, framing, keep_alive, connection.asker.https);
+    if !parts.headers.contains_key(header::DATE) {
+        write_field(&mut out, b"date", now.http_date().as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
     let patience = connection.worker.gate.settings.now().limits.idle;
     let mut begun = false;
     let content = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -293,6 +298,7 @@ enum Framing {
     UntilClose,
 }
 
+/// Status line and fields, without the empty line behind them.
 fn write_head(
     out: &mut Vec<u8>,
     parts: &http::response::Parts,
@@ -321,7 +327,6 @@ fn write_head(
     if !keep_alive {
         write_field(out, b"connection", b"close");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// How a door's answer goes out.

@@ -1,6 +1,7 @@
 //! The relay's own short answers: refusals that no door sees.
 
 use fallgate_authority::{CHALLENGE, Knock, Refusal};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem, title};
 
 use crate::wire::http1::Malformed;
@@ -33,9 +34,9 @@ pub(crate) struct Answer {
     pub(crate) problem: Problem,
     allow: Option<&'static str>,
     /// Where the client is to go instead.
-    location: Option<String>,
+    location: Option<Box<str>>,
     /// What its browser is to keep until it comes back from there.
-    knock: Option<Knock>,
+    knock: Option<Box<Knock>>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
 }
@@ -48,6 +49,8 @@ pub(crate) struct Manner {
     pub(crate) close: bool,
     /// The client came by TLS.
     pub(crate) https: bool,
+    /// The date of the answer.
+    pub(crate) now: Timestamp,
     /// What a browser shows in place of the problem.
     pub(crate) page: Option<String>,
 }
@@ -75,12 +78,12 @@ impl Answer {
     /// Sends a browser elsewhere.
     pub(crate) fn see_other(location: String) -> Self {
         let problem = Problem::new(303, "This needs a sign-in.");
-        Self { location: Some(location), ..Self::from(problem) }
+        Self { location: Some(location.into()), ..Self::from(problem) }
     }
 
     /// Has the browser keep this until it comes back.
     pub(crate) fn keeping(self, knock: Knock) -> Self {
-        Self { knock: Some(knock), ..self }
+        Self { knock: Some(Box::new(knock)), ..self }
     }
 
     /// The same for who knows no redirect here (nginx, in forward-auth): where to sign in is told in a field.
@@ -103,13 +106,14 @@ impl Answer {
 
     /// Writes the whole answer.
     pub(crate) fn write(&self, out: &mut Vec<u8>, manner: Manner) {
-        let Manner { bodiless, close, https, page } = manner;
+        let Manner { bodiless, close, https, now, page } = manner;
         let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
         let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
         let body = page.unwrap_or_else(|| self.problem.json());
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
         line(&format!("HTTP/1.1 {status} {}\r\n", title(status)));
+        line(&format!("date: {}\r\n", now.http_date()));
         line(&format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len()));
         for (name, value) in fields {
             line(&format!("{name}: {value}\r\n"));

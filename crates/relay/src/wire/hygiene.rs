@@ -8,9 +8,9 @@ mod cookies;
 mod names;
 mod request;
 
-pub(crate) use answer::{Downward, Rewrite, write_answer, write_switching};
+pub(crate) use answer::{Downward, Rewrite, Told, write_answer, write_switching};
 pub(crate) use cookies::other_cookies;
-pub(crate) use names::{FieldId, Trailer, classify, may_inject, trailer};
+pub(crate) use names::{FieldId, Trailer, classify, folded_eq, may_inject, trailer};
 pub(crate) use request::{Identity, Upward, write_identity, write_request};
 
 use crate::wire::http1::{Field, list_items};

@@ -69,11 +69,21 @@ impl Lane {
     }
 }
 
-/// Runs a WebSocket tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed,
-/// and the client gets close code 4401, 4403 or 1001 where a frame may stand, a reset elsewhere (requirements R46, R48).
-pub(crate) async fn websocket(
+/// How a client is told that its tunnel is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// WebSocket frames are spoken.
+    CloseFrame,
+    /// What is spoken is not known.
+    Reset,
+}
+
+/// Runs a tunnel. When the lease ends or the gate stops, neither side is waited for: the upstream is closed, and a
+/// WebSocket's client gets close code 4401, 4403 or 1001 where a frame may stand; a reset elsewhere (requirements R46, R48).
+pub(crate) async fn tunnel(
     client: &mut Wire,
     mut upstream: Wire,
+    farewell: Farewell,
     lease: &Lease,
     stopping: &mut watch::Receiver<bool>,
     stock: &Stock,
@@ -86,7 +96,9 @@ pub(crate) async fn websocket(
     let copying = poll_fn(|context| {
         let went_up = |bytes: &[u8]| bytes_in += bytes.len() as u64;
         let went_down = |bytes: &[u8]| {
-            frames.feed(bytes);
+            if farewell == Farewell::CloseFrame {
+                frames.feed(bytes);
+            }
             bytes_out += bytes.len() as u64;
         };
         let up_done = up.poll(context, (&mut *client, &mut upstream), stock, went_up);
@@ -115,11 +127,14 @@ pub(crate) async fn websocket(
     if let Some((code, reason)) = ended {
         upstream.reset_on_close();
         drop(upstream);
-        farewell(client, code, &reason, frames.at_boundary(), stock).await;
+        match farewell {
+            Farewell::CloseFrame => say_goodbye(client, code, &reason, frames.at_boundary(), stock).await,
+            Farewell::Reset => client.reset_on_close(),
+        }
     }
 }
 
-async fn farewell(client: &mut Wire, code: u16, reason: &str, at_boundary: bool, stock: &Stock) {
+async fn say_goodbye(client: &mut Wire, code: u16, reason: &str, at_boundary: bool, stock: &Stock) {
     let frame = close_frame(code, reason);
     let told = at_boundary && client.try_write(&frame).is_ok_and(|count| count == frame.len());
     // A client that is still connected when its second is over is not waited for.

@@ -11,6 +11,7 @@
 //!
 //! Everything ends with the value that stands for it. Waiting is always for a condition, at most [`PATIENCE`].
 
+mod browser;
 mod client;
 mod gate;
 mod home;
@@ -29,6 +30,7 @@ mod websocket;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+pub(crate) use browser::Browser;
 pub(crate) use client::{Client, Response, Verdict, connect, verdict};
 pub(crate) use gate::{Gate, ignoring_full_disks};
 pub(crate) use home::{Home, PASSPHRASE, Run, Token};

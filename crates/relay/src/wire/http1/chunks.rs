@@ -26,6 +26,8 @@ pub(crate) struct ChunkDecoder {
     state: State,
     lenient: bool,
     trailers: Scan,
+    /// Names, in lower case, of trailers that are taken out.
+    withheld: Vec<String>,
 }
 
 /// What the input of a [`ChunkDecoder`] begins with.
@@ -78,6 +80,11 @@ impl ChunkDecoder {
     /// trailers that may not be passed on.
     pub(crate) fn for_answers() -> Self {
         Self { lenient: true, ..Self::default() }
+    }
+
+    /// Takes out trailers of these names, written in lower case, too.
+    pub(crate) fn withholding(self, withheld: Vec<String>) -> Self {
+        Self { withheld, ..self }
     }
 
     /// Looks at the next bytes of the body. `input` starts with the first byte not yet dropped.
@@ -168,6 +175,9 @@ impl ChunkDecoder {
             let name = field.name.as_bytes();
             if !self.lenient && memchr::memchr(b'_', name).is_some() {
                 return Err(self.malformed("a trailer name with an underscore"));
+            }
+            if self.withheld.iter().any(|withheld| hygiene::folded_eq(name, withheld)) {
+                continue;
             }
             match hygiene::trailer(name) {
                 hygiene::Trailer::Passes => hygiene::write_field(&mut clean, name, field.value),

@@ -13,7 +13,7 @@ pub(super) struct Scan {
 /// Why a head cannot be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unscannable {
-    /// An LF without a CR before it.
+    /// An LF without a CR before it, or with one too many.
     BareLf,
     /// No end within the limit.
     TooLong,
@@ -41,6 +41,10 @@ impl Scan {
             self.line = line_feed + 1;
             if content.is_empty() {
                 return Ok(Some(line_feed + 1));
+            }
+            // An empty line to some, and to others none: it is not waited for what comes behind it.
+            if content.ends_with(b"\r") {
+                return Err(Unscannable::BareLf);
             }
             self.lines += 1;
             if self.lines > max_lines {

@@ -23,10 +23,19 @@ pub(crate) struct Downward<'a> {
 pub(crate) struct Rewrite<'a> {
     /// The upstream's own scheme and authority, as in `http://127.0.0.1:3030`.
     pub(crate) upstream_origin: &'a str,
-    /// The route's scheme and authority; `None` leaves them out, which names the origin that was asked.
-    pub(crate) public_origin: Option<&'a str>,
+    /// The `Host` that it was told.
+    pub(crate) told: Told<'a>,
     /// The prefix that was taken off on the way up, without a slash at its end.
     pub(crate) prefix: Option<&'a str>,
+}
+
+/// What an upstream takes for its own host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Told<'a> {
+    /// The one that the client used: an address at it is the client's own already, but for the prefix.
+    Public(&'a [u8]),
+    /// One that the route sets, which means nothing to the client.
+    Internal(&'a str),
 }
 
 /// Writes the head of an answer for the client, and says how its body is to be framed: with [`BodyKind::Chunked`] in
@@ -126,7 +135,7 @@ fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], rewrite: Option<
         Some((origin, prefix, rest)) => {
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
-            for part in [origin.as_bytes(), prefix.as_bytes(), rest] {
+            for part in [origin, prefix.as_bytes(), rest] {
                 out.extend_from_slice(part);
             }
             out.extend_from_slice(b"\r\n");
@@ -136,10 +145,11 @@ fn write_location(out: &mut Vec<u8>, name: &[u8], value: &[u8], rewrite: Option<
 }
 
 /// The parts of an address of the route, if this one is the upstream's: origin, prefix, and the rest from the path on.
-/// An address that has the prefix already comes from an upstream that knows it, and needs it no second time.
-fn rewritten<'a>(value: &'a [u8], rewrite: Rewrite<'a>) -> Option<(&'a str, &'a str, &'a [u8])> {
+/// Without an origin it names the one that was asked. An address that has the prefix already comes from an upstream that
+/// knows it, and needs it no second time.
+fn rewritten<'a>(value: &'a [u8], rewrite: Rewrite<'a>) -> Option<(&'a [u8], &'a str, &'a [u8])> {
     let prefix = rewrite.prefix.unwrap_or_default();
-    if let Some(rest) = below_origin(value, rewrite.upstream_origin) {
+    if let Some(rest) = below_upstream(value, rewrite) {
         let rest = match rest {
             [] => b"/",
             rest => rest,
@@ -147,20 +157,44 @@ fn rewritten<'a>(value: &'a [u8], rewrite: Rewrite<'a>) -> Option<(&'a str, &'a 
         let slash = if rest.first() == Some(&b'/') { "" } else { "/" };
         let prefix = if prefix.is_empty() { slash } else { prefix };
         let prefix = if has_prefix(rest, prefix) { "" } else { prefix };
-        let origin = rewrite.public_origin.unwrap_or_default();
         // Alone, `//name` and `/\name` would name another host.
-        let elsewhere = origin.is_empty() && prefix.is_empty() && matches!(rest, [b'/', b'/' | b'\\', ..]);
-        return (!elsewhere).then_some((origin, prefix, rest));
+        let elsewhere = prefix.is_empty() && matches!(rest, [b'/', b'/' | b'\\', ..]);
+        return (!elsewhere).then_some((&[], prefix, rest));
     }
-    let local = value.first() == Some(&b'/') && value.get(1) != Some(&b'/');
-    (local && !prefix.is_empty() && !has_prefix(value, prefix)).then_some(("", prefix, value))
+    let (origin, path) = match rewrite.told {
+        Told::Public(host) => split_at_host(value, host).unwrap_or((&[], value)),
+        Told::Internal(_) => (&[][..], value),
+    };
+    let local = path.first() == Some(&b'/') && (!origin.is_empty() || path.get(1) != Some(&b'/'));
+    (local && !prefix.is_empty() && !has_prefix(path, prefix)).then_some((origin, prefix, path))
+}
+
+/// What follows the upstream's origin, as the config writes it or as the upstream was told.
+fn below_upstream<'a>(value: &'a [u8], rewrite: Rewrite<'_>) -> Option<&'a [u8]> {
+    if let Some(rest) = below_origin(value, rewrite.upstream_origin.as_bytes()) {
+        return Some(rest);
+    }
+    match rewrite.told {
+        Told::Public(_) => None,
+        Told::Internal(host) => split_at_host(value, host.as_bytes()).map(|(_, rest)| rest),
+    }
+}
+
+/// Origin and rest of an absolute address at this host.
+fn split_at_host<'a>(value: &'a [u8], host: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    let starts =
+        |scheme: &&[u8]| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let scheme = schemes.into_iter().find(starts)?;
+    let rest = below_origin(value.get(scheme.len()..)?, host)?;
+    value.split_at_checked(value.len() - rest.len())
 }
 
 /// What follows the origin in an absolute address; `None` if its origin is another.
-fn below_origin<'a>(value: &'a [u8], origin: &str) -> Option<&'a [u8]> {
+fn below_origin<'a>(value: &'a [u8], origin: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = value.split_at_checked(origin.len())?;
     let ends = matches!(rest.first(), None | Some(b'/' | b'?' | b'#'));
-    (ends && start.eq_ignore_ascii_case(origin.as_bytes())).then_some(rest)
+    (ends && start.eq_ignore_ascii_case(origin)).then_some(rest)
 }
 
 /// Whether a path begins with these whole segments.

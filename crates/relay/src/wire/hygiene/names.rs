@@ -33,7 +33,7 @@ pub(crate) enum FieldId {
     Namespace,
     /// `Origin`.
     Origin,
-    /// `Proxy-*`.
+    /// `Proxy` and `Proxy-*`.
     Proxy,
     /// `Service-Worker-Allowed`.
     ServiceWorkerAllowed,
@@ -110,8 +110,11 @@ pub(crate) fn classify(name: &[u8]) -> FieldId {
 /// Whether an operator may have us put a field of this name into every request: one that speaks of the request, not of
 /// the connection, of its framing, or of who is calling.
 pub(crate) fn may_inject(name: &[u8]) -> bool {
-    let id = classify(name);
-    super::is_token(name) && matches!(id, FieldId::Authorization | FieldId::UserAgent | FieldId::Other)
+    let passes = matches!(
+        classify(name),
+        FieldId::Authorization | FieldId::Cookie | FieldId::Origin | FieldId::UserAgent | FieldId::Other
+    );
+    super::is_token(name) && passes
 }
 
 /// What becomes of a field in a trailer section.
@@ -178,7 +181,8 @@ fn known(name: &[u8], candidates: &[(&str, FieldId)]) -> Option<FieldId> {
     candidates.iter().find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
 }
 
-/// The names that are told by how they begin. For these `_` is `-`: many servers make the two one.
+/// The names that are told by how they begin. For these whatever is neither letter nor digit is `-`: many servers make
+/// `-`, `_` and `.` one.
 fn by_prefix(name: &[u8]) -> FieldId {
     let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| folded_eq(start, prefix));
     let ours = match name.first() {
@@ -190,15 +194,18 @@ fn by_prefix(name: &[u8]) -> FieldId {
                 || folded_eq(name, "x-rewrite-url")
         }
         Some(b'f' | b'F') => starts("fallgate-") || folded_eq(name, "forwarded"),
-        Some(b'p' | b'P') if starts("proxy-") => return FieldId::Proxy,
+        // `Proxy` alone becomes `HTTP_PROXY` in a CGI program, which may then send its own requests there.
+        Some(b'p' | b'P') if starts("proxy-") || folded_eq(name, "proxy") => return FieldId::Proxy,
         _ => false,
     };
     if ours { FieldId::Namespace } else { FieldId::Other }
 }
 
-fn folded_eq(name: &[u8], text: &str) -> bool {
-    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == text.len() && name.iter().zip(text.bytes()).all(|(byte, wanted)| folded(byte) == wanted)
+/// Whether a server might take the one name for the other.
+pub(crate) fn folded_eq(name: &[u8], text: &str) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.len() == text.len()
+        && name.iter().zip(text.bytes()).all(|(one, other)| folded(*one) == folded(other))
 }
 
 #[cfg(test)]
@@ -215,6 +222,9 @@ mod tests {
             ("tRANSFER-eNCODING", FieldId::TransferEncoding),
             ("Proxy-Connection", FieldId::Proxy),
             ("proxy-x", FieldId::Proxy),
+            ("Proxy", FieldId::Proxy),
+            ("proxy.authorization", FieldId::Proxy),
+            ("proxies", FieldId::Other),
             ("HTTP2-Settings", FieldId::Http2Settings),
             ("Service-Worker-Allowed", FieldId::ServiceWorkerAllowed),
             ("Hosts", FieldId::Other),
@@ -239,8 +249,46 @@ mod tests {
             "X_Rewrite-Url",
             "Fallgate_Token",
             "remote-user_",
+            "Remote.User",
+            "x.forwarded~for",
+            "FALLGATE!assertion",
         ] {
             assert_eq!(classify(name.as_bytes()), FieldId::Namespace, "{name}");
+        }
+    }
+
+    #[test]
+    fn r10_r16_what_is_ours_or_the_connections_cannot_be_injected() {
+        for name in ["authorization", "Cookie", "x-api-key", "origin", "user-agent", "proxied"] {
+            assert!(may_inject(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "a b",
+            "x_y",
+            "x:y",
+            "r\u{e9}",
+            "host",
+            "Content-Length",
+            "transfer-encoding",
+            "connection",
+            "keep-alive",
+            "te",
+            "trailer",
+            "upgrade",
+            "http2-settings",
+            "proxy",
+            "Proxy-Authorization",
+            "expect",
+            "remote-user",
+            "remote.user",
+            "x-forwarded-for",
+            "Forwarded",
+            "x-real-ip",
+            "fallgate-token",
+            "fallgate-assertion",
+        ] {
+            assert!(!may_inject(name.as_bytes()), "{name}");
         }
     }
 

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::{FieldId, cookies, named_by_connection, write_field, write_trailer_names};
+use fallgate_domain::secret::HiddenText;
+
+use super::{FieldId, cookies, folded_eq, named_by_connection, write_field, write_trailer_names};
 use crate::wire::http1::{BodyKind, Field, RequestHead, list_items};
 
 /// What goes up with a request besides what its client sent.
@@ -27,6 +29,10 @@ pub(crate) struct Upward<'a> {
     pub(crate) strip_authorization: bool,
     /// Who it is, if the route tells its upstream so in plain headers.
     pub(crate) identity: Option<Identity<'a>>,
+    /// The same, signed, if the route tells its upstream so.
+    pub(crate) assertion: Option<&'a str>,
+    /// The operator's own fields, each instead of the client's of that name.
+    pub(crate) inject: &'a [(String, HiddenText)],
     /// How the body is framed on its way up.
     pub(crate) body: BodyKind,
     /// The protocol to change to, if that was asked for and the route has it.
@@ -57,6 +63,12 @@ pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8]
     if let Some(identity) = up.identity {
         write_identity(out, identity);
     }
+    if let Some(assertion) = up.assertion {
+        write_field(out, b"Fallgate-Assertion", assertion.as_bytes());
+    }
+    for (name, value) in up.inject {
+        write_field(out, name.as_bytes(), value.expose().as_bytes());
+    }
     write_framing(out, head, buffer, up.body);
     write_connection(out, head, buffer, up.upgrade);
     out.extend_from_slice(b"\r\n");
@@ -84,6 +96,7 @@ fn write_client_field(out: &mut Vec<u8>, field: &Field, head: &RequestHead, buff
         // A client cannot name it away.
         FieldId::Host => write_field(out, name, up.host.map_or(value, str::as_bytes)),
         FieldId::Authorization if up.strip_authorization => {}
+        _ if up.inject.iter().any(|(ours, _)| folded_eq(name, ours)) => {}
         _ if head.connection_names_fields() && named_by_connection(field, head.fields(), buffer) => {}
         FieldId::Cookie => cookies::write_cookie(out, name, value),
         _ => write_field(out, name, value),

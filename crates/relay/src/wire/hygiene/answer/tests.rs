@@ -148,10 +148,11 @@ fn our_own_origin_is_not_the_upstreams_to_command() {
 #[test]
 fn addresses_of_the_upstream_become_addresses_of_the_route() {
     let up = "http://127.0.0.1:3030";
-    let path_route = Rewrite { upstream_origin: up, public_origin: None, prefix: Some("/app") };
-    let host_route =
-        Rewrite { upstream_origin: up, public_origin: Some("https://app.example"), prefix: None };
-    let bare = Rewrite { upstream_origin: up, public_origin: None, prefix: None };
+    let path_route =
+        Rewrite { upstream_origin: up, told: Told::Public(b"box.example:8443"), prefix: Some("/app") };
+    let renamed = Rewrite { told: Told::Internal("inner.example"), ..path_route };
+    let host_route = Rewrite { prefix: None, ..path_route };
+    let renamed_host = Rewrite { prefix: None, ..renamed };
     for (rewrite, value, wanted) in [
         (path_route, "/", "/app/"),
         (path_route, "/login?next=/x", "/app/login?next=/x"),
@@ -174,15 +175,23 @@ fn addresses_of_the_upstream_become_addresses_of_the_route() {
         (path_route, "http://127.0.0.1:3030.evil.example/", "http://127.0.0.1:3030.evil.example/"),
         (path_route, "https://127.0.0.1:3030/x", "https://127.0.0.1:3030/x"),
         (path_route, "https://elsewhere.example/x", "https://elsewhere.example/x"),
+        (path_route, "http://box.example:8443/x", "http://box.example:8443/app/x"),
+        (path_route, "https://BOX.example:8443//x", "https://BOX.example:8443/app//x"),
+        (path_route, "https://box.example:8443/app/x", "https://box.example:8443/app/x"),
+        (path_route, "https://box.example/x", "https://box.example/x"),
+        (path_route, "ftp://box.example:8443/x", "ftp://box.example:8443/x"),
+        (renamed, "http://inner.example/x?y", "/app/x?y"),
+        (renamed, "https://inner.example/app/x", "/app/x"),
+        (renamed, "http://box.example:8443/x", "http://box.example:8443/x"),
         (host_route, "/x", "/x"),
-        (host_route, "http://127.0.0.1:3030/x", "https://app.example/x"),
-        (host_route, "http://127.0.0.1:3030", "https://app.example/"),
-        (host_route, "http://127.0.0.1:3030?a", "https://app.example/?a"),
-        (host_route, "http://127.0.0.1:3030//x", "https://app.example//x"),
-        (bare, "http://127.0.0.1:3030/x", "/x"),
-        (bare, "http://127.0.0.1:3030//evil.example", "http://127.0.0.1:3030//evil.example"),
-        (bare, "http://127.0.0.1:3030/\\evil.example", "http://127.0.0.1:3030/\\evil.example"),
-        (bare, "/x", "/x"),
+        (host_route, "https://box.example:8443/x", "https://box.example:8443/x"),
+        (host_route, "http://127.0.0.1:3030/x", "/x"),
+        (host_route, "http://127.0.0.1:3030", "/"),
+        (host_route, "http://127.0.0.1:3030?a", "/?a"),
+        (host_route, "http://127.0.0.1:3030//evil.example", "http://127.0.0.1:3030//evil.example"),
+        (host_route, "http://127.0.0.1:3030/\\evil.example", "http://127.0.0.1:3030/\\evil.example"),
+        (renamed_host, "http://inner.example/x", "/x"),
+        (renamed_host, "http://inner.example:81/x", "http://inner.example:81/x"),
     ] {
         let down = Downward { rewrite: Some(rewrite), ..PLAIN };
         for name in ["Location", "content-location"] {

@@ -15,6 +15,8 @@ const PLAIN: Upward<'static> = Upward {
     prefix: None,
     strip_authorization: true,
     identity: None,
+    assertion: None,
+    inject: &[],
     body: BodyKind::Empty,
     upgrade: None,
 };
