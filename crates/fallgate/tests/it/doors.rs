@@ -17,7 +17,7 @@ use crate::support::{Client, Gate, PASSPHRASE, Response, Upstream};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 38] = [
+const ORACLE: [(&str, &str, Access, u16); 40] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/openapi.json", Access::Public, 200),
@@ -45,6 +45,9 @@ const ORACLE: [(&str, &str, Access, u16); 38] = [
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 400),
+    ("GET", "/api/live", Access::Scope(PlainScope::LiveRead), 200),
+    // No id in here is an open stream's: whoever comes in hears that.
+    ("DELETE", "/api/live/{id}", Access::Scope(PlainScope::Cut), 404),
     ("GET", "/api/cuts", Access::Scope(PlainScope::Cut), 200),
     // Whoever names nothing that there is comes in, and hears that; cutting itself is tried in `cutting`.
     ("POST", "/api/cuts", Access::Scope(PlainScope::Cut), 404),
