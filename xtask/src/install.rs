@@ -18,8 +18,8 @@ const HELP: &str = "\
 cargo xtask install [--bench]
 
 Installs what the tests need beyond the Rust toolchain when it is missing. As Debian packages: nginx-light,
-caddy, haproxy, chromium and its driver, libnss3-tools, python3, pip, curl and g++; with --bench also wrk
-and nghttp2-client. From PyPI, into a virtual environment in the build folder: schemathesis, websockets,
+caddy, haproxy, chromium and its driver, libnss3-tools, python3, pip, curl, g++ and systemd; with --bench
+also wrk and nghttp2-client. From PyPI, into a virtual environment in the build folder: schemathesis, websockets,
 grpcio and jupyterlab. `cargo xtask test` and `bench` do this by themselves. None of the servers is left
 running, nor started at the next boot. With all of it there, nothing is asked of the network.";
 
@@ -60,13 +60,18 @@ const PIP: Needed =
     Needed { program: "pip3", package: "python3-pip", why: "gets the Python libraries that tests need" };
 const CURL: Needed = Needed { program: "curl", package: "curl", why: "the README's client" };
 const CXX: Needed = Needed { program: "c++", package: "g++", why: "compiles libFuzzer for the fuzz targets" };
+const SYSTEMD: Needed = Needed {
+    program: "systemd-analyze",
+    package: "systemd",
+    why: "checks the units in docs/snippets/systemd",
+};
 const WRK: Needed = Needed { program: "wrk", package: "wrk", why: "makes the load in the benches" };
 const H2LOAD: Needed =
     Needed { program: "h2load", package: "nghttp2-client", why: "makes the load in the benches over HTTP/2" };
 
 /// All of it takes about a minute to install where nothing is there yet: most of that is the browser's.
 pub(crate) const FOR_TESTS: &[Needed] =
-    &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, CURL, CXX];
+    &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, CURL, CXX, SYSTEMD];
 pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
 pub(crate) const FOR_BENCHES: &[Needed] = &[NGINX, CADDY, CURL, WRK, H2LOAD];
 

@@ -105,7 +105,7 @@ pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
 pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy};
 pub use policy::Policy;
-pub use presented::{Presented, RequestFacts};
+pub use presented::{Presented, RequestFacts, carries_ours};
 pub use principal::Principal;
 pub use refusal::{CHALLENGE, Denial, Refusal};
 pub use registrar::{Actor, Registrar, RevokeOutcome};

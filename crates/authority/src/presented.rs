@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fallgate_domain::secret;
-use fallgate_domain::token::TokenHash;
+use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
@@ -71,10 +71,24 @@ impl Presented {
     }
 }
 
+/// Whether the value of an `Authorization` field that is not ours to read holds one of our secrets all the same, of a form
+/// that nobody else mints. Nobody is asked.
+pub fn carries_ours(value: &[u8]) -> bool {
+    let ours = |secret: &[u8]| {
+        [TokenKind::Token, TokenKind::Login].iter().any(|kind| PlainToken::parse(*kind, secret).is_ok())
+    };
+    let mut words = value.splitn(2, |byte| *byte == b' ');
+    let (scheme, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().trim_ascii());
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        // Whatever an application calls the scheme.
+        return ours(rest) || ours(scheme);
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(rest).unwrap_or_default());
+    decoded.split(|byte| *byte == b':').any(ours)
+}
+
 #[cfg(test)]
 mod tests {
-    use fallgate_domain::token::{PlainToken, TokenKind};
-
     use super::*;
 
     fn secret() -> String {
@@ -98,6 +112,24 @@ mod tests {
             let basic = Presented::from_authorization(Some(basic.as_bytes())).unwrap();
             assert_eq!(basic.hash, bearer.hash);
             assert_eq!(basic.username.as_ref().map(|name| name.as_str()), told);
+        }
+    }
+
+    #[test]
+    fn r15_our_own_secrets_are_known_where_they_are_not_read() {
+        let (token, login) = (secret(), PlainToken::new(TokenKind::Login, &[9; 32]).expose().to_owned());
+        for value in [
+            format!("Bearer {token}"),
+            format!("bearer  {login} "),
+            format!("token {token}"),
+            token.clone(),
+            format!("Basic {}", STANDARD.encode(format!("ada:{token}"))),
+            format!("basic {}", STANDARD.encode(format!("{login}:"))),
+        ] {
+            assert!(carries_ours(value.as_bytes()), "{value}");
+        }
+        for value in ["", "Bearer", "Bearer fgt_x", "token 0123", "Basic %%%", "Basic YTpi", "Digest a=b"] {
+            assert!(!carries_ours(value.as_bytes()), "{value}");
         }
     }
 

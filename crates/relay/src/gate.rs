@@ -4,6 +4,7 @@
 //! upstream connections and buffers are that worker's, and nothing on the way takes a lock that another thread wants.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -14,9 +15,11 @@ use fallgate_domain::problem::Problem;
 use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
+use crate::crowd::{Crowd, Place};
 use crate::ingress::connection::{Connection, LINGER};
+use crate::ingress::http2;
 use crate::ingress::own::Doors;
 use crate::ingress::proxies::Asker;
 use crate::ingress::refuse::{Answer, Manner};
@@ -24,6 +27,7 @@ use crate::ingress::settings::{LiveSettings, Settings};
 use crate::listener::{Accepted, Listener};
 use crate::wire::buffer::Stock;
 use crate::wire::dial::Pool;
+use crate::wire::http2::Links;
 use crate::wire::pipe::Pipe;
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::{NoSession, Sealed};
@@ -34,6 +38,8 @@ const DRAIN_FOR: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// A pause after an accept that failed for want of something, such as file descriptors.
 const BREATHE: Duration = Duration::from_millis(50);
+/// How often it is said at most that there is no room for more connections.
+const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// How much a client may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +66,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle: Duration::from_mins(5),
             connections: 10_000,
-            connections_per_network: 2_000,
+            connections_per_network: 8_000,
         }
     }
 }
@@ -81,15 +87,28 @@ pub struct Gate {
 pub(crate) struct Worker {
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Pool,
+    pub(crate) links: Links,
     pub(crate) stock: Stock,
     /// Clients must use it.
     tls: Option<Arc<ServerConfig>>,
     open: Arc<AtomicUsize>,
 }
 
+/// Why there is no room for a connection.
+#[derive(Debug, thiserror::Error)]
+enum Crowded {
+    #[error("there are {0} connections, as many as limits.connections allows")]
+    Gate(usize),
+    #[error("the network of {0} has {1} connections, as many as limits.connections_per_network allows")]
+    Network(IpAddr, usize),
+}
+
+/// A connection on its way to a worker, with its place among its network's.
+type Arrival = (Accepted, Option<Place>);
+
 /// A worker thread, as the acceptor sees it.
 struct Hand {
-    inbox: mpsc::UnboundedSender<Accepted>,
+    inbox: mpsc::UnboundedSender<Arrival>,
     open: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
@@ -113,20 +132,20 @@ impl Gate {
         let hands = (0..workers.max(1))
             .map(|number| self.start_worker(number, listener.tls().cloned(), stopping.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let mut full = false;
+        let crowd = Arc::default();
+        let mut said: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => break,
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => {
-                        let was_full = std::mem::replace(&mut full, !self.hand_out(&hands, accepted));
-                        // Said once each time it comes to that: strangers must not fill the log.
-                        if full && !was_full {
-                            tracing::warn!(
-                                limit = self.settings.now().limits.connections,
-                                "too many connections; further ones are closed at once"
-                            );
+                        // Strangers must not fill the log.
+                        if let Err(crowded) = self.hand_out(&hands, &crowd, accepted)
+                            && said.is_none_or(|said| said.elapsed() >= SAY_EVERY)
+                        {
+                            said = Some(Instant::now());
+                            tracing::warn!("{crowded}; further ones are closed at once");
                         }
                     }
                     Err(error) => {
@@ -160,6 +179,7 @@ impl Gate {
         let worker = Arc::new(Worker {
             gate: self.clone(),
             pool: Pool::default(),
+            links: Links::default(),
             stock: Stock::default(),
             tls,
             open: open.clone(),
@@ -171,26 +191,37 @@ impl Gate {
         Ok(Hand { inbox, open, thread })
     }
 
-    /// Gives a connection to the worker that has the fewest. `false`: there is no room for it.
-    fn hand_out(&self, hands: &[Hand], accepted: Accepted) -> bool {
+    /// Gives a connection to the worker that has the fewest, if there is room for it. Trusted proxies stand for many
+    /// clients, and a unix socket's have no address: they are not counted by network.
+    fn hand_out(&self, hands: &[Hand], crowd: &Arc<Crowd>, accepted: Accepted) -> Result<(), Crowded> {
+        let settings = self.settings.now();
+        let limits = &settings.limits;
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
-        if open >= self.settings.now().limits.connections {
-            return false;
+        if open >= limits.connections {
+            return Err(Crowded::Gate(limits.connections));
         }
+        let counted = accepted.peer.filter(|peer| !settings.trusted_proxies.trusts(*peer));
+        let place = match counted {
+            Some(peer) => {
+                let most = limits.connections_per_network;
+                Some(crowd.enter(peer, most).ok_or(Crowded::Network(peer, most))?)
+            }
+            None => None,
+        };
         let fewest = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed));
         if let Some(hand) = fewest {
             hand.open.fetch_add(1, Ordering::Relaxed);
-            if hand.inbox.send(accepted).is_err() {
+            if hand.inbox.send((accepted, place)).is_err() {
                 hand.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        true
+        Ok(())
     }
 }
 
 async fn work(
     worker: Arc<Worker>,
-    mut arriving: mpsc::UnboundedReceiver<Accepted>,
+    mut arriving: mpsc::UnboundedReceiver<Arrival>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
@@ -200,11 +231,18 @@ async fn work(
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            Some(accepted) = arriving.recv() => {
-                connections.spawn(serve(accepted, worker.clone(), signal.clone()));
+            Some((accepted, place)) = arriving.recv() => {
+                let (worker, signal) = (worker.clone(), signal.clone());
+                connections.spawn(async move {
+                    let _until_it_ends = place;
+                    serve(accepted, worker, signal).await;
+                });
             }
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                worker.links.sweep();
+            }
         }
     }
     let drained = timeout(DRAIN_FOR, async { while connections.join_next().await.is_some() {} }).await;
@@ -231,7 +269,8 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     };
     let Some(tls) = worker.tls.clone() else {
         let direct = Asker { ip: peer, https: false };
-        return Connection::new(Wire::new(Socket::Plain(pipe)), direct, worker, stopping).serve().await;
+        let wire = Wire::new(Socket::Plain(pipe));
+        return serve_either(wire, direct, worker, stopping).await;
     };
     let within = worker.gate.settings.now().limits.head_time;
     let shaken = tokio::select! {
@@ -242,13 +281,27 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     match shaken {
         Ok(Ok(sealed)) => {
             let direct = Asker { ip: peer, https: true };
+            let speaks_http2 = sealed.speaks_http2();
             let wire = Wire::new(Socket::Tls(Box::new(sealed)));
-            Connection::new(wire, direct, worker, stopping).serve().await;
+            if speaks_http2 {
+                http2::serve(wire, direct, worker, stopping).await;
+            } else {
+                // Who agreed on HTTP/1.1 is held to it.
+                Connection::new(wire, direct, worker, stopping).serve().await;
+            }
         }
         Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,
         // Strangers must not fill the log.
         Ok(Err(NoSession::Failed(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Serves a client that has not said which HTTP it speaks.
+async fn serve_either(wire: Wire, direct: Asker, worker: Arc<Worker>, stopping: watch::Receiver<bool>) {
+    let turned = Connection::new(wire, direct, worker.clone(), stopping.clone()).serve().await;
+    if let Some(wire) = turned {
+        http2::serve(wire, direct, worker, stopping).await;
     }
 }
 

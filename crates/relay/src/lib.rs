@@ -3,6 +3,7 @@
 //! The relay owns every socket. It reads HTTP/1.1 itself, strictly, decides through the verifier before anything of a
 //! request moves, proxies to upstreams, and hands what is for Fallgate's own doors to them as an HTTP service.
 
+mod crowd;
 mod gate;
 mod ingress;
 mod listener;

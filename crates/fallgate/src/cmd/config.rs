@@ -8,7 +8,7 @@ use fallgate_relay::{Authorization, Entrance, Paths, Route};
 use serde::Serialize;
 
 use crate::cli::{Config as Verb, Settings};
-use crate::cmd::serve::entrance;
+use crate::cmd::serve::{FORWARD_AUTH, entrance};
 use crate::config::{Config, Environment, PublicUrl, Secrets, Setting};
 use crate::failure::Failure;
 use crate::output;
@@ -193,7 +193,7 @@ impl RouteRow {
             (None, Some(path), Some(false)) => format!("path {path} (kept)"),
             (None, path, _) => format!("path {} (taken off)", path.as_deref().unwrap_or_default()),
         };
-        let upstream = self.upstream.as_deref().unwrap_or("no upstream (forward-auth)");
+        let upstream = self.upstream.as_deref().unwrap_or(FORWARD_AUTH);
         let goes_to = match &self.upstream_host {
             Some(host) => format!("{upstream} as {host}"),
             None => upstream.to_owned(),

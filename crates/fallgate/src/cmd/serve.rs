@@ -273,7 +273,8 @@ pub(crate) fn entrance(route: &Route) -> String {
 }
 
 /// What is told of a route that another proxy serves (requirement R50).
-const FORWARD_AUTH: &str = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+pub(crate) const FORWARD_AUTH: &str =
+    "another proxy, which asks here (forward-auth); open streams cannot be cut here";
 
 /// Where they go, as the config writes it.
 pub(crate) fn upstream(route: &Route) -> &str {

@@ -36,6 +36,8 @@ pub(super) fn read(root: Option<&mut Section<'_>>, rules: &mut Vec<Rule>) -> Res
     rule("limits.head_fields", limits.head_fields.to_string(), line);
     let line = number("connections", 16..=1_000_000, &mut limits.connections)?;
     rule("limits.connections", limits.connections.to_string(), line);
+    // Unless the operator says otherwise, nobody takes all there are.
+    limits.connections_per_network = limits.connections / 5 * 4;
     let line = number("connections_per_network", 1..=1_000_000, &mut limits.connections_per_network)?;
     rule("limits.connections_per_network", limits.connections_per_network.to_string(), line);
     let line = duration(section.as_mut(), "head_time", &mut limits.head_time)?;

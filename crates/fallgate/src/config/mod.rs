@@ -157,16 +157,23 @@ impl Config {
 
     /// What is allowed, and may not be what was meant.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let routes = self.routes.iter().filter(|route| route.same_origin);
-        routes
-            .map(|route| {
-                format!(
-                    "the route {} has same_origin = true: whatever its upstream serves can act as whoever looks at it, \
-                     on Fallgate's own pages too",
-                    route.policy.name
-                )
-            })
-            .collect()
+        let mut warnings = Vec::new();
+        for route in self.routes.iter() {
+            let name = &route.policy.name;
+            if route.same_origin {
+                warnings.push(format!(
+                    "the route {name} has same_origin = true: whatever its upstream serves can act as whoever looks at \
+                     it, on Fallgate's own pages too"
+                ));
+            }
+            if route.upstream.is_none() && self.trusted_proxies.value.is_empty() {
+                warnings.push(format!(
+                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: name it in \
+                     server.trusted_proxies"
+                ));
+            }
+        }
+        warnings
     }
 
     /// Whether other machines can come in, and nothing says that they come by TLS.

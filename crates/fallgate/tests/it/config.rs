@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Home, Run};
+use crate::support::{Gate, Home, Run, wait_for};
 
 const GOOD: &str = r#"
 [server]
@@ -131,4 +131,25 @@ fn config_explain_shows_where_each_value_comes_from_and_the_routes_as_they_are_t
 fn an_address_on_the_command_line_that_is_none_is_a_usage_error() {
     let run = Home::new().fallgate(&["serve", "--listen", "7400"]);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
+}
+
+#[test]
+fn r50_a_route_that_another_proxy_serves_says_that_its_streams_cannot_be_cut() {
+    let home = Home::new();
+    let route = "[[route]]\nname = \"app\"\nhost = \"app.box.example\"\n";
+    let words = "another proxy, which asks here (forward-auth); open streams cannot be cut here";
+    let warning = "the route app has no upstream, so another proxy has to ask about it, and none may";
+    for (server, warned) in [("", true), ("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n", false)] {
+        let file = home.write_config(&format!("{server}{route}"));
+        let file = file.to_str().unwrap();
+        let checked = home.fallgate(&["config", "check", "--config", file]).ok();
+        assert_eq!(checked.stderr.contains(warning), warned, "{}", checked.stderr);
+        let explained = home.fallgate(&["config", "explain", "--config", file]).ok().stdout;
+        assert!(explained.contains(words), "{explained}");
+        let explained = home.fallgate(&["config", "explain", "--config", file, "--json"]).ok().json();
+        assert_eq!(explained["routes"][0]["upstream"], json!(null));
+    }
+    let gate = Gate::configured(route);
+    assert!(gate.log().contains(&format!("app: app.box.example to {words}")), "{}", gate.log());
+    assert!(wait_for("the warning", || gate.log().contains(warning).then_some(true)));
 }

@@ -17,7 +17,7 @@ use crate::support::{Client, Gate, PASSPHRASE, Response, Upstream};
 
 /// What each door needs, and what it answers to a good request of somebody who may come in. A door that is not in
 /// here fails the walk.
-const ORACLE: [(&str, &str, Access, u16); 35] = [
+const ORACLE: [(&str, &str, Access, u16); 38] = [
     ("GET", "/health", Access::Public, 200),
     ("GET", "/api/version", Access::Public, 200),
     ("GET", "/api/openapi.json", Access::Public, 200),
@@ -45,6 +45,10 @@ const ORACLE: [(&str, &str, Access, u16); 35] = [
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 400),
+    ("GET", "/api/cuts", Access::Scope(PlainScope::Cut), 200),
+    // Whoever names nothing that there is comes in, and hears that; cutting itself is tried in `cutting`.
+    ("POST", "/api/cuts", Access::Scope(PlainScope::Cut), 404),
+    ("DELETE", "/api/cuts/{id}", Access::Scope(PlainScope::Cut), 404),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
@@ -58,6 +62,9 @@ const ORACLE: [(&str, &str, Access, u16); 35] = [
     ("POST", "/.fallgate/logout", Access::Login, 303),
     ("GET", "/.fallgate/static/{file}", Access::Public, 200),
 ];
+
+/// The id of nothing.
+const NOBODYS: &str = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
 
@@ -102,6 +109,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
                 ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase") => "{}".to_owned(),
+                ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)

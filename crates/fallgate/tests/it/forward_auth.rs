@@ -1,5 +1,6 @@
 //! Another proxy asks whether a request may go on: the endpoints, asked byte by byte as each kind of proxy does.
 
+mod agreement;
 mod snippets;
 
 use crate::support::{Client, Gate, Response, wait_for};
@@ -274,5 +275,26 @@ fn r21_r22_r24_a_cookie_counts_where_a_page_of_the_routes_asks() {
         }
         let told = Told::get("app.example", "/x", "Accept: text/html\r\nSec-WebSocket-Version: 13\r\n");
         assert_eq!(told.asked(&gate, endpoint).status, 401, "{endpoint}");
+    }
+}
+
+#[test]
+fn r13_r15_an_answer_has_an_assertion_where_the_route_says_so_and_the_clients_other_cookies() {
+    let gate = trusting(&ROUTES.replace("identity = \"headers\"", "identity = \"assertion\""));
+    gate.user("ada");
+    let signed_in = gate.sign_in("ada").secret;
+    for endpoint in ENDPOINTS {
+        let cookies = format!("Cookie: a=b; fallgate={signed_in};c=\"d e\"\r\nCookie: f=g\r\n");
+        let answer = Told::get("app.example", "/x", &cookies).asked(&gate, endpoint);
+        assert_eq!((answer.status, answer.header("remote-user")), (200, Some("")), "{endpoint}");
+        assert_eq!(answer.header("cookie"), Some("a=b; c=\"d e\"; f=g"), "{endpoint}");
+        let assertion = answer.header("fallgate-assertion").unwrap();
+        assert_eq!(assertion.split('.').count(), 3, "{endpoint}: {assertion}");
+        // On a public path nobody is asked, so nobody is named.
+        let answer = Told::get("app.example", "/open", &cookies).asked(&gate, endpoint);
+        assert_eq!((answer.status, answer.header("fallgate-assertion")), (200, Some("")), "{endpoint}");
+        assert_eq!(answer.header("cookie"), Some("a=b; c=\"d e\"; f=g"), "{endpoint}");
+        let bare = Told::get("app.example", "/open", "").asked(&gate, endpoint);
+        assert_eq!(bare.header("cookie"), Some(""), "{endpoint}");
     }
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::support::{Client, Gate, PASSPHRASE, Response, Token, Upstream};
 
 /// Names that only we may set.
-const NAMESPACE: [&str; 21] = [
+const NAMESPACE: [&str; 24] = [
     "Remote-User",
     "Remote-Name",
     "Remote-Groups",
@@ -28,6 +28,10 @@ const NAMESPACE: [&str; 21] = [
     "X-Rewrite-URL",
     "Fallgate-Token",
     "Fallgate-Assertion",
+    // Some servers make `-`, `_` and `.` one.
+    "Remote.User",
+    "X.Forwarded-For",
+    "Fallgate~Token",
 ];
 
 /// What a forger writes into them.
@@ -88,7 +92,7 @@ fn r10_r14_r16_no_forged_header_goes_up_in_whatever_spelling_and_number() {
         assert_eq!(plain[0], format!("GET {up} HTTP/1.1"));
         for headers in [
             forged.concat(),
-            forged.concat() + &format!("Connection: {}\r\n", named[..15].join(", ")),
+            forged.concat() + &format!("Proxy: {FORGED}\r\nConnection: {}\r\n", named[..15].join(", ")),
             forged.concat()
                 + "Connection: Remote-User\r\nConnection: X-Forwarded-For, Host\r\nTE: trailers\r\nConnection: TE\r\n",
         ] {
@@ -385,6 +389,12 @@ fn an_upstreams_own_addresses_become_those_of_the_route() {
         ("http://evil.example/y", "http://evil.example/y", "http://evil.example/y"),
         ("%U.evil.example/y", "%U.evil.example/y", "%U.evil.example/y"),
         ("%U9/y", "%U9/y", "%U9/y"),
+        // As the upstream was told that it is called.
+        ("http://localhost/y", "http://localhost/app/y", "http://localhost/y"),
+        ("https://localhost/app/y", "https://localhost/app/y", "https://localhost/app/y"),
+        ("http://inner.example:81/y", "http://inner.example:81/y", "/y"),
+        ("http://inner.example/y", "http://inner.example/y", "http://inner.example/y"),
+        ("http://site.example/y", "http://site.example/y", "http://site.example/y"),
     ] {
         for (host, path, wanted) in [("localhost", "/app/x", by_path), ("site.example", "/x", by_host)] {
             let answer = ask(

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -59,7 +59,9 @@ fn a_socket_that_is_handed_over_wins_and_whoever_waited_on_it_is_served() {
     // Before there is any gate.
     let mut early = Client::connect(address);
     early.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut gate = Gate::started(Home::new(), ELSEWHERE, |command| hand_over(command, listener.into(), 1));
+    let home = Home::new();
+    home.user("ada");
+    let mut gate = Gate::started(home, ELSEWHERE, |command| hand_over(command, listener.into(), 1));
     assert_eq!(gate.address(), address);
     assert!(gate.log().contains("handed over by the service manager"), "{}", gate.log());
     assert_eq!(early.response().status, 200);
@@ -144,4 +146,29 @@ fn a_gate_that_does_not_come_up_is_never_called_ready() {
     Run::of(command, b"").refused(1);
     manager.socket.set_nonblocking(true).unwrap();
     assert!(manager.socket.recv(&mut [0; 64]).is_err());
+}
+
+#[test]
+fn the_units_in_the_docs_are_good_and_leave_the_gate_little_to_do_harm_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/snippets/systemd");
+    for name in ["fallgate.service", "fallgate.socket"] {
+        let unit = std::fs::read_to_string(docs.join(name)).unwrap();
+        // It looks for the program too.
+        let unit = unit.replace("/usr/local/bin/fallgate", env!("CARGO_BIN_EXE_fallgate"));
+        std::fs::write(folder.path().join(name), unit).unwrap();
+    }
+    let analyze = |arguments: &[&str]| {
+        let mut command = Command::new("systemd-analyze");
+        command.args(arguments).current_dir(folder.path());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let units = ["./fallgate.service", "./fallgate.socket"];
+    let (good, said) = analyze(&[&["verify", "--man=no", "--recursive-errors=no"][..], &units].concat());
+    assert!(good && said.is_empty(), "{said}");
+    // From 0, sealed off, to 100, wide open.
+    let (good, said) = analyze(&["security", "--offline=true", "--threshold=25", "./fallgate.service"]);
+    assert!(good, "{said}");
 }

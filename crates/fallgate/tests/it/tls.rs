@@ -25,9 +25,14 @@ struct Scene {
 
 impl Scene {
     fn before(upstream: &str) -> Self {
+        Self::with("", upstream)
+    }
+
+    /// With more in the config.
+    fn with(more: &str, upstream: &str) -> Self {
         let authority = Arc::new(Authority::new());
         let pair = authority.issue("gate", &["localhost"]);
-        let gate = Gate::configured(&config(&pair, upstream));
+        let gate = Gate::configured(&format!("{more}\n{}", config(&pair, upstream)));
         let token = gate.token("ada");
         Self { authority, pair, gate, token }
     }

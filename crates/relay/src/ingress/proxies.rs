@@ -58,6 +58,11 @@ impl TrustedProxies {
         self.unix
     }
 
+    /// Whether nobody's word is taken.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty() && !self.unix
+    }
+
     /// The networks, in the order in which they were named.
     pub fn networks(&self) -> &[IpNet] {
         &self.networks
@@ -107,7 +112,8 @@ impl TrustedProxies {
         Ok(ip)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a proxy at that address is among them.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }

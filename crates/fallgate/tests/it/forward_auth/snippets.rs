@@ -13,7 +13,8 @@ const FALLGATE: &str = "127.0.0.1:7400";
 const APP: &str = "127.0.0.1:3000";
 
 /// What a client must not be able to say to an upstream, in several spellings. None may arrive with this value.
-const FORGED: [&str; 31] = [
+const FORGED: [&str; 32] = [
+    "Proxy",
     "Remote-User",
     "REMOTE-USER",
     "remote_user",
@@ -151,7 +152,7 @@ fn r11_whoever_may_gets_through_and_nobody_else() {
         let bob = front.gate.token("bob");
         let (ada, bob) = (front.ada.header(), bob.header());
         let browser = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n";
-        let page = format!("{browser}{}", "Authorization: Bearer fgt_no\r\n");
+        let page = format!("{browser}Cookie: fallgate=nonsense\r\n");
 
         let answer = front.ask("GET /x%41?a=%2f", &ada);
         assert_eq!(answer.status, 200, "{kind:?}: {}", answer.text());
@@ -373,5 +374,45 @@ fn r2_what_is_fallgates_own_goes_to_it_and_its_endpoints_are_for_proxies_only() 
                 );
             }
         }
+    }
+}
+
+#[test]
+fn r24_a_browser_signs_in_on_its_way_through_the_proxy_and_out_again() {
+    for kind in KINDS {
+        let app = Upstream::echo();
+        let front = Front::before(kind, &app.url());
+        let browser = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n";
+        let cookie = |answer: &Response| {
+            answer.header("set-cookie").and_then(|set| set.split(';').next()).unwrap().to_owned()
+        };
+        let path = |answer: &Response, origin: &str| {
+            let location = answer.header("location").unwrap();
+            location.strip_prefix(origin).unwrap_or_else(|| panic!("{kind:?}: {location}")).to_owned()
+        };
+
+        let sent = front.ask("GET /page?a=b", browser);
+        assert_eq!(sent.status, 303, "{kind:?}");
+        let (knock, login) = (cookie(&sent), path(&sent, "http://box.example"));
+        let signed_in = front.gate.sign_in("ada").cookie();
+        let back = front.ask(&format!("GET {login}"), &format!("Host: box.example\r\n{browser}{signed_in}"));
+        let enter = path(&back, "http://app.example");
+        assert!(enter.starts_with("/.fallgate/enter?code="), "{kind:?}: {enter}");
+        let entered = front.ask(&format!("GET {enter}"), &format!("{browser}Cookie: {knock}\r\n"));
+        assert_eq!((entered.status, entered.header("location")), (303, Some("/page?a=b")), "{kind:?}");
+        assert_eq!(app.requests().len(), 0, "{kind:?}");
+
+        let session = cookie(&entered);
+        let shown =
+            front.ask("GET /page?a=b", &format!("{browser}Cookie: {knock}; theme=dark; {session}\r\n"));
+        assert_eq!(shown.status, 200, "{kind:?}: {}", shown.text());
+        assert!(shown.text().contains("\r\nCookie: theme=dark\r\n"), "{kind:?}: {}", shown.text());
+        assert!(shown.text().contains("\r\nRemote-User: ada\r\n"), "{kind:?}: {}", shown.text());
+
+        let out =
+            format!("Host: box.example\r\n{signed_in}Sec-Fetch-Site: same-origin\r\nContent-Length: 0\r\n");
+        assert_eq!(front.ask("POST /api/logout", &out).status, 204, "{kind:?}");
+        let again = front.ask("GET /page", &format!("{browser}Cookie: {session}\r\n"));
+        assert_eq!(again.status, 303, "{kind:?}");
     }
 }

@@ -96,6 +96,17 @@ impl Client {
         }
     }
 
+    /// Reads one answer, if there is one before the other side closes.
+    pub(crate) fn is_answered(&mut self) -> bool {
+        while !self.unread.windows(4).any(|window| window == b"\r\n\r\n") {
+            if !self.fill() {
+                return false;
+            }
+        }
+        self.response();
+        true
+    }
+
     /// Reads until the other side closes, by an end or a reset, and gives what came before.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {

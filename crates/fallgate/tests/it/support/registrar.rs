@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use fallgate_authority::{Actor, MintOrder, Policy, Registrar, RevokeOutcome};
+use fallgate_authority::{Actor, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome};
 use fallgate_domain::clock::{Clock, SystemClock, TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
+use fallgate_domain::id::CutId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_store::Location;
 use tokio::runtime::Runtime;
@@ -58,6 +59,17 @@ impl Clerk {
         let id = token.id.parse().unwrap();
         let outcome = self.runtime.block_on(self.registrar.revoke(id, None, &actor())).unwrap();
         assert_eq!(outcome, RevokeOutcome::Revoked);
+    }
+
+    /// Cuts that for good, and returns when it is durable.
+    pub(crate) fn cut(&self, target: &str) -> CutId {
+        let order = CutOrder { target: target.parse().unwrap(), reason: None, lifetime: Lifetime::Never };
+        self.runtime.block_on(self.registrar.cut(order, &actor())).unwrap().id
+    }
+
+    /// Lifts a cut.
+    pub(crate) fn lift(&self, id: &CutId) {
+        self.runtime.block_on(self.registrar.lift(*id, &actor())).unwrap();
     }
 
     /// Reads what the store has to show.
