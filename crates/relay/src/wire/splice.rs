@@ -131,3 +131,35 @@ async fn say_goodbye(client: &mut Wire, code: u16, reason: &str, at_boundary: bo
         client.reset_on_close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::wire::pipe::Pipe;
+    use crate::wire::socket::Socket;
+    use crate::wire::tls::tests::{narrow_pair, read_all, sealed_pair};
+
+    #[tokio::test]
+    async fn by_tls_too_nothing_stays_behind_while_the_other_side_is_silent() {
+        const MUCH: usize = 300_000;
+        let (mut ours, mut client) = sealed_pair().await;
+        let (source, mut upstream) = narrow_pair().await;
+        let mut source = Wire::new(Socket::Plain(Pipe::Tcp(source)));
+        let stock = Stock::default();
+        let mut down = Lane::default();
+        let passing = poll_fn(|context| down.poll(context, (&mut source, &mut ours), &stock, |_| {}));
+        let spoken = async {
+            for round in 0..3 {
+                // It says so much and waits for an answer; the lane goes on for ever.
+                upstream.write_all(&vec![round; MUCH]).await.unwrap();
+                assert!(read_all(&mut client, MUCH).await == vec![round; MUCH]);
+            }
+        };
+        let both = async {
+            tokio::select! { _ = passing => panic!("nobody has ended"), () = spoken => {} }
+        };
+        timeout(Duration::from_secs(20), both).await.unwrap();
+    }
+}

@@ -15,6 +15,7 @@ mod browser;
 mod client;
 mod gate;
 mod home;
+pub(crate) mod http2;
 mod line;
 pub(crate) mod llmux;
 mod registrar;
