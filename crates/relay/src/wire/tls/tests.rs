@@ -42,8 +42,10 @@ pub(crate) async fn sealed_pair() -> (Wire, Wire) {
     let trust = Trust::new(Some(cert)).config().unwrap();
     let (client, server) = narrow_pair().await;
     let name = ServerName::try_from("localhost").unwrap();
-    let (server, client) =
-        tokio::join!(Sealed::accept(Pipe::Tcp(server), own), Sealed::connect(Pipe::Tcp(client), trust, name));
+    let (server, client) = tokio::join!(
+        Sealed::accept(Pipe::Tcp(server), own),
+        Sealed::connect(Pipe::Tcp(client), trust, name, &[HTTP1])
+    );
     let wire = |sealed| Wire::new(Socket::Tls(Box::new(sealed)));
     (wire(server.unwrap()), wire(client.unwrap()))
 }
