@@ -38,7 +38,8 @@ fn assert_true_to_its_description(gate: &Gate, header: (&str, &str)) {
     };
     // All but the description itself, which the tool does not ask for again.
     let described = rows().iter().filter(|row| !row.is_page);
-    let first = described.filter(|row| !["/api/login", "/api/logout", "/api/cuts"].contains(&row.path)).count() - 1;
+    let first =
+        described.filter(|row| !["/api/login", "/api/logout", "/api/cuts"].contains(&row.path)).count() - 1;
     for (round, (phases, paths)) in ROUNDS.into_iter().enumerate() {
         assert!(
             round == 2 || stands(),
