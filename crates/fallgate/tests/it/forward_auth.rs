@@ -3,7 +3,9 @@
 mod agreement;
 mod snippets;
 
-use crate::support::{Client, Gate, Response, wait_for};
+use std::os::unix::net::UnixStream;
+
+use crate::support::{Client, Gate, Home, PATIENCE, Response, wait_for};
 
 /// The identity fields that every 200 has.
 const IDENTITY: [&str; 5] =
@@ -131,6 +133,26 @@ fn r1_r14_nobody_but_a_trusted_proxy_may_ask() {
         assert_eq!(Told::get("app.example", "/x", forged).asked(&gate, endpoint).status, 401, "{endpoint}");
         let answer = Told::get("app.example", "/open", forged).asked(&gate, endpoint);
         assert_eq!((answer.status, answer.header("remote-user")), (200, Some("")), "{endpoint}");
+    }
+}
+
+#[test]
+fn r1_a_proxy_asks_over_the_unix_socket_where_the_operator_says_unix() {
+    for (trusted, status) in [("unix", 200), ("127.0.0.1", 404)] {
+        let home = Home::new();
+        let path = home.beside().join("gate.sock");
+        let server =
+            format!("[server]\nlisten = \"unix:{}\"\ntrusted_proxies = [{trusted:?}]\n", path.display());
+        let gate = Gate::on(home, &format!("{server}{ROUTES}"));
+        let token = gate.token("ada").header();
+        for endpoint in ENDPOINTS {
+            let stream = UnixStream::connect(&path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut client = Client::over(stream);
+            let request = Told::get("app.example", "/x", &token).at(endpoint);
+            client.send(request.replace("auth.internal", "localhost"));
+            assert_eq!(client.response().status, status, "{endpoint} with {trusted}");
+        }
     }
 }
 
