@@ -196,11 +196,18 @@ fn r67_a_crowd_of_idle_slow_and_rude_clients_keeps_nobody_waiting_and_takes_litt
     let bare = gate.memory();
 
     let began = Instant::now();
+    let request = format!("GET /app/x HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header());
+    let ask = |line: &mut Line| {
+        line.send(&request);
+        let head = line.head();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert_eq!(line.exactly(2), b"ok");
+    };
+    // Lines, for they have one file each.
     let mut kept = many(idle, || {
-        let mut client = Client::connect(address);
-        client.send(format!("GET /app/x HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header()));
-        assert_eq!(client.response().status, 200);
-        client
+        let mut line = Line::connect(address);
+        ask(&mut line);
+        line
     });
     let with_idle = gate.memory();
     let mut open = many(WEBSOCKETS, || Line::ask_for_websocket(address, "/ws/", &token).switched());
@@ -239,8 +246,7 @@ fn r67_a_crowd_of_idle_slow_and_rude_clients_keeps_nobody_waiting_and_takes_litt
         socket.send(WsFrame::from_client("hello"));
         assert_eq!(socket.exactly(7), b"\x81\x05hello");
     }
-    for client in kept.iter_mut().step_by(idle / 50) {
-        client.send(format!("GET /app/x HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header()));
-        assert_eq!(client.response().status, 200);
+    for line in kept.iter_mut().step_by(idle / 50) {
+        ask(line);
     }
 }

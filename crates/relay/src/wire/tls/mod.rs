@@ -259,3 +259,6 @@ impl Write for Outlet<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
