@@ -189,8 +189,8 @@ impl Registrar {
         text: Zeroizing<String>,
         about: Vec<String>,
     ) -> Result<Passphrase, CheckPassphraseError> {
-        Passphrase::measure(&text, &self.policy)?;
-        let policy = self.policy.clone();
+        Passphrase::measure(&text, &self.policy())?;
+        let policy = self.policy();
         let check = move || {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             Passphrase::new(text, &about, &policy)

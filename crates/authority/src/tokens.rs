@@ -124,7 +124,7 @@ impl Registrar {
         let parents_end = parent.and_then(|parent| parent.credential.expires_at);
         let now = self.clock.now();
         let end = lifetime.ends_at(now)?;
-        if let Some(longest) = self.policy.token_life
+        if let Some(longest) = self.policy().token_life
             && end.is_none_or(|end| end > now.plus(longest))
         {
             return Err(TokenError::BeyondPolicy { longest });

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod cmd;
 mod config;
+mod control;
 mod desk;
 mod failure;
 mod home;
@@ -15,6 +16,7 @@ mod neighbours;
 mod output;
 mod place;
 mod qr;
+mod reload;
 mod root_key;
 mod service_manager;
 

@@ -17,6 +17,7 @@ use super::proxies::Asker;
 use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
+use crate::wire::http2::preface::{Beginning, beginning};
 use crate::wire::socket::Wire;
 
 /// The interim answer that asks for a body (RFC 9110, 10.1.1).
@@ -44,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) scratch: Vec<u8>,
     /// Turns true when the gate shuts down.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Nothing has been read that was understood: the client may still turn out to speak HTTP/2.
+    fresh: bool,
 }
 
 /// What becomes of a connection after an exchange.
@@ -62,6 +65,8 @@ enum Reading {
     Head,
     Closed,
     Refused(Answer),
+    /// No head, but the beginning of HTTP/2.
+    Http2,
 }
 
 impl Connection {
@@ -83,27 +88,31 @@ impl Connection {
             head,
             scratch: Vec::new(),
             stopping,
+            fresh: true,
         }
     }
 
-    /// Serves requests until either side closes, or the gate shuts down.
-    pub(crate) async fn serve(mut self) {
+    /// Serves requests until either side closes, or the gate shuts down. A client that turns out to speak HTTP/2 comes
+    /// back, with nothing consumed.
+    pub(crate) async fn serve(mut self) -> Option<Wire> {
         loop {
             let after = match self.read_head().await {
                 Reading::Head => self.exchange().await,
-                Reading::Closed => return,
+                Reading::Closed => return None,
                 Reading::Refused(answer) => self.refuse_and_close(&answer).await,
+                Reading::Http2 => return Some(self.client),
             };
+            self.fresh = false;
             self.lease.settle();
             match after {
-                After::KeepAlive if *self.stopping.borrow() => return,
+                After::KeepAlive if *self.stopping.borrow() => return None,
                 After::KeepAlive => {}
                 After::Close => {
                     // Slow or stubborn clients are not waited for.
                     let _ = timeout(LINGER, self.client.drain(&self.worker.stock)).await;
-                    return;
+                    return None;
                 }
-                After::Gone => return,
+                After::Gone => return None,
             }
         }
     }
@@ -128,7 +137,7 @@ impl Connection {
         }
         self.head.clear();
         self.shown = false;
-        let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
+        let (client, stock, head, fresh) = (&mut self.client, &self.worker.stock, &mut self.head, self.fresh);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
             loop {
@@ -136,7 +145,12 @@ impl Connection {
                     match head.parse(client.input.filled(), &head_limits) {
                         Ok(Progress::Complete) => return Reading::Head,
                         Ok(Progress::Partial) => {}
-                        Err(malformed) => return Reading::Refused(malformed.into()),
+                        // What HTTP/2 begins with is no head (RFC 9113, section 3.4).
+                        Err(malformed) => match beginning(client.input.filled()) {
+                            Beginning::Whole if fresh => return Reading::Http2,
+                            Beginning::Partial if fresh => head.clear(),
+                            _ => return Reading::Refused(malformed.into()),
+                        },
                     }
                 }
                 match client.fill(stock).await {

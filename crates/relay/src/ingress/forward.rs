@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
-use fallgate_authority::{Ended, Principal};
+use fallgate_authority::{Ended, Lease, Principal};
+use fallgate_domain::live::StreamKind;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
@@ -197,6 +199,8 @@ pub(crate) async fn serve(
         upstream,
         request: &request,
         reached: &mut reached,
+        lease: &connection.lease,
+        ip: connection.asker.ip,
         patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
     };
     let outcome = tokio::select! {
@@ -204,6 +208,9 @@ pub(crate) async fn serve(
         ended = connection.lease.ended() => Err(Failure::Ended(ended)),
         outcome = attempt.run() => outcome,
     };
+    if matches!(outcome, Err(Failure::Ended(_))) {
+        connection.client.cut();
+    }
     match outcome {
         Ok(Done::Answered { reusable }) if reusable && request.keep_alive && request.upgrade.is_none() => {
             After::KeepAlive
@@ -212,7 +219,6 @@ pub(crate) async fn serve(
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream, protocol)) => {
             let Connection { client, lease, stopping, worker, .. } = connection;
-            lease.mark_stream();
             let farewell = match protocol {
                 Protocol::WebSocket => Farewell::CloseFrame,
                 Protocol::Listed(_) => Farewell::Reset,
@@ -281,13 +287,16 @@ struct Attempt<'a> {
     upstream: &'a Upstream,
     request: &'a Prepared,
     reached: &'a mut Reached,
+    /// What it is done under, for whoever looks at what is live; where the client is.
+    lease: &'a Lease,
+    ip: Option<IpAddr>,
     /// With the client.
     patience: Patience,
 }
 
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Done, Failure> {
-        if let Some(kept) = self.worker.pool.take(&self.upstream.address, self.upstream.tls.as_ref()) {
+        if let Some(kept) = self.kept() {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
                 Err(Failure::UpstreamBroke(error))
@@ -298,8 +307,25 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        let fresh = dial(&self.upstream.address, self.upstream.tls.as_ref()).await.map_err(Failure::Dial)?;
-        self.exchange(fresh).await
+        let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
+        let fresh = if self.by_http2() {
+            self.worker.links.open(address, tls).await
+        } else {
+            dial(address, tls).await
+        };
+        self.exchange(fresh.map_err(Failure::Dial)?).await
+    }
+
+    fn kept(&self) -> Option<Wire> {
+        let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
+        let link = if self.by_http2() { self.worker.links.take(address, tls) } else { None };
+        // There may be one on which an upstream chose HTTP/1.1 all the same.
+        link.or_else(|| self.worker.pool.take(address, tls))
+    }
+
+    /// A protocol is changed to over HTTP/1.1, whatever else the upstream speaks.
+    fn by_http2(&self) -> bool {
+        self.upstream.http2 && self.request.upgrade.is_none()
     }
 
     async fn exchange(&mut self, mut upstream: Wire) -> Result<Done, Failure> {
@@ -338,6 +364,7 @@ impl Attempt<'_> {
     ) -> Poll<Result<(), Failure>> {
         let stock = &self.worker.stock;
         sending.poll(context, self.client, upstream, stock)?;
+        sending.tell(self.lease, self.ip);
         if self.patience.poll_over(context, sending.client_owes(), sending.pump.moved()).is_ready() {
             return Poll::Ready(Err(Failure::ClientStalled));
         }
@@ -382,6 +409,14 @@ impl Attempt<'_> {
         hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
         upstream.input.consume(head.len());
         *self.reached = Reached::Answering;
+        // Before the client knows: whoever has a stream finds it listed.
+        self.lease.flows(
+            match &protocol {
+                Protocol::WebSocket => StreamKind::WebSocket,
+                Protocol::Listed(_) => StreamKind::Tunnel,
+            },
+            self.ip,
+        );
         self.client.write_all(&out).await.map_err(|_| Failure::ClientGone)?;
         Ok(Done::Switched(upstream, protocol))
     }
@@ -396,6 +431,7 @@ impl Attempt<'_> {
         let early = !sending.is_done();
         let close = !self.request.keep_alive || self.request.upgrade.is_some() || early;
         let mut out = Vec::with_capacity(head.len() + 64);
+        let kind = kind_of(head, upstream.input.filled());
         let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
         upstream.input.consume(head.len());
         let mut answer =
@@ -403,9 +439,21 @@ impl Attempt<'_> {
         let stock = &self.worker.stock;
         let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
         let patience = &mut self.patience;
+        let (lease, ip) = (self.lease, self.ip);
+        let mut flows = kind.is_endless() && head.body() != BodyKind::Empty;
+        if flows {
+            lease.flows(kind, ip);
+        }
         poll_fn(|context| {
             sending.poll(context, client, upstream_wire, stock)?;
             let passed = answer.poll(context, upstream_wire, client, stock);
+            // What is through at once is no stream, and nobody need hear of it.
+            if passed.is_pending() && !std::mem::replace(&mut flows, true) {
+                lease.flows(kind, ip);
+            }
+            if flows || sending.told {
+                lease.passed(sending.pump.passed(), answer.passed());
+            }
             // Until then it can still be answered otherwise.
             if answer.has_begun() {
                 *reached = Reached::Answering;
@@ -458,15 +506,31 @@ struct Sending {
     /// The upstream takes no more of it; perhaps it has answered early.
     refused: bool,
     vigil: Vigil,
+    /// Whoever looks at what is live was told that it flows.
+    told: bool,
 }
 
 impl Sending {
     fn new(pump: Pump) -> Self {
-        Self { pump, refused: false, vigil: Vigil::default() }
+        Self { pump, refused: false, vigil: Vigil::default(), told: false }
     }
 
     fn is_done(&self) -> bool {
         self.pump.is_done()
+    }
+
+    /// Tells whoever looks at what is live of a body that does not come at once.
+    fn tell(&mut self, lease: &Lease, ip: Option<IpAddr>) {
+        if self.pump.is_read() {
+            if self.told {
+                lease.flows_nothing();
+            }
+        } else if !std::mem::replace(&mut self.told, true) {
+            lease.flows(StreamKind::Upload, ip);
+        }
+        if self.told {
+            lease.passed(self.pump.passed(), 0);
+        }
     }
 
     /// Whether it waits for more of the request to come from the client.
@@ -514,6 +578,18 @@ impl Sending {
             Poll::Pending => Ok(()),
         }
     }
+}
+
+/// What flows in an answer.
+fn kind_of(head: &AnswerHead, buffer: &[u8]) -> StreamKind {
+    let media_type = head.fields_of(FieldId::ContentType).next().map(|value| value.of(buffer));
+    if media_type.is_some_and(is_event_stream) { StreamKind::Events } else { StreamKind::Download }
+}
+
+/// Whether that media type is an event stream's, whatever its parameters.
+pub(super) fn is_event_stream(media_type: &[u8]) -> bool {
+    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 fn is_idempotent(method: &[u8]) -> bool {

@@ -20,6 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Close code for a server that goes down (RFC 6455, 7.4.1).
 const CODE_GOING_AWAY: u16 = 1001;
+/// What is said with it.
+const STOPPING: &str = "the gate is stopping";
 
 /// One direction of a tunnel.
 #[derive(Debug, Default)]
@@ -90,13 +92,19 @@ pub(crate) async fn tunnel(
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut half_open = Patience::new(HALF_OPEN);
     let mut vigil = Vigil::default();
+    let (mut bytes_in, mut bytes_out) = (0, 0);
     let copying = poll_fn(|context| {
-        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
-        let down_done = down.poll(context, (&mut upstream, &mut *client), stock, |bytes| {
+        let went_up = |bytes: &[u8]| bytes_in += bytes.len() as u64;
+        let went_down = |bytes: &[u8]| {
             if farewell == Farewell::CloseFrame {
                 frames.feed(bytes);
             }
-        })?;
+            bytes_out += bytes.len() as u64;
+        };
+        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, went_up);
+        let down_done = down.poll(context, (&mut upstream, &mut *client), stock, went_down);
+        lease.passed(bytes_in, bytes_out);
+        let (up_done, down_done) = (up_done?, down_done?);
         if vigil.poll_gone(context, client, !client.input.is_empty()).is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -109,7 +117,10 @@ pub(crate) async fn tunnel(
     let ended = tokio::select! {
         biased;
         ended = lease.ended() => Some((ended.close_code(), ended.reason())),
-        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping".into())),
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            lease.because(STOPPING);
+            Some((CODE_GOING_AWAY, STOPPING.into()))
+        }
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };
@@ -129,5 +140,38 @@ async fn say_goodbye(client: &mut Wire, code: u16, reason: &str, at_boundary: bo
     // A client that is still connected when its second is over is not waited for.
     if !told || timeout(FAREWELL, client.drain(stock)).await.is_err() {
         client.reset_on_close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::wire::pipe::Pipe;
+    use crate::wire::socket::Socket;
+    use crate::wire::tls::tests::{read_all, sealed_pair};
+
+    #[tokio::test]
+    async fn by_tls_too_nothing_stays_behind_while_the_other_side_is_silent() {
+        const MUCH: usize = 100_000;
+        let (mut ours, mut client) = sealed_pair().await;
+        let (source, mut upstream) = tokio::net::UnixStream::pair().unwrap();
+        let mut source = Wire::new(Socket::Plain(Pipe::Unix(source)));
+        let stock = Stock::default();
+        let mut down = Lane::default();
+        let passing = poll_fn(|context| down.poll(context, (&mut source, &mut ours), &stock, |_| {}));
+        let spoken = async {
+            for round in 0..2 {
+                // It says so much and waits for an answer; the lane goes on for ever.
+                let said = vec![round; MUCH];
+                let (sent, heard) = tokio::join!(upstream.write_all(&said), read_all(&mut client, MUCH));
+                assert!(sent.is_ok() && heard == said);
+            }
+        };
+        let both = async {
+            tokio::select! { ended = passing => panic!("nobody has ended: {ended:?}"), () = spoken => {} }
+        };
+        timeout(Duration::from_secs(20), both).await.unwrap();
     }
 }
