@@ -20,6 +20,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use crate::crowd::{Crowd, Place};
 use crate::ingress::access::AccessLog;
 use crate::ingress::connection::{Connection, LINGER};
+use crate::ingress::http2;
 use crate::ingress::own::Doors;
 use crate::ingress::proxies::Asker;
 use crate::ingress::refuse::{Answer, Manner};
@@ -27,6 +28,7 @@ use crate::ingress::settings::{LiveSettings, Settings};
 use crate::listener::{Accepted, Listener};
 use crate::wire::buffer::Stock;
 use crate::wire::dial::Pool;
+use crate::wire::http2::Links;
 use crate::wire::pipe::Pipe;
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::{NoSession, Sealed};
@@ -88,6 +90,7 @@ pub struct Gate {
 pub(crate) struct Worker {
     pub(crate) gate: Arc<Gate>,
     pub(crate) pool: Pool,
+    pub(crate) links: Links,
     pub(crate) stock: Stock,
     /// Clients must use it.
     tls: Option<Arc<ServerConfig>>,
@@ -179,6 +182,7 @@ impl Gate {
         let worker = Arc::new(Worker {
             gate: self.clone(),
             pool: Pool::default(),
+            links: Links::default(),
             stock: Stock::default(),
             tls,
             open: open.clone(),
@@ -238,7 +242,10 @@ async fn work(
                 });
             }
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                worker.links.sweep();
+            }
         }
     }
     let drained = timeout(DRAIN_FOR, async { while connections.join_next().await.is_some() {} }).await;
@@ -265,7 +272,8 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     };
     let Some(tls) = worker.tls.clone() else {
         let direct = Asker { ip: peer, https: false };
-        return Connection::new(Wire::new(Socket::Plain(pipe)), direct, worker, stopping).serve().await;
+        let wire = Wire::new(Socket::Plain(pipe));
+        return serve_either(wire, direct, worker, stopping).await;
     };
     let within = worker.gate.settings.now().limits.head_time;
     let shaken = tokio::select! {
@@ -276,13 +284,27 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
     match shaken {
         Ok(Ok(sealed)) => {
             let direct = Asker { ip: peer, https: true };
+            let speaks_http2 = sealed.speaks_http2();
             let wire = Wire::new(Socket::Tls(Box::new(sealed)));
-            Connection::new(wire, direct, worker, stopping).serve().await;
+            if speaks_http2 {
+                http2::serve(wire, direct, worker, stopping).await;
+            } else {
+                // Who agreed on HTTP/1.1 is held to it.
+                Connection::new(wire, direct, worker, stopping).serve().await;
+            }
         }
         Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,
         // Strangers must not fill the log.
         Ok(Err(NoSession::Failed(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Serves a client that has not said which HTTP it speaks.
+async fn serve_either(wire: Wire, direct: Asker, worker: Arc<Worker>, stopping: watch::Receiver<bool>) {
+    let turned = Connection::new(wire, direct, worker.clone(), stopping.clone()).serve().await;
+    if let Some(wire) = turned {
+        http2::serve(wire, direct, worker, stopping).await;
     }
 }
 

@@ -1,3 +1,4 @@
 //! A real browser at the gate: Chromium signs in and out as people do.
 
 mod hosts;
+mod jupyter;

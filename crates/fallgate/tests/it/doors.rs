@@ -71,8 +71,10 @@ const NOBODYS: &str = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
 
 const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
 
+/// All that was answered, but when.
 fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
-    (response.status, response.headers.clone(), response.body.clone())
+    let headers = response.headers.iter().filter(|(name, _)| name != "date");
+    (response.status, headers.cloned().collect(), response.body.clone())
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod guessing;
 mod hammer;
 mod help;
 mod hints;
+mod http2;
 mod https;
 mod identity;
 mod internal_token;

@@ -108,6 +108,30 @@ impl Plain {
     }
 }
 
+/// Without the number between these two.
+fn in_no_time(text: &str, before: &str, after: &str) -> String {
+    let Some((start, rest)) = text.split_once(before) else { return text.to_owned() };
+    match rest.split_once(after) {
+        Some((number, rest)) if number.parse::<u64>().is_ok() => format!("{start}{before}0{after}{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The part of the story that is about cuts; `id` is a token's.
+fn cut_and_lift(tell_with: &mut impl FnMut(&[&str], &str) -> String, id: &str) {
+    let cut = tell_with(&["cut", "user:ada", "--reason", "lost laptop", "--for", "12h"], "");
+    tell_with(&["cut", &format!("credential:{id}"), "--json"], "");
+    for target in ["user:eve", "agent:eve", &format!("credential:{NOBODYS}"), "eve", "user:Eve"] {
+        tell_with(&["cut", target], "");
+    }
+    tell_with(&["cut", "user:bob", "--for", "never"], "");
+    tell_with(&["cut", "user:bob", "--for", "0s"], "");
+    tell_with(&["cut", "user:bob", "--reason", "a\nb"], "");
+    tell_with(&["lift", cut.trim(), "--json"], "");
+    tell_with(&["lift", cut.trim()], "");
+    tell_with(&["lift", "x"], "");
+}
+
 /// Every verb that changes something, well used and ill; what each came to, in one form.
 fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     let mut told = Vec::new();
@@ -117,8 +141,11 @@ fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
         let said = run.stderr.replace("; revoked all that was theirs", "");
         // How many that were only the home folder tells.
         let said = said.replace("; revoked 2 tokens", "");
+        // How long it took to close nothing.
+        let said = in_no_time(&said, " in ", " ms");
+        let stdout = in_no_time(&run.stdout, "\"took_ms\": ", "\n");
         let line = plain.text(&words.join(" "), side);
-        told.push((line, run.code, plain.text(&run.stdout, side), plain.text(&said, side)));
+        told.push((line, run.code, plain.text(&stdout, side), plain.text(&said, side)));
         run.stdout
     };
     let create = ["user", "create", "ada", "--passphrase-stdin"];
@@ -180,6 +207,8 @@ fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     tell_with(&["token", "revoke", "--all", "--user", "eve", "--yes"], "");
     tell_with(&["token", "revoke", "--all", "--user", "ada", "--yes"], "");
 
+    cut_and_lift(&mut tell_with, id);
+
     tell_with(&["user", "set-role", "bob", "user", "--json"], "");
     tell_with(&["user", "set-role", "root", "user"], "");
     tell_with(&["user", "set-role", "eve", "user"], "");
@@ -227,8 +256,12 @@ fn what_is_read_is_the_same_byte_for_byte_on_a_home_folder_and_on_a_gate() {
     side.run(&["token", "revoke", &ended.id]).ok();
     let gone = side.gate.token("bob");
     side.run(&["user", "delete", "bob", "--yes"]).ok();
+    side.run(&["cut", "user:ada", "--reason", "lost laptop", "--for", "90d"]).ok();
+    side.run(&["cut", &format!("credential:{}", ended.id)]).ok();
     for words in [
-        &["user", "list"][..],
+        &["cuts"][..],
+        &["cuts", "--json"],
+        &["user", "list"],
         &["user", "list", "--json"],
         &["token", "list"],
         &["token", "list", "--json"],

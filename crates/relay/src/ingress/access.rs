@@ -177,7 +177,7 @@ fn without_secrets(path: &str) -> Cow<'_, str> {
     let is_secret = |segment: &str| {
         SECRETS.iter().any(|start| segment.starts_with(start)) || secret::hash(segment.as_bytes()).is_ok()
     };
-    if !path.split('/').any(|segment| is_secret(segment)) {
+    if !path.split('/').any(is_secret) {
         return path.into();
     }
     let segments = path.split('/').map(|segment| if is_secret(segment) { "…" } else { segment });

@@ -18,6 +18,7 @@ use super::proxies::Asker;
 use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
+use crate::wire::http2::preface::{Beginning, beginning};
 use crate::wire::socket::Wire;
 
 /// The interim answer that asks for a body (RFC 9110, 10.1.1).
@@ -49,6 +50,8 @@ pub(crate) struct Connection {
     pub(crate) line: Option<Line>,
     /// Turns true when the gate shuts down.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Nothing has been read that was understood: the client may still turn out to speak HTTP/2.
+    fresh: bool,
 }
 
 /// What becomes of a connection after an exchange.
@@ -67,6 +70,8 @@ enum Reading {
     Head,
     Closed,
     Refused(Answer),
+    /// No head, but the beginning of HTTP/2.
+    Http2,
 }
 
 impl Connection {
@@ -90,33 +95,31 @@ impl Connection {
             answered: None,
             line: None,
             stopping,
+            fresh: true,
         }
     }
 
-    /// Serves requests until either side closes, or the gate shuts down.
-    pub(crate) async fn serve(mut self) {
+    /// Serves requests until either side closes, or the gate shuts down. A client that turns out to speak HTTP/2 comes
+    /// back, with nothing consumed.
+    pub(crate) async fn serve(mut self) -> Option<Wire> {
         loop {
             let after = match self.read_head().await {
                 Reading::Head => self.exchange().await,
-                Reading::Closed => return,
-                Reading::Refused(answer) => {
-                    self.line = Line::unread(&self.worker.gate, self.direct.ip);
-                    self.refuse_and_close(&answer).await
-                }
+                Reading::Closed => return None,
+                Reading::Refused(answer) => self.refuse_unread(&answer).await,
+                Reading::Http2 => return Some(self.client),
             };
-            self.let_go();
-            if let Some(line) = self.line.take() {
-                line.end(&self.worker.gate, self.answered);
-            }
+            self.fresh = false;
+            self.note();
             match after {
-                After::KeepAlive if *self.stopping.borrow() => return,
+                After::KeepAlive if *self.stopping.borrow() => return None,
                 After::KeepAlive => {}
                 After::Close => {
                     // Slow or stubborn clients are not waited for.
                     let _ = timeout(LINGER, self.client.drain(&self.worker.stock)).await;
-                    return;
+                    return None;
                 }
-                After::Gone => return,
+                After::Gone => return None,
             }
         }
     }
@@ -142,7 +145,7 @@ impl Connection {
         self.head.clear();
         self.shown = false;
         self.answered = None;
-        let (client, stock, head) = (&mut self.client, &self.worker.stock, &mut self.head);
+        let (client, stock, head, fresh) = (&mut self.client, &self.worker.stock, &mut self.head, self.fresh);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
             loop {
@@ -150,7 +153,12 @@ impl Connection {
                     match head.parse(client.input.filled(), &head_limits) {
                         Ok(Progress::Complete) => return Reading::Head,
                         Ok(Progress::Partial) => {}
-                        Err(malformed) => return Reading::Refused(malformed.into()),
+                        // What HTTP/2 begins with is no head (RFC 9113, section 3.4).
+                        Err(malformed) => match beginning(client.input.filled()) {
+                            Beginning::Whole if fresh => return Reading::Http2,
+                            Beginning::Partial if fresh => head.clear(),
+                            _ => return Reading::Refused(malformed.into()),
+                        },
                     }
                 }
                 match client.fill(stock).await {
@@ -226,6 +234,20 @@ impl Connection {
                     self.refuse(&answer).await
                 }
             }
+        }
+    }
+
+    /// Refuses what cannot be read. The connection takes no other.
+    pub(crate) async fn refuse_unread(&mut self, answer: &Answer) -> After {
+        self.line = Line::unread(&self.worker.gate, self.direct.ip);
+        self.refuse_and_close(answer).await
+    }
+
+    /// The request is over.
+    pub(crate) fn note(&mut self) {
+        self.let_go();
+        if let Some(line) = self.line.take() {
+            line.end(&self.worker.gate, self.answered);
         }
     }
 

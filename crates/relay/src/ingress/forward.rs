@@ -209,6 +209,9 @@ pub(crate) async fn serve(
         ended = connection.lease.ended() => Err(Failure::Ended(ended)),
         outcome = attempt.run() => outcome,
     };
+    if matches!(outcome, Err(Failure::Ended(_))) {
+        connection.client.cut();
+    }
     match outcome {
         Ok(Done::Answered { reusable }) if reusable && request.keep_alive && request.upgrade.is_none() => {
             After::KeepAlive
@@ -296,7 +299,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(mut self) -> Result<Done, Failure> {
-        if let Some(kept) = self.worker.pool.take(&self.upstream.address, self.upstream.tls.as_ref()) {
+        if let Some(kept) = self.kept() {
             match self.exchange(kept).await {
                 // The upstream closed it while it was idle, and never saw the request.
                 Err(Failure::UpstreamBroke(error))
@@ -307,8 +310,25 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        let fresh = dial(&self.upstream.address, self.upstream.tls.as_ref()).await.map_err(Failure::Dial)?;
-        self.exchange(fresh).await
+        let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
+        let fresh = if self.by_http2() {
+            self.worker.links.open(address, tls).await
+        } else {
+            dial(address, tls).await
+        };
+        self.exchange(fresh.map_err(Failure::Dial)?).await
+    }
+
+    fn kept(&self) -> Option<Wire> {
+        let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
+        let link = if self.by_http2() { self.worker.links.take(address, tls) } else { None };
+        // There may be one on which an upstream chose HTTP/1.1 all the same.
+        link.or_else(|| self.worker.pool.take(address, tls))
+    }
+
+    /// A protocol is changed to over HTTP/1.1, whatever else the upstream speaks.
+    fn by_http2(&self) -> bool {
+        self.upstream.http2 && self.request.upgrade.is_none()
     }
 
     async fn exchange(&mut self, mut upstream: Wire) -> Result<Done, Failure> {

@@ -6,6 +6,7 @@ mod decide;
 mod forward;
 mod forward_auth;
 pub(crate) mod hosts;
+pub(crate) mod http2;
 pub(crate) mod own;
 pub(crate) mod proxies;
 pub(crate) mod refuse;

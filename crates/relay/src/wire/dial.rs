@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::buffer::Stock;
 use super::pipe::Pipe;
 use super::socket::{Socket, Wire};
-use super::tls::{Sealed, Trust};
+use super::tls::{HTTP1, HTTP2, Sealed, Trust};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An idle connection older than this is not used again: upstreams close theirs about then.
@@ -98,6 +98,9 @@ impl Pool {
 
     /// Keeps a connection on which a whole, clean exchange has just ended.
     pub(crate) fn keep(&self, address: &Address, tls: Option<&Trust>, mut wire: Wire, stock: &Stock) {
+        if wire.is_single() {
+            return;
+        }
         wire.input.rest(stock);
         let now = Kept { wire, since: Instant::now(), tls: tls.cloned() };
         let mut idle = self.idle.lock();
@@ -129,11 +132,24 @@ pub(crate) fn probe_when_silent(stream: &impl std::os::fd::AsFd) -> io::Result<(
 /// Connects, and has the upstream prove who it is where it is spoken to by TLS. The address comes from the operator's
 /// configuration, never from a request.
 pub(crate) async fn dial(address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
+    dial_offering(address, tls, &[HTTP1]).await
+}
+
+/// The same, for an upstream that is to be spoken to in HTTP/2. Under TLS it may choose HTTP/1.1 all the same.
+pub(super) async fn dial_http2(address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
+    dial_offering(address, tls, &[HTTP2, HTTP1]).await
+}
+
+async fn dial_offering(
+    address: &Address,
+    tls: Option<&Trust>,
+    protocols: &[&[u8]],
+) -> Result<Wire, DialError> {
     let connecting = async {
         let pipe = connect(address).await.map_err(DialError::Refused)?;
         match (tls, address) {
             (Some(tls), Address::Tcp { host, .. }) => {
-                let sealed = seal(pipe, tls, host).await.map_err(DialError::NoTls)?;
+                let sealed = seal(pipe, tls, host, protocols).await.map_err(DialError::NoTls)?;
                 Ok(Wire::new(Socket::Tls(Box::new(sealed))))
             }
             _ => Ok(Wire::new(Socket::Plain(pipe))),
@@ -155,8 +171,8 @@ async fn connect(address: &Address) -> io::Result<Pipe> {
     }
 }
 
-async fn seal(pipe: Pipe, tls: &Trust, host: &str) -> io::Result<Sealed> {
+async fn seal(pipe: Pipe, tls: &Trust, host: &str, protocols: &[&[u8]]) -> io::Result<Sealed> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let config = tls.config().map_err(io::Error::other)?;
-    Sealed::connect(pipe, config, name).await
+    Sealed::connect(pipe, config, name, protocols).await
 }

@@ -3,6 +3,7 @@
 pub(crate) mod buffer;
 pub(crate) mod dial;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod hygiene;
 pub(crate) mod patience;
 pub(crate) mod pipe;

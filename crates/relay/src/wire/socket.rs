@@ -9,14 +9,17 @@ use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
+use super::http2::{ClientStream, ServerStream};
 use super::pipe::Pipe;
 use super::tls::Sealed;
 
-/// A connection's socket: as it is, or under TLS.
+/// A connection's socket: as it is, or under TLS; or a stream among others on one.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Plain(Pipe),
     Tls(Box<Sealed>),
+    Stream(Box<ServerStream>),
+    Upstream(Box<ClientStream>),
 }
 
 impl Socket {
@@ -24,6 +27,8 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.poll_read(context, into),
             Self::Tls(sealed) => sealed.poll_read(context, into),
+            Self::Stream(stream) => stream.poll_read(context, into),
+            Self::Upstream(stream) => stream.poll_read(context, into),
         }
     }
 
@@ -31,12 +36,14 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.poll_write(context, bytes),
             Self::Tls(sealed) => sealed.poll_write(context, bytes),
+            Self::Stream(stream) => stream.poll_write(context, bytes),
+            Self::Upstream(stream) => stream.poll_write(context, bytes),
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Stream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
             Self::Tls(sealed) => sealed.poll_flush(context),
         }
     }
@@ -45,6 +52,8 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.poll_shutdown(context),
             Self::Tls(sealed) => sealed.poll_shutdown(context),
+            // An answer says itself where it ends.
+            Self::Stream(_) | Self::Upstream(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -52,6 +61,8 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.poll_read_ready(context),
             Self::Tls(sealed) => sealed.poll_readable(context),
+            Self::Stream(stream) => stream.poll_readable(context),
+            Self::Upstream(stream) => stream.poll_readable(context),
         }
     }
 
@@ -59,6 +70,7 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.try_write(bytes),
             Self::Tls(sealed) => sealed.try_write(bytes),
+            Self::Stream(_) | Self::Upstream(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -66,13 +78,32 @@ impl Socket {
         match self {
             Self::Plain(pipe) => pipe.has_stirred(),
             Self::Tls(sealed) => sealed.has_stirred(),
+            // It is good for one exchange.
+            Self::Stream(_) | Self::Upstream(_) => true,
         }
     }
 
-    fn pipe(&self) -> &Pipe {
+    /// Whether it is good for one exchange only.
+    fn is_single(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Upstream(_))
+    }
+
+    fn has_left(&self) -> bool {
         match self {
-            Self::Plain(pipe) => pipe,
-            Self::Tls(sealed) => sealed.pipe(),
+            Self::Plain(pipe) => pipe.has_left(),
+            Self::Tls(sealed) => sealed.pipe().has_left(),
+            Self::Stream(stream) => stream.has_left(),
+            // Nobody is asked to look after an upstream.
+            Self::Upstream(_) => false,
+        }
+    }
+
+    fn reset_on_close(&self) {
+        match self {
+            Self::Plain(pipe) => pipe.reset_on_close(),
+            Self::Tls(sealed) => sealed.pipe().reset_on_close(),
+            // What it leaves unfinished is reset in any case.
+            Self::Stream(_) | Self::Upstream(_) => {}
         }
     }
 }
@@ -101,6 +132,21 @@ impl Wire {
         let count = into.filled().len();
         self.input.advance(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Reads what was read before and not consumed, or else from the socket.
+    pub(crate) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.input.is_empty() {
+            return self.socket.poll_read(context, into);
+        }
+        let count = self.input.len().min(into.remaining());
+        into.put_slice(self.input.filled().get(..count).unwrap_or_default());
+        self.input.consume(count);
+        Poll::Ready(Ok(()))
     }
 
     pub(crate) async fn fill(&mut self, stock: &Stock) -> io::Result<usize> {
@@ -159,6 +205,16 @@ impl Wire {
         !self.input.is_empty() || self.socket.has_stirred()
     }
 
+    /// Whether both sides have agreed on HTTP/2 when they shook hands.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        matches!(&self.socket, Socket::Tls(sealed) if sealed.speaks_http2())
+    }
+
+    /// Whether it is good for one exchange only, and there is nothing to keep of it.
+    pub(crate) fn is_single(&self) -> bool {
+        self.socket.is_single()
+    }
+
     /// Sends FIN and throws away what the peer still sends, until it closes. A close with unread input would be a
     /// reset, and could overtake what was written last. Bounded by the caller.
     pub(crate) async fn drain(&mut self, stock: &Stock) {
@@ -176,12 +232,19 @@ impl Wire {
 
     /// Whether the peer has closed or broken off, whatever of its bytes is still unread.
     pub(crate) fn has_left(&self) -> bool {
-        self.socket.pipe().has_left()
+        self.socket.has_left()
     }
 
     /// Makes closing this connection a reset: the peer learns that it broke off.
     pub(crate) fn reset_on_close(&self) {
-        self.socket.pipe().reset_on_close();
+        self.socket.reset_on_close();
+    }
+
+    /// What this side's caller rests on has ended: the peer is told so where it can be told now, and not waited for.
+    pub(crate) fn cut(&mut self) {
+        if let Socket::Stream(stream) = &mut self.socket {
+            stream.cut();
+        }
     }
 
     /// Tells the peer that no more will come.

@@ -142,3 +142,36 @@ async fn say_goodbye(client: &mut Wire, code: u16, reason: &str, at_boundary: bo
         client.reset_on_close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::wire::pipe::Pipe;
+    use crate::wire::socket::Socket;
+    use crate::wire::tls::tests::{read_all, sealed_pair};
+
+    #[tokio::test]
+    async fn by_tls_too_nothing_stays_behind_while_the_other_side_is_silent() {
+        const MUCH: usize = 100_000;
+        let (mut ours, mut client) = sealed_pair().await;
+        let (source, mut upstream) = tokio::net::UnixStream::pair().unwrap();
+        let mut source = Wire::new(Socket::Plain(Pipe::Unix(source)));
+        let stock = Stock::default();
+        let mut down = Lane::default();
+        let passing = poll_fn(|context| down.poll(context, (&mut source, &mut ours), &stock, |_| {}));
+        let spoken = async {
+            for round in 0..2 {
+                // It says so much and waits for an answer; the lane goes on for ever.
+                let said = vec![round; MUCH];
+                let (sent, heard) = tokio::join!(upstream.write_all(&said), read_all(&mut client, MUCH));
+                assert!(sent.is_ok() && heard == said);
+            }
+        };
+        let both = async {
+            tokio::select! { ended = passing => panic!("nobody has ended: {ended:?}"), () = spoken => {} }
+        };
+        timeout(Duration::from_secs(20), both).await.unwrap();
+    }
+}

@@ -106,7 +106,7 @@ fn credentials(gate: &Gate) -> Vec<String> {
     }
     lines.push("Authorization: Basic YWRhOm5v\r\n".to_owned());
     lines.push("Authorization: Negotiate x\r\n".to_owned());
-    lines.push(format!("Remote-User: root\r\nX-Forwarded-User: root\r\n"));
+    lines.push("Remote-User: root\r\nX-Forwarded-User: root\r\n".to_owned());
     lines
 }
 

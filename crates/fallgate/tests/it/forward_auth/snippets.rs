@@ -13,7 +13,8 @@ const FALLGATE: &str = "127.0.0.1:7400";
 const APP: &str = "127.0.0.1:3000";
 
 /// What a client must not be able to say to an upstream, in several spellings. None may arrive with this value.
-const FORGED: [&str; 31] = [
+const FORGED: [&str; 32] = [
+    "Proxy",
     "Remote-User",
     "REMOTE-USER",
     "remote_user",

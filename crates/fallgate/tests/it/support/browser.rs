@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use super::client::is_listening;
+use super::tls::Pair;
 use super::{nobodys_address, wait_for};
 
 /// The longest that a page may take. A browser on a busy machine is slower than all else here.
@@ -46,18 +47,14 @@ pub(crate) struct Browser {
 struct Program(Child);
 
 impl Browser {
-    /// Starts one that trusts nobody in particular.
-    pub(crate) fn start() -> Self {
-        Self::with(&[])
-    }
-
-    /// Starts one with more arguments.
-    pub(crate) fn with(more: &[&str]) -> Self {
+    /// Starts one that takes this certificate for good.
+    pub(crate) fn trusting(pair: &Pair) -> Self {
         let (profile, address) = (tempfile::tempdir().unwrap(), nobodys_address());
         let program = Program::start(address, &profile);
         let folder = format!("--user-data-dir={}", profile.path().join("profile").display());
+        let trusted = format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint());
         let everywhere = "--host-resolver-rules=MAP * 127.0.0.1";
-        let arguments: Vec<_> = ARGUMENTS.iter().chain(more).copied().chain([&*folder, everywhere]).collect();
+        let arguments: Vec<_> = ARGUMENTS.into_iter().chain([&*folder, &*trusted, everywhere]).collect();
         let wanted = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
         let Value::Object(wanted) = wanted else { panic!("an object is one") };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -99,6 +96,18 @@ impl Browser {
     pub(crate) fn fill(&self, name: &str, text: &str) {
         let field = format!("[name={name}]");
         self.wait(async { self.driver().find(Locator::Css(&field)).await?.send_keys(text).await });
+    }
+
+    /// Clicks on what this selector finds first.
+    #[track_caller]
+    pub(crate) fn click(&self, selector: &str) {
+        self.wait(async { self.driver().find(Locator::Css(selector)).await?.click().await });
+    }
+
+    /// Types into what this selector finds first; keys without a letter are as WebDriver numbers them.
+    #[track_caller]
+    pub(crate) fn type_into(&self, selector: &str, keys: &str) {
+        self.wait(async { self.driver().find(Locator::Css(selector)).await?.send_keys(keys).await });
     }
 
     /// Presses the button on which this is written.

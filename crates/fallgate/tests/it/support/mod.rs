@@ -15,6 +15,7 @@ mod browser;
 mod client;
 mod gate;
 mod home;
+pub(crate) mod http2;
 mod line;
 pub(crate) mod llmux;
 mod registrar;
@@ -46,12 +47,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until `condition` gives something; `what` says what was waited for when it never does.
 pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    wait_up_to(PATIENCE, what, &mut condition)
+}
+
+/// The same for what takes longer than most.
+pub(crate) fn wait_up_to<T>(patience: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what} did not come within {} s", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "{what} did not come within {} s", patience.as_secs());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

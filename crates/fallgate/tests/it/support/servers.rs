@@ -12,13 +12,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::client::is_listening;
-use super::{nobodys_address, wait_for};
+use super::{nobodys_address, wait_up_to};
 
 /// How often a server is started anew on another port, when somebody else was quicker to take the first.
 const TRIES: usize = 5;
@@ -107,6 +108,34 @@ impl Server {
         })
     }
 
+    /// JupyterLab on a folder of notebooks. Whoever brings this token may do everything.
+    pub(crate) fn jupyter(notebooks: &Path, token: &str) -> Self {
+        Self::anywhere("jupyter-lab", |address, folder| {
+            let mut command = Command::new(python_program("jupyter-lab"));
+            command.args([
+                "--no-browser",
+                "--allow-root",
+                "--ServerApp.ip=127.0.0.1",
+                "--ServerApp.port_retries=0",
+            ]);
+            command.arg(format!("--ServerApp.port={}", address.port()));
+            // It is asked for by the name of the route's host.
+            command.arg("--ServerApp.allow_remote_access=True");
+            command.arg("--ServerApp.root_dir").arg(notebooks);
+            command
+                .arg("--LabApp.news_url=None")
+                .arg("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate");
+            command.env("JUPYTER_TOKEN", token).env("HOME", folder).env("IPYTHONDIR", folder);
+            command
+                .env("JUPYTER_CONFIG_DIR", folder)
+                .env("JUPYTER_RUNTIME_DIR", folder)
+                .env("JUPYTER_DATA_DIR", folder);
+            // The kernel that comes along is found beside the program.
+            command.env("JUPYTER_PREFER_ENV_PATH", "1");
+            command
+        })
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -158,7 +187,7 @@ impl Server {
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut server = Self { name, child, address, folder };
-        let ended = wait_for("the server", || {
+        let ended = wait_up_to(STARTS_WITHIN, "the server", || {
             let ended = server.child.try_wait().unwrap().is_some();
             (ended || is_listening(address)).then_some(ended)
         });
@@ -168,14 +197,24 @@ impl Server {
 
 /// A script from `tests/it/python`, with the packages of `xtask/python/requirements.txt`.
 pub(crate) fn script(name: &str) -> Command {
-    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin/python");
-    assert!(python.is_file(), "no {}: `cargo xtask install` makes it", python.display());
+    let python = python_program("python");
     let file: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/it/python", name].iter().collect();
     let mut command = Command::new(python);
     // Its compiled form would be left in the working tree.
     command.arg("-B").arg("-u").arg(file.with_extension("py"));
     command
 }
+
+/// A program among the packages of `xtask/python/requirements.txt`.
+fn python_program(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin");
+    let program = folder.join(name);
+    assert!(program.is_file(), "no {}: `cargo xtask install` makes it", program.display());
+    program
+}
+
+/// How long a server may take until it answers: some load half a Python.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 const LOG: &str = "log";
 
@@ -203,9 +242,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Asked first, as whoever runs it would; killed if it does not listen.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
-            thread::sleep(std::time::Duration::from_millis(5));
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

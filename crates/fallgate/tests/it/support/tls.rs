@@ -5,10 +5,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::connect;
@@ -100,6 +105,12 @@ impl Pair {
     /// The certificate, as it goes over the wire.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_file(&self.cert).unwrap()
+    }
+
+    /// The hash of its public key by which Chromium can be told to trust it (`--ignore-certificate-errors-spki-list`).
+    pub(crate) fn fingerprint(&self) -> String {
+        let key = KeyPair::from_pem(&fs::read_to_string(&self.key).unwrap()).unwrap();
+        STANDARD.encode(Sha256::digest(key.subject_public_key_info()))
     }
 
     /// A server that shows this certificate; every connection is played on a thread of its own. A client that does not

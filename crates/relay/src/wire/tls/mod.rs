@@ -19,8 +19,10 @@ pub use self::own::{InvalidCertificate, OwnCertificate};
 pub use self::trust::{InvalidAuthority, Trust};
 use super::pipe::Pipe;
 
-/// The one protocol we speak inside TLS.
-const ALPN: &[u8] = b"http/1.1";
+/// HTTP/1.1, as both sides name it when they shake hands.
+pub(super) const HTTP1: &[u8] = b"http/1.1";
+/// The same for HTTP/2.
+pub(super) const HTTP2: &[u8] = b"h2";
 
 /// A TLS session, and what carries it.
 #[derive(Debug)]
@@ -55,19 +57,26 @@ impl Sealed {
         }
     }
 
-    /// Shakes hands with an upstream, which must prove that it is `name`.
+    /// Shakes hands with an upstream, which must prove that it is `name`, and chooses one of `protocols`.
     pub(crate) async fn connect(
         pipe: Pipe,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        protocols: &[&[u8]],
     ) -> io::Result<Self> {
-        let session = ClientConnection::new(config, name).map_err(broken)?;
+        let protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let session = ClientConnection::new_with_alpn(config, name, protocols).map_err(broken)?;
         let mut sealed = Self { pipe, session: session.into(), told: false };
         let outcome = std::future::poll_fn(|context| sealed.poll_handshake(context)).await;
         if outcome.is_err() {
             sealed.tell_why();
         }
         outcome.map(|()| sealed)
+    }
+
+    /// Whether both sides have agreed on HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(HTTP2)
     }
 
     pub(super) fn pipe(&self) -> &Pipe {
@@ -250,3 +259,6 @@ impl Write for Outlet<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

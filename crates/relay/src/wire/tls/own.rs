@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::time::sleep;
 
-use super::{ALPN, provider};
+use super::{HTTP1, HTTP2, provider};
 
 /// How often the files are looked at. What has changed is read once it looks the same twice.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -124,7 +124,7 @@ impl OwnCertificate {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(self);
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         Ok(Arc::new(config))
     }
 }

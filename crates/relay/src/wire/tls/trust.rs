@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use super::own::{InvalidCertificate, certificates};
-use super::{ALPN, provider};
+use super::provider;
 
 /// The authorities that may vouch for an upstream: this machine's, or those of one file and no others. Clones share what
 /// was read; two that were made apart are never equal, so that no connection made under the one serves the other.
@@ -103,7 +103,6 @@ fn in_file(path: &Path) -> Result<Arc<ClientConfig>, InvalidAuthority> {
 }
 
 fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {
-    config.alpn_protocols = vec![ALPN.to_vec()];
     // Each connection proves anew where it leads to: a session that is taken up again shows no certificate.
     config.resumption = Resumption::disabled();
     Arc::new(config)
