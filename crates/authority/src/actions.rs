@@ -42,6 +42,16 @@ action! {
 }
 
 action! {
+    /// See what of one's own is open (an admin: everybody's).
+    ReadLive needs LiveRead, mends
+}
+
+action! {
+    /// Close something that is open.
+    CloseLive needs Cut, mends
+}
+
+action! {
     /// See, place and lift cuts: of oneself and one's own, or, for an admin, all. An admin's sign-in may do so while
     /// everything is cut.
     ManageCuts needs Cut, mends

@@ -223,7 +223,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<(Credential, PlainToken), EnterError> {
         let secret = self.draw(TokenKind::Login)?;
-        let end = now.plus(self.registrar.policy.login_life);
+        let end = now.plus(self.registrar.policy().login_life);
         let scopes = Scopes::collect([entrant.route.scope.clone()]).unwrap_or_default();
         let owner = parent.account.user.as_ref();
         let credential = Credential {

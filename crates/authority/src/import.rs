@@ -112,7 +112,7 @@ impl Registrar {
     ) -> Result<ImportedToken, NoEntropy> {
         let scopes = if token.owner.is_some() { Scopes::default_for_tokens() } else { legacy_scopes() };
         // No token outlasts the policy, wherever it was made.
-        let latest = self.policy.token_life.map(|longest| now.plus(longest));
+        let latest = self.policy().token_life.map(|longest| now.plus(longest));
         Ok(ImportedToken {
             id: CredentialId::new(now, &*self.entropy)?,
             hash: token.hash,

@@ -10,19 +10,22 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::cut::CutReason;
-use fallgate_domain::id::CutId;
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
-use fallgate_domain::user::Role;
+use fallgate_domain::user::{Role, Username};
 
 use crate::closing::{Closing, Leaving};
 use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
+use crate::flow::Flow;
+use crate::live::Live;
 use crate::permit::RoutePolicy;
 use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, AtomicI64, Mutex, Ordering};
@@ -33,8 +36,11 @@ const SECOND_LINE: Duration = Duration::from_secs(30);
 /// The right to go on, held by whoever owns the socket. Let go of when dropped.
 #[derive(Debug)]
 pub struct Lease {
-    state: Arc<LeaseState>,
-    clock: Arc<dyn Clock>,
+    pub(crate) state: Arc<LeaseState>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) live: Arc<Live>,
+    /// Only its holder looks at this: the lock is never waited for.
+    pub(crate) flow: parking_lot::Mutex<Flow>,
 }
 
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
@@ -48,6 +54,11 @@ pub enum Ended {
     Credential(Denial),
     /// It stands, but what was permitted is not any more: the owner's role or the route's list has changed.
     Narrowed,
+    /// Everything stands, and somebody closed this one stream.
+    Closed {
+        /// Who.
+        by: String,
+    },
     /// It has lasted as long as anything may on its route.
     TooOld,
     /// A cut stops it, for this reason, if one was given.
@@ -56,7 +67,7 @@ pub enum Ended {
 
 /// Close code of a WebSocket for a credential that ended (30-gate).
 const CODE_ENDED: u16 = 4401;
-/// The same for a cut.
+/// The same for a cut, and for what somebody closed.
 const CODE_CUT: u16 = 4403;
 
 impl Ended {
@@ -70,6 +81,7 @@ impl Ended {
             Self::Credential(Denial::OwnerGone) => "user deleted".into(),
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
+            Self::Closed { by } => format!("closed by {by}").into(),
             Self::TooOld => "stream too old".into(),
             Self::Cut(None) => "cut".into(),
             Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
@@ -80,7 +92,7 @@ impl Ended {
     pub const fn close_code(&self) -> u16 {
         match self {
             Self::Credential(_) | Self::Narrowed | Self::TooOld => CODE_ENDED,
-            Self::Cut(_) => CODE_CUT,
+            Self::Cut(_) | Self::Closed { .. } => CODE_CUT,
         }
     }
 
@@ -89,6 +101,7 @@ impl Ended {
         match self {
             Self::Credential(denial) => Refusal::BadCredential(*denial),
             Self::Narrowed => Refusal::NotAdmitted,
+            Self::Closed { .. } => Refusal::Closed,
             Self::TooOld => Refusal::TooOld,
             Self::Cut(reason) => Refusal::Cut(reason.clone()),
         }
@@ -115,6 +128,9 @@ pub(crate) struct LeaseState {
     stream: AtomicBool,
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
+    /// How much came from the client and went to it, for whoever lists it. Written by the holder alone.
+    pub(crate) bytes_in: StdAtomicU64,
+    pub(crate) bytes_out: StdAtomicU64,
 }
 
 /// What a lease rests on.
@@ -124,6 +140,8 @@ struct Rests {
     /// caller coming again costs no lock that is shared.
     registered: Option<(Arc<Account>, usize)>,
     credential: Option<Arc<Entry>>,
+    /// Whoever it rested on and acts now, which nothing can end any more.
+    acting: Option<Arc<Entry>>,
     need: Need,
     /// Counted by a cut that waits until the holder knows of it.
     leaving: Option<Leaving>,
@@ -199,8 +217,8 @@ impl Need {
 }
 
 impl Lease {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Arc::new(LeaseState::default()), clock }
+    pub(crate) fn new(clock: Arc<dyn Clock>, live: Arc<Live>) -> Self {
+        Self { state: Arc::default(), clock, live, flow: parking_lot::Mutex::default() }
     }
 
     /// For the verifier and the doors.
@@ -210,30 +228,37 @@ impl Lease {
 
     /// The exchange is over; the connection stays. Nothing can end it until the next caller is verified.
     pub fn settle(&self) {
+        self.flows_no_more();
         *self.state.waker.lock() = None;
         self.state.ends_at.store(0, Ordering::Release);
         self.state.stream.store(false, Ordering::Relaxed);
         let left = {
             let mut rests = self.state.rests.lock();
             rests.credential = None;
+            rests.acting = None;
             rests.need = Need::Standing;
             rests.leaving.take()
         };
         drop(left);
     }
 
-    /// From here on it is a stream: it outlives its first answer.
-    pub fn mark_stream(&self) {
-        self.state.stream.store(true, Ordering::Relaxed);
+    /// Who it rests on, or did when they were let act: the credential, and its owner.
+    pub fn caller(&self) -> Option<(CredentialId, Option<Username>)> {
+        let rests = self.state.rests.lock();
+        let entry = rests.credential.as_ref().or(rests.acting.as_ref())?;
+        Some((entry.id, entry.account.user.as_ref().map(|user| user.username.clone())))
     }
 
     /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.
     pub async fn ended(&self) -> Ended {
         loop {
             if let Some(ended) = self.judge() {
+                self.because(ended.reason());
                 return ended;
             }
-            let wait = self.until_look().map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
+            let listed = self.list_if_old();
+            let wait = [self.until_look(), listed].into_iter().flatten().min();
+            let wait = wait.map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
             let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
             tokio::select! {
                 () = poked => {}
@@ -251,6 +276,9 @@ impl Lease {
     }
 
     fn look(&self) -> Option<Ended> {
+        if let Some(by) = self.closed_by() {
+            return Some(Ended::Closed { by });
+        }
         if self.state.ends_at().is_some_and(|end| self.clock.now() >= end) {
             return Some(Ended::TooOld);
         }
@@ -291,6 +319,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.flows_no_more();
         let (registered, left) = {
             let mut rests = self.state.rests.lock();
             rests.released = true;
@@ -329,6 +358,7 @@ impl LeaseHandle {
                 return false;
             }
             rests.credential = credential;
+            rests.acting = None;
             rests.need = need;
             self.0.ends_at.store(0, Ordering::Release);
             self.0.stream.store(false, Ordering::Relaxed);
@@ -344,10 +374,17 @@ impl LeaseHandle {
         true
     }
 
-    /// Nothing rests on the caller any more: they were refused, or what they asked for is being done.
+    /// Nothing rests on the caller any more: they were refused.
     pub(crate) fn forget(&self) {
         let mut rests = self.0.rests.lock();
         rests.credential = None;
+        rests.need = Need::Standing;
+    }
+
+    /// The same because what they asked for is being done.
+    pub(crate) fn act(&self) {
+        let mut rests = self.0.rests.lock();
+        rests.acting = rests.credential.take();
         rests.need = Need::Standing;
     }
 
@@ -363,6 +400,22 @@ fn unregister(registered: Option<(Arc<Account>, usize)>) {
 }
 
 impl LeaseState {
+    /// What is under way outlives its first answer. Whose it is, and for which route.
+    pub(crate) fn become_stream(&self) -> (Option<Arc<Entry>>, Option<RouteName>) {
+        self.stream.store(true, Ordering::Relaxed);
+        let rests = self.rests.lock();
+        let route = match &rests.need {
+            Need::Route(route) | Need::Public(route) => Some(route.name.clone()),
+            Need::Standing | Need::Uncut | Need::Scope { .. } => None,
+        };
+        (rests.credential.clone(), route)
+    }
+
+    /// What [`Lease::passed`] said last.
+    pub(crate) fn passed(&self) -> (u64, u64) {
+        (self.bytes_in.load(StdOrdering::Relaxed), self.bytes_out.load(StdOrdering::Relaxed))
+    }
+
     fn ends_at(&self) -> Option<Timestamp> {
         let end = self.ends_at.load(Ordering::Acquire);
         (end != 0).then(|| Timestamp::from_millis(end))

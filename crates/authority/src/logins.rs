@@ -52,7 +52,7 @@ impl Verifier {
         let (now, kinds) = (self.clock().now(), vec![CredentialKind::Login]);
         let filter = CredentialFilter { owner: Some(caller.owner), kinds, with_ended: false, now };
         let mut listed = self.store().credentials(&filter).await?;
-        let idle = self.registrar.policy.login_idle;
+        let idle = self.registrar.policy().login_idle;
         // What was brought over to the host of a route is the same device, and ends with the sign-in that it hangs on.
         let brought_over = |id| self.view.entry_of(id).is_some_and(|entry| is_brought_over(&entry));
         listed.retain(|Listed { credential, .. }| {
@@ -155,7 +155,7 @@ impl Verifier {
         let event = actor.event(now, action, id.to_string(), BTreeMap::new());
         let revocation = Revocation { at: now, by: actor.mark(), reason: Some(reason.to_owned()) };
         // Whoever ends what they use themselves is to hear that it is done.
-        caller.lease.forget();
+        caller.lease.act();
         let revoked = self.registrar.vault.revoke(id, revocation, event).await;
         let outcome = match or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))? {
             Revoked::Revoked(_) => RevokeOutcome::Revoked,

@@ -130,7 +130,7 @@ impl Registrar {
     ) -> Result<MintedToken, MintError> {
         let now = self.clock.now();
         let scopes = granted_scopes(order.scopes, &owner, parent.as_ref())?;
-        let expires_at = granted_end(order.lifetime, parent.as_ref(), self.policy.token_life, now)?;
+        let expires_at = granted_end(order.lifetime, parent.as_ref(), self.policy().token_life, now)?;
         let mut random = entropy::bytes::<32>(&*self.entropy)?;
         let secret = PlainToken::new(TokenKind::Token, &random);
         random.zeroize();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::entropy::TestEntropy;
 use fallgate_domain::id::{CredentialId, CutId, UserId};
 use fallgate_domain::route::Admission;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -15,6 +16,7 @@ use fallgate_store::{CredentialRow, CutOn, CutRow, Revision, UserRow};
 use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
 use crate::lease::{Lease, Need};
+use crate::live::Live;
 use crate::permit::RoutePolicy;
 
 /// One credential and its account, a route, and where strangers hang.
@@ -25,6 +27,7 @@ pub struct Subject {
     route: Arc<RoutePolicy>,
     cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
+    live: Arc<Live>,
 }
 
 impl Subject {
@@ -60,12 +63,13 @@ impl Subject {
         let strangers = Arc::new(Account::ownerless(cuts.clone()));
         let name = "llmux".parse().unwrap_or_else(|_| unreachable!("a constant"));
         let route = Arc::new(RoutePolicy::new(name, Admission::default()));
-        Self { entry, strangers, route, cuts, clock }
+        let live = Arc::new(Live::new(clock.clone(), Arc::new(TestEntropy::default())));
+        Self { entry, strangers, route, cuts, clock, live }
     }
 
     /// Lets a caller in as the verifier does: register, then read. Tells whether they were let in.
     pub fn enter(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let registered = lease.handle().rest_on(&self.entry);
         let stands = self.entry.judge(self.clock.now()).is_ok();
         (lease, registered && stands)
@@ -73,7 +77,7 @@ impl Subject {
 
     /// The same with the two steps swapped, to show that the model notices.
     pub fn enter_in_the_wrong_order(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let stands = self.entry.judge(self.clock.now()).is_ok();
         let registered = lease.handle().rest_on(&self.entry);
         (lease, registered && stands)

@@ -75,7 +75,7 @@ impl Verifier {
         let mut random = entropy::bytes::<32>(entropy)?;
         let secret = PlainToken::new(TokenKind::Login, &random);
         random.zeroize();
-        let end = now.plus(self.registrar.policy.login_life);
+        let end = now.plus(self.registrar.policy().login_life);
         let actor = Actor::Holder { credential: parent.id, ip: visitor.ip };
         let owner = parent.account.user.as_ref();
         let credential = Credential {

@@ -78,6 +78,8 @@ pub enum Refusal {
     CrossSite,
     /// The route's `allow` list does not name the caller.
     NotAdmitted,
+    /// Somebody closed what was under way.
+    Closed,
     /// It was let through, and has lasted as long as anything may on its route.
     TooOld,
     /// A cut stops it, for this reason, if one was given.
@@ -110,6 +112,9 @@ impl Refusal {
             ),
             Self::NotAdmitted => {
                 Problem::new(403, "You may not use this route: its `allow` list does not name you.")
+            }
+            Self::Closed => {
+                Problem::new(403, "Somebody who may do so has closed this while it was under way.")
             }
             Self::TooOld => Problem::new(
                 401,

@@ -155,7 +155,11 @@ impl Verifier {
             Refusal::Cut(_) => "cut",
             Refusal::NoSignIn => "no-sign-in",
             Refusal::CrossSite => "cross-site",
-            Refusal::NoCredential | Refusal::TooOld | Refusal::SetupNeeded | Refusal::Unavailable => return,
+            Refusal::NoCredential
+            | Refusal::Closed
+            | Refusal::TooOld
+            | Refusal::SetupNeeded
+            | Refusal::Unavailable => return,
         };
         self.refusals.count(reason, credential, ip);
     }

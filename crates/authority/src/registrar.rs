@@ -15,6 +15,7 @@ use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::PlainScope;
 use fallgate_domain::user::Username;
 use fallgate_store::{Revoked, Store, StoreError, Vault};
+use parking_lot::RwLock;
 use serde_json::Value;
 
 use crate::actions::WriteTokens;
@@ -35,7 +36,7 @@ pub struct Registrar {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) hasher: Hasher,
-    pub(crate) policy: Policy,
+    policy: RwLock<Arc<Policy>>,
     pub(crate) keys: Keyring,
 }
 
@@ -203,7 +204,15 @@ impl Registrar {
         entropy: Arc<dyn Entropy>,
         policy: Policy,
     ) -> Self {
-        Self { store, vault, clock, entropy, hasher: Hasher::new(), policy, keys: Keyring::default() }
+        Self {
+            store,
+            vault,
+            clock,
+            entropy,
+            hasher: Hasher::new(),
+            policy: RwLock::new(Arc::new(policy)),
+            keys: Keyring::default(),
+        }
     }
 
     /// What may be listed and shown.
@@ -217,8 +226,8 @@ impl Registrar {
     }
 
     /// The rules that acts keep to.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.read().clone()
     }
 
     /// Ends a credential for good, and all minted from it with it: one durable row (requirement R31).
@@ -240,6 +249,11 @@ impl Registrar {
 }
 
 impl Verifier {
+    /// Has later rules count for what is done from here on. How long a sign-in may lie unused is as it was at start.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.registrar.policy.write() = Arc::new(policy);
+    }
+
     /// Ends a credential on a caller's behalf: their own, one they minted, or, for an admin, any. Open connections
     /// are cut before this returns, also when it fails with [`TokenError::Unwritten`].
     pub async fn revoke(
@@ -260,7 +274,7 @@ impl Verifier {
         let actor = if own { actor } else { actor.for_others() };
         // From here on the caller is to hear what came of it, also when it is their own credential that ends: the
         // request that does it is not among what is cut.
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         let revoked = self.registrar.revoke(id, None, &actor).await;
         let outcome = or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))?;
         // Commit, then cut; only then acknowledge.

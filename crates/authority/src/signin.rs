@@ -283,7 +283,7 @@ impl Verifier {
             // All there are: what counts is what the owner's role allows at the time.
             scopes: Scopes::plain(PlainScope::ALL),
             created_at: now,
-            expires_at: Some(now.plus(self.registrar.policy.login_life)),
+            expires_at: Some(now.plus(self.registrar.policy().login_life)),
             revoked: None,
             last_use: Some(LastUse { at: now, ip: newcomer.ip.map(|ip| ip.to_string()), user_agent }),
         };

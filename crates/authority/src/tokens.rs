@@ -124,7 +124,7 @@ impl Registrar {
         let parents_end = parent.and_then(|parent| parent.credential.expires_at);
         let now = self.clock.now();
         let end = lifetime.ends_at(now)?;
-        if let Some(longest) = self.policy.token_life
+        if let Some(longest) = self.policy().token_life
             && end.is_none_or(|end| end > now.plus(longest))
         {
             return Err(TokenError::BeyondPolicy { longest });
@@ -289,7 +289,7 @@ impl Verifier {
         };
         let owner = self.registrar.owner_of_tokens(whose).await?;
         // The caller is to hear what came of it, also when what they use hangs on what they end.
-        principal.lease.forget();
+        principal.lease.act();
         let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
         let halt = |error: &StoreError| self.halt_owned(owner.id, Owned::Tokens, except, error);
         let count = or_halt::<_, TokenError>(revoked, halt)?;

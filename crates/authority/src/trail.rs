@@ -1,10 +1,13 @@
 //! The audit trail as a whole: checking it, and letting go of what is too old.
 
-use fallgate_domain::audit::{BrokenLink, Chain, Checkpoint};
+use std::collections::BTreeMap;
+
+use fallgate_domain::audit::{Action, BrokenLink, Chain, Checkpoint};
 use fallgate_domain::clock::Timestamp;
+use serde_json::Value;
 
 use crate::keys::KeyError;
-use crate::registrar::Registrar;
+use crate::registrar::{Actor, Registrar};
 use crate::verifier::Verifier;
 
 /// How many events are read at once when all are, and how many are deleted in one transaction.
@@ -77,7 +80,7 @@ impl Registrar {
     /// place. The newest event stays whatever its age: the next one is linked to it. Of a trail that is broken nothing
     /// is deleted. How many were.
     pub async fn trim_trail(&self) -> Result<u64, TrailError> {
-        let Some(kept) = self.policy.audit_kept else { return Ok(0) };
+        let Some(kept) = self.policy().audit_kept else { return Ok(0) };
         let now = self.clock.now();
         let is_old = |at: Timestamp| now.since(at) > kept;
         let mut deleted = 0;
@@ -112,6 +115,16 @@ impl Registrar {
 }
 
 impl Verifier {
+    /// Writes down that a config that was read again counts, with what it changed; or, without that, that it was
+    /// refused. What counts by then counts also if this cannot be written.
+    pub async fn note_config(&self, actor: &Actor, changes: Option<BTreeMap<String, Value>>) {
+        let action = if changes.is_some() { Action::ConfigReload } else { Action::ConfigRefused };
+        let event = actor.event(self.clock().now(), action, "config".to_owned(), changes.unwrap_or_default());
+        if let Err(error) = self.registrar.vault.record(vec![event]).await {
+            tracing::warn!(%error, "could not write down that the config was read again");
+        }
+    }
+
     /// Deletes the audit events that are too old: see [`Registrar::trim_trail`]. To be called now and then.
     pub(crate) async fn trim_trail(&self) {
         match self.registrar.trim_trail().await {

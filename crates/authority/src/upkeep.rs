@@ -66,7 +66,7 @@ impl Verifier {
     /// Ends tokens that were not used for as long as the policy says (requirement R34).
     async fn end_unused(&self) -> Result<(), StoreError> {
         let (store, vault) = (&self.registrar.store, &self.registrar.vault);
-        let Some(unused) = self.registrar.policy.token_unused else { return Ok(()) };
+        let Some(unused) = self.registrar.policy().token_unused else { return Ok(()) };
         let now = self.clock().now();
         let since = before(now, unused);
         let reason = format!("unused for {} days", unused.as_secs() / DAY.as_secs());
@@ -105,6 +105,7 @@ impl Verifier {
             let round = async {
                 minutes.tick().await;
                 self.write_refusals().await;
+                self.write_counted_streams().await;
                 if let Err(error) = self.note_held().await {
                     tracing::warn!(%error, "could not write down which sign-ins are in use");
                 }

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::assertion::Assertions;
 use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
+use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
@@ -42,13 +43,14 @@ pub struct Verifier {
     pub(crate) setup: Setup,
     pub(crate) assertions: Assertions,
     pub(crate) enter_codes: EnterCodes,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new(registrar.policy.login_idle, registrar.clock.clone());
+        let view = View::new(registrar.policy().login_idle, registrar.clock.clone());
         view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.
@@ -62,6 +64,7 @@ impl Verifier {
         let (held, refusals) = (HeldThrottle::new(), RefusalCounts::default());
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
         let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
+        let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
         let assertions = Assertions::default();
         let verifier = Self {
             registrar,
@@ -75,13 +78,14 @@ impl Verifier {
             setup,
             assertions,
             enter_codes,
+            live,
         };
         Ok((Arc::new(verifier), notes))
     }
 
     /// A lease that rests on nothing yet, for whoever owns a socket.
     pub fn lease(&self) -> Lease {
-        Lease::new(self.clock().clone())
+        Lease::new(self.clock().clone(), self.live.clone())
     }
 
     /// The clock that decisions are made by.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fallgate_authority::{
-    Actor, Denial, Ended, MintOrder, MintedToken, Passphrase, Policy, Presented, Principal, Refusal,
+    Actor, Denial, Ended, Lease, MintOrder, MintedToken, Passphrase, Policy, Presented, Principal, Refusal,
     Registrar, RequestFacts, RoutePolicy, UserError, UserOrder, UserPatch, Verifier, actions,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
@@ -188,16 +188,59 @@ async fn a_lease_ends_when_its_credential_is_revoked_elsewhere_and_no_other_does
     watching.abort();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lease_ends_when_its_credential_expires() {
-    let house = House::new().await;
-    let lifetime = Some(Lifetime::For(Duration::from_secs(5)));
+/// A lease that rests on a token of alice's.
+async fn leased(house: &House, lifetime: Duration) -> Lease {
+    let lifetime = Some(Lifetime::For(lifetime));
     let order = MintOrder { owner: "alice".parse().unwrap(), name: None, scopes: None, lifetime };
     let minted = house.elsewhere.mint(order, &cli()).await.unwrap();
     let lease = house.verifier.lease();
     let value = format!("Bearer {}", minted.secret.expose());
     let presented = Presented::from_authorization(Some(value.as_bytes())).unwrap();
     house.verifier.verify(&presented, &FACTS, &lease.handle()).await.unwrap();
+    lease
+}
+
+#[tokio::test(start_paused = true)]
+async fn r51_a_lease_looks_again_within_half_a_minute_though_nobody_tells_it_to() {
+    const DAY: Duration = Duration::from_hours(24);
+    let house = House::new().await;
+    let lease = leased(&house, DAY).await;
+    let begun = tokio::time::Instant::now();
+    // The clock is set forward, and nothing else happens.
+    let ended = tokio::join!(lease.ended(), async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        house.clock.advance(DAY * 2);
+    });
+    assert_eq!(ended.0, Ended::Credential(Denial::Expired));
+    assert!(begun.elapsed() <= Duration::from_secs(31), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn r51_a_lease_ends_at_the_age_that_it_was_given_and_the_next_one_begins_anew() {
+    let house = House::new().await;
+    let lease = leased(&house, Duration::from_hours(24)).await;
+    lease.handle().limit(house.verifier.clock().now(), Duration::from_secs(10));
+    house.clock.advance(Duration::from_millis(9_999));
+    assert_eq!(lease.judge(), None);
+    house.clock.advance(Duration::from_millis(1));
+    assert_eq!(lease.judge(), Some(Ended::TooOld));
+    lease.settle();
+    assert_eq!(lease.judge(), None, "nothing rests on it");
+    // Given while somebody waits, it counts too.
+    let lease = leased(&house, Duration::from_hours(24)).await;
+    let ended = tokio::join!(lease.ended(), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lease.handle().limit(house.verifier.clock().now(), Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        house.clock.advance(Duration::from_secs(10));
+    });
+    assert_eq!(ended.0, Ended::TooOld);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_ends_when_its_credential_expires() {
+    let house = House::new().await;
+    let lease = leased(&house, Duration::from_secs(5)).await;
     let clock = house.clock.clone();
     let ended = tokio::join!(lease.ended(), async {
         tokio::time::sleep(Duration::from_millis(4_999)).await;

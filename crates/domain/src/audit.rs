@@ -67,6 +67,17 @@ pub enum Action {
     InternalTokenRotate,
     /// Users and tokens of an llmux installation were taken in.
     ImportLlmux,
+    /// Something was opened that outlives its first answer, such as a WebSocket; or, past the first of a burst, how many
+    /// were.
+    StreamOpen,
+    /// It was closed.
+    StreamClose,
+    /// Somebody closed one.
+    LiveClose,
+    /// A changed config counts from here on.
+    ConfigReload,
+    /// A changed config makes no sense, and the one before goes on to count.
+    ConfigRefused,
     /// Somebody, something or everything was cut.
     CutPlace,
     /// A cut was lifted.
@@ -75,7 +86,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -103,6 +114,11 @@ impl Action {
         Self::InternalTokenMake,
         Self::InternalTokenRotate,
         Self::ImportLlmux,
+        Self::StreamOpen,
+        Self::StreamClose,
+        Self::LiveClose,
+        Self::ConfigReload,
+        Self::ConfigRefused,
         Self::CutPlace,
         Self::CutLift,
     ];
@@ -137,6 +153,11 @@ impl Action {
             Self::InternalTokenMake => "internal-token.make",
             Self::InternalTokenRotate => "internal-token.rotate",
             Self::ImportLlmux => "import.llmux",
+            Self::StreamOpen => "stream.open",
+            Self::StreamClose => "stream.close",
+            Self::LiveClose => "live.close",
+            Self::ConfigReload => "config.reload",
+            Self::ConfigRefused => "config.refused",
             Self::CutPlace => "cut.place",
             Self::CutLift => "cut.lift",
         }
@@ -145,7 +166,7 @@ impl Action {
     /// What came of it, as written in the trail: an act that is recorded was done.
     pub const fn outcome(self) -> &'static str {
         match self {
-            Self::LoginFailed | Self::AccessRefused => "refused",
+            Self::LoginFailed | Self::AccessRefused | Self::ConfigRefused => "refused",
             _ => "ok",
         }
     }

@@ -102,6 +102,11 @@ id! {
     SigningKeyId
 }
 
+id! {
+    /// A stream that is open now. Gone with it.
+    StreamId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ pub mod id;
 pub mod internal;
 pub mod legacy;
 pub mod lifetime;
+pub mod live;
 pub mod name;
 pub mod origin;
 pub mod path;

@@ -46,5 +46,8 @@ fn serve(mut stream: TcpStream) -> anyhow::Result<()> {
             }
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        if head.contains("connection: close") {
+            return Ok(());
+        }
     }
 }

@@ -6,12 +6,13 @@ use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Gate, LiveSettings};
+use fallgate_relay::{AccessLog, Gate, LiveSettings};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
+use crate::reload::Outline;
 use crate::{cmd, internal, root_key};
 
 /// A gate that is ready to listen, and what has to run beside it.
@@ -19,6 +20,8 @@ pub(crate) struct Assembled {
     pub(crate) gate: Arc<Gate>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) use_notes: UseNotes,
+    /// The config, as far as one that is read later is compared with it.
+    pub(crate) outline: Outline,
 }
 
 /// What a command needs: acts and lists on the home folder.
@@ -41,14 +44,16 @@ pub(crate) async fn gate(
     folder: &HomeFolder,
     config: Config,
     root_key: Option<RootKey>,
+    access: Option<AccessLog>,
 ) -> Result<Assembled, Failure> {
     let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (verifier, use_notes) = Verifier::start(registrar).await?;
+    let outline = Outline::of(&config);
     let settings = LiveSettings::new(config.settings());
     let doors = fallgate_web::doors(verifier.clone(), settings.clone());
     let draw_problem = fallgate_web::draw_problem;
-    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings };
-    Ok(Assembled { gate: Arc::new(gate), verifier, use_notes })
+    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings, access };
+    Ok(Assembled { gate: Arc::new(gate), verifier, use_notes, outline })
 }

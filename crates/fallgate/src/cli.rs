@@ -101,6 +101,21 @@ pub(crate) enum Noun {
     /// Back up, restore and tidy the database.
     #[command(subcommand, arg_required_else_help = true)]
     Store(Store),
+    /// List what is open now: `WebSockets`, event streams, tunnels, and bodies that flow for more than five seconds.
+    ///
+    /// A running gate is asked. Over HTTP it tells of one's own streams, and an admin of everybody's.
+    Live {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Have the running gate read its config again.
+    ///
+    /// It counts from the next request on, and what it does not allow any more is closed. A config that makes no sense
+    /// changes nothing. SIGHUP does the same.
+    Reload {
+        #[command(flatten)]
+        format: Format,
+    },
     /// Check a config file, and see what it means.
     #[command(subcommand, arg_required_else_help = true)]
     Config(Config),
@@ -160,7 +175,7 @@ pub(crate) struct Serve {
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Settings {
     /// Where to listen: an IP address and a port, or `unix:/path` [default: 127.0.0.1:7400].
     #[arg(long, value_name = "ADDR")]

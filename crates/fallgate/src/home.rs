@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fallgate_domain::setup::SetupToken;
 
 use crate::failure::Failure;
-use crate::{internal, lifecycle, root_key};
+use crate::{control, internal, lifecycle, root_key};
 
 const DATABASE: &str = "fallgate.db";
 const LOCK: &str = "fallgate.lock";
@@ -261,6 +261,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 fn is_ours(name: &str) -> bool {
     ["fallgate", internal::NAME, root_key::FILE, SETUP_TOKEN].iter().any(|start| name.starts_with(start))
         || name == "revision"
+        || name == control::NAME
         || name == "lost+found"
 }
 

@@ -1,10 +1,12 @@
 //! The program `fallgate`: command line, config, assembly, life cycle.
 
+mod access_log;
 mod assemble;
 mod cli;
 mod client;
 mod cmd;
 mod config;
+mod control;
 mod desk;
 mod failure;
 mod home;
@@ -15,6 +17,7 @@ mod neighbours;
 mod output;
 mod place;
 mod qr;
+mod reload;
 mod root_key;
 mod service_manager;
 

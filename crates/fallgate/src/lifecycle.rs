@@ -86,17 +86,28 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+}
+
+/// The signal that asks a process to read its config again. A terminal that is closed sends it too: no reason to end.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// From here on it does not end the process by itself. Needs a runtime.
+    pub(crate) fn catch() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns when it has come, once for several in a row.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 impl StopSignals {
     /// From here on these signals do not end the process by themselves. Needs a runtime.
     pub(crate) fn catch() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// The first signal lets requests under way end; a second one ends the process at once. Never returns.
@@ -114,15 +125,9 @@ impl StopSignals {
     }
 
     async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.terminate.recv() => return "SIGTERM",
-                // Elsewhere it means "read your config again", or that a terminal was closed: no reason to end.
-                _ = self.hangup.recv() => {
-                    tracing::info!("SIGHUP: the config is read at start; restart to change it");
-                }
-            }
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
     }
 }

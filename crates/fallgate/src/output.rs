@@ -122,6 +122,18 @@ pub(crate) fn counted(number: impl Into<u64>, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// So many bytes, in the largest unit of which there is one.
+pub(crate) fn amount(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, power)| bytes >> power > 0) {
+        Some((unit, power)) => {
+            let tenths = (u128::from(bytes) * 10) >> power;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
 /// A time to the second, RFC 3339 in UTC.
 pub(crate) fn to_the_second(time: Timestamp) -> String {
     Timestamp::from_millis(time.millis() - time.millis() % 1_000).to_string()

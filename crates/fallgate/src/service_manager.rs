@@ -36,6 +36,19 @@ pub(crate) fn ready(what: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(what)]);
 }
 
+/// Says that the config is read again; [`reloaded`] says when that is over.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the system has no monotonic clock"),
+    }
+}
+
+/// Says that the config was read again, whatever came of it.
+pub(crate) fn reloaded() {
+    tell(&[NotifyState::Ready]);
+}
+
 /// Says that requests under way are let end, and no others come in.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping; requests under way may end")]);

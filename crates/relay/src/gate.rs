@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::crowd::{Crowd, Place};
+use crate::ingress::access::AccessLog;
 use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::http2;
 use crate::ingress::own::Doors;
@@ -81,6 +82,8 @@ pub struct Gate {
     pub draw_problem: fn(&Problem, &str) -> String,
     /// What requests are decided by.
     pub settings: LiveSettings,
+    /// Where each request leaves a note, if anywhere.
+    pub access: Option<AccessLog>,
 }
 
 /// A worker's own things, and the gate they all share.
@@ -286,8 +289,7 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
             if speaks_http2 {
                 http2::serve(wire, direct, worker, stopping).await;
             } else {
-                // Who agreed on HTTP/1.1 is held to it.
-                Connection::new(wire, direct, worker, stopping).serve().await;
+                Connection::new(wire, direct, worker, stopping).without_http2().serve().await;
             }
         }
         Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,

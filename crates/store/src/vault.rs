@@ -395,12 +395,14 @@ impl Vault {
         self.backend.write(None, move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
     }
 
-    /// Writes events that belong to no act, all or none. The revision does not rise.
+    /// Writes events of which the store knows nothing more, all or none. The revision does not rise. An event's author
+    /// must stand, as with any act.
     pub async fn record(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
         }
-        self.backend.add(None, move |act| upkeep::record(act, events)).await
+        let author = events.iter().find_map(|event| event.author.clone());
+        self.backend.add(author, move |act| upkeep::record(act, events)).await
     }
 
     /// Sees to it that no older copy of the database than it is now is ever taken for this one. What takes something

@@ -16,7 +16,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, cuts, gate, identity, keys, logins, setup, tokens, users};
+use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -89,6 +89,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
             "Sets one's passphrase.",
             &[429],
         )
+        .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
+        .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
         .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])
         .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
         .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])

@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, CutError, EnterError, HashFailed, HasherBusy, MintError, Refusal,
-    SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
+    CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy, MintError,
+    Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -201,6 +201,15 @@ impl From<TokenError> for WebError {
             TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
             TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CloseError> for WebError {
+    fn from(error: CloseError) -> Self {
+        match error {
+            CloseError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            CloseError::Store(error) => error.into(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
+mod live;
+
 use std::time::Duration;
 
 use fallgate_authority::{Closed, CutPlaced, MintedToken, NewSignIn, Principal};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+pub use self::live::{LiveList, LiveView};
 use crate::openapi::words;
 
 /// A token in a list.
@@ -287,14 +290,19 @@ impl PlacedCutView {
     /// What a gate answers.
     pub fn of(placed: CutPlaced) -> Self {
         let CutPlaced { cut, closed, took } = placed;
-        Self::new(cut, Some((closed, took)))
+        Self::new(cut, Some((closed.into(), took)))
     }
 
     /// A cut, and what a gate closed for it in which time, if one told.
-    pub fn new(cut: Cut, closed: Option<(Closed, Duration)>) -> Self {
+    pub fn new(cut: Cut, closed: Option<(ClosedView, Duration)>) -> Self {
         let took_ms = closed.map(|(_, took)| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        let closed = closed.map(|(Closed { streams, requests }, _)| ClosedView { streams, requests });
-        Self { id: cut.id, target: cut.target, closed, took_ms }
+        Self { id: cut.id, target: cut.target, closed: closed.map(|(closed, _)| closed), took_ms }
+    }
+}
+
+impl From<Closed> for ClosedView {
+    fn from(Closed { streams, requests }: Closed) -> Self {
+        Self { streams, requests }
     }
 }
 

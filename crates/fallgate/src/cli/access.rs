@@ -38,7 +38,7 @@ const ABOUT_A_GATE: &[&str] = &["login", "logout", "status", "passwd"];
 pub(super) fn show_places(command: Command) -> Command {
     let hidden: [(&[&str], &[&str]); 5] = [
         (&["serve", "import", "doctor"], &["server", "insecure_http"]),
-        (&["internal-token", "key", "store"], &["server", "insecure_http", "config"]),
+        (&["internal-token", "key", "store", "reload"], &["server", "insecure_http", "config"]),
         (&["config"], &["server", "insecure_http", "home"]),
         (&["version", "completions", "man"], &["server", "insecure_http", "home", "config"]),
         (ABOUT_A_GATE, &["home", "config"]),

@@ -50,7 +50,7 @@ fn found(config: &Config, environment: &Environment) -> String {
 
 /// The settings as they count, each with what said so.
 #[derive(Serialize)]
-struct Explained<'a> {
+pub(crate) struct Explained<'a> {
     file: Option<&'a Path>,
     listen: Value<String>,
     /// The certificate's file.
@@ -99,7 +99,7 @@ struct RouteRow {
 }
 
 impl<'a> Explained<'a> {
-    fn of(config: &'a Config) -> Self {
+    pub(crate) fn of(config: &'a Config) -> Self {
         fn value<T, U>(setting: &Setting<T>, show: impl Fn(&T) -> U) -> Value<U> {
             Value { value: show(&setting.value), source: setting.source.to_string() }
         }

@@ -2,15 +2,17 @@
 
 mod access;
 mod audit;
-mod config;
+pub(crate) mod config;
 mod consent;
 mod cutting;
 mod doctor;
 mod import;
 mod internal_token;
 mod key;
+mod live;
 mod passphrase;
 mod reference;
+mod reload;
 mod serve;
 mod store;
 mod token;
@@ -54,6 +56,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Audit(audit) => audit::run(audit, place()?, environment),
         Noun::Key(key) => key::run(key, &this_home()?, environment),
         Noun::Store(store) => store::run(store, &this_home()?),
+        Noun::Live { format } => live::run(&format, place()?),
+        Noun::Reload { format } => reload::run(&format, &this_home()?),
         Noun::Config(config) => here().and_then(|()| config::run(config, flags.config.clone(), environment)),
         Noun::Doctor { mut settings, format } => {
             settings.config.clone_from(&flags.config);

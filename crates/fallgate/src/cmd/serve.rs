@@ -7,20 +7,22 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use fallgate_authority::{UseNotes, Verifier};
+use fallgate_authority::{Actor, UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment, Secrets, Setting, Source};
+use crate::control::{Answers, ControlSocket};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
-use crate::lifecycle::{self, StopSignals};
-use crate::{assemble, cmd, neighbours, output, root_key, service_manager};
+use crate::lifecycle::{self, Hangups, StopSignals};
+use crate::reload::{Outline, Reloader};
+use crate::{access_log, assemble, cmd, control, neighbours, output, root_key, service_manager};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -36,23 +38,22 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    cmd::runtime()?.block_on(serve_until_stopped(
-        folder,
-        &home,
-        config,
-        root_key,
-        Entry { handed_over, certificate },
-    ))
+    let again =
+        |gate, outline| Reloader::new(serve.settings.clone(), environment.without_root_key(), gate, outline);
+    let entry = Entry { handed_over, certificate };
+    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key, entry, again))
 }
 
+/// `again` makes what reads the config again.
 async fn serve_until_stopped(
     folder: &HomeFolder,
     home: &Home,
     mut config: Config,
     root_key: Option<RootKey>,
     entry: Entry,
+    again: impl FnOnce(Arc<Gate>, Outline) -> Reloader,
 ) -> Result<(), Failure> {
-    let signals = StopSignals::catch()?;
+    let (signals, hangups) = (StopSignals::catch()?, Hangups::catch()?);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let handed_over = entry.handed_over.map(adopt).transpose()?;
@@ -61,7 +62,8 @@ async fn serve_until_stopped(
     }
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let exposed = config.is_exposed();
-    let parts = assemble::gate(home, folder, config, root_key).await?;
+    let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
+    let parts = assemble::gate(home, folder, config, root_key, access).await?;
     let mut listener = if let Some(listener) = handed_over {
         listener
     } else {
@@ -80,6 +82,10 @@ async fn serve_until_stopped(
         async move { verifier.watch().await }
     });
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
+    let reloader = Arc::new(again(parts.gate.clone(), parts.outline));
+    let moved = writer.as_ref().map(access_log::Writer::told);
+    let _control = control_socket(home, &parts.verifier, &reloader);
+    let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader, moved)));
     let settings = parts.gate.settings.now();
     let banner = Banner {
         address: address_of(&listener, scheme)?,
@@ -112,8 +118,45 @@ async fn serve_until_stopped(
         _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
     }
     upkeep.stop().await;
+    if let Some(writer) = writer {
+        writer.stop();
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Answers the commands that only a running gate can answer. Without the socket it serves all the same.
+fn control_socket(home: &Home, verifier: &Arc<Verifier>, reloader: &Arc<Reloader>) -> Option<Task> {
+    let answers = Answers { verifier: verifier.clone(), reloader: reloader.clone() };
+    match ControlSocket::open(home) {
+        Ok(socket) => Some(Task(tokio::spawn(socket.serve(Arc::new(answers))))),
+        Err(error) => {
+            let file = home.path().join(control::NAME);
+            tracing::warn!(file = %file.display(), %error, "cannot make the control socket: `fallgate live` and `fallgate reload` will not find this gate");
+            None
+        }
+    }
+}
+
+/// `log`: told that its file may have been moved away, as whoever rotates logs does before this signal.
+async fn reload_on_hangup(mut hangups: Hangups, reloader: Arc<Reloader>, log: Option<Arc<access_log::Told>>) {
+    loop {
+        hangups.next().await;
+        if let Some(log) = &log {
+            log.reopen();
+        }
+        // What came of it is in the log.
+        let _ = reloader.reload(&Actor::Internal).await;
+    }
+}
+
+/// Ends with the value that stands for it.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What of the way in is there before the gate.
@@ -179,10 +222,11 @@ impl Upkeep {
         let stopped = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
-        let (noting, keeping) = (verifier.clone(), verifier.clone());
-        let (noting_stopped, keeping_stopped) = (stopped(stopping.clone()), stopped(stopping));
+        let (noting, keeping, telling) = (verifier.clone(), verifier.clone(), verifier.clone());
+        let (noting_stopped, keeping_stopped) = (stopped(stopping.clone()), stopped(stopping.clone()));
         tasks.spawn(async move { use_notes.run(&noting, noting_stopped).await });
         tasks.spawn(async move { keeping.keep_house(keeping_stopped).await });
+        tasks.spawn(async move { telling.note_streams(stopped(stopping)).await });
         Self { stop, tasks }
     }
 

@@ -71,6 +71,11 @@ impl Environment {
         Self { known, root_key: None, strangers: Vec::new() }
     }
 
+    /// The same without the root key, for whoever reads the config again.
+    pub(crate) fn without_root_key(&self) -> Self {
+        Self { known: self.known.clone(), root_key: None, strangers: self.strangers.clone() }
+    }
+
     /// Names that look like ours and mean nothing: misspelt, most likely.
     pub(crate) fn strangers(&self) -> &[String] {
         &self.strangers

@@ -1,5 +1,7 @@
 //! The desk on a home folder: acts go through the registrar, in this process.
 
+use std::time::{Duration, Instant};
+
 use fallgate_authority::{
     CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
     UserPatch, WholeTrail,
@@ -14,13 +16,14 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView, UserList,
-    UserView,
+    ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView,
+    UserList, UserView,
 };
 use zeroize::Zeroizing;
 
 use super::{NewToken, NewUser, Revocation, words};
 use crate::config::Environment;
+use crate::control::{self, Request};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::place::Here;
@@ -28,6 +31,8 @@ use crate::{cmd, lifecycle, output, root_key};
 
 /// How many events are read at once when all are.
 const PAGE: u32 = 1_000;
+/// A gate is given a second to close what is cut, and then tells how much that was.
+const TOLD_WITHIN: Duration = Duration::from_millis(1_200);
 
 pub(crate) struct HomeDesk {
     folder: HomeFolder,
@@ -206,7 +211,11 @@ impl HomeDesk {
             return Err(words::cut(CutError::UnknownTarget(order.target)));
         }
         let cut = self.registrar.cut(order, &lifecycle::actor()).await.map_err(words::cut)?;
-        Ok(PlacedCutView::new(cut, None))
+        let begun = Instant::now();
+        // The cut stands whether or not a gate runs, and tells.
+        let told = control::ask(&self.folder, &Request::Closed { cut: cut.id }, TOLD_WITHIN);
+        let closed: Option<ClosedView> = told.ok().flatten();
+        Ok(PlacedCutView::new(cut, closed.map(|closed| (closed, begun.elapsed()))))
     }
 
     pub(super) async fn cuts(&self) -> Result<CutList, Failure> {

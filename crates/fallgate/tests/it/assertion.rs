@@ -21,7 +21,10 @@ fn gate(home: Home, upstream: &Upstream) -> Gate {
         route("told", "identity = \"headers\""),
         route("none", ""),
     ];
-    Gate::on(home, &format!("[server]\npublic_url = \"https://box.example\"\n{}", routes.concat()))
+    // Another proxy serves this one, and asks.
+    let asked = "[[route]]\nname = \"asked\"\nhost = \"asked.example\"\nidentity = \"assertion\"\npublic = [\"/open\"]\n";
+    let server = "[server]\npublic_url = \"https://box.example\"\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    Gate::on(home, &format!("{server}{}{asked}", routes.concat()))
 }
 
 fn ask(gate: &Gate, path: &str, headers: &str) -> Response {
@@ -125,6 +128,24 @@ fn r13_an_upstream_is_told_by_a_signed_word_for_it_alone_who_calls() {
             format!("{}Fallgate-Assertion: forged\r\nConnection: Fallgate-Assertion\r\n", token.header());
         assert_says(&gate, &assertion(&gate, "/app/x", &named), &token.id, "app", who);
     }
+}
+
+#[test]
+fn r13_another_proxy_that_asks_is_given_the_same_word() {
+    let upstream = Upstream::echo();
+    let gate = gate(Home::new(), &upstream);
+    let token = gate.token("ada");
+    let told = |path: &str| {
+        let client = format!(
+            "X-Original-Method: GET\r\nX-Original-URL: http://asked.example{path}\r\n{}",
+            token.header()
+        );
+        let answer = ask(&gate, "/auth/nginx", &client);
+        assert!(answer.header("date").is_some_and(|date| date.ends_with(" GMT")));
+        answer.header("fallgate-assertion").unwrap().to_owned()
+    };
+    assert_says(&gate, &told("/x"), &token.id, "asked", ("ada", "user"));
+    assert_eq!(told("/open"), "");
 }
 
 /// Whether the header can be read, so that it names a key.

@@ -290,3 +290,24 @@ fn r49_r47_no_request_that_begins_after_a_cut_was_acknowledged_is_let_through() 
         clerk.lift(&cut);
     }
 }
+
+#[test]
+fn a_command_on_the_home_folder_knows_the_routes_of_its_config_and_doctor_names_what_is_cut() {
+    let home = Home::new();
+    home.admin("root");
+    let config = home.write_config(&config("http://127.0.0.1:9"));
+    let config = config.to_str().unwrap();
+    let refused = home.fallgate(&["cut", "route:nowhere", "--config", config]).refused(1);
+    assert_eq!(refused, "there is no route nowhere: `fallgate config explain` shows the routes");
+    let run = home.fallgate(&["cut", "route:app", "--config", config, "--json"]).ok();
+    assert!(!run.stderr.contains("warning"), "{}", run.stderr);
+    assert_eq!(run.json()["target"], "route:app");
+    assert!(run.json().get("closed").is_none(), "no gate runs: {}", run.stdout);
+    // Where there is no config nobody can tell; the cut stands all the same.
+    let run = home.fallgate(&["cut", "route:other"]).ok();
+    assert!(run.stderr.contains("whether there is a route other is not known here"), "{}", run.stderr);
+    let report = home.fallgate(&["doctor", "--json", "--config", config]).json();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["name"] == "cuts").unwrap();
+    assert_eq!(check["found"], "refused until lifted: route:app, route:other");
+}

@@ -36,6 +36,8 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("store backup", &[], HOME),
     ("store restore", &["--accept"], HOME),
     ("store sweep", &[], HOME),
+    ("live", &[], BOTH),
+    ("reload", &[], HOME),
     ("config check", &["--listen", "--config"], &[]),
     ("config explain", &["--listen", "--config"], &[]),
     ("doctor", &["--listen", "--config"], HOME),

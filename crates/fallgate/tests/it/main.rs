@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod access_log;
 mod advice;
 mod assertion;
 mod audit;
@@ -43,6 +44,7 @@ mod identity;
 mod internal_token;
 mod keys;
 mod limits;
+mod live;
 mod mishaps;
 mod moving_in;
 mod old_links;
@@ -52,6 +54,7 @@ mod proxying;
 mod races;
 mod readme;
 mod reference;
+mod reload;
 mod remote;
 mod revoking;
 mod serve;

@@ -117,6 +117,21 @@ fn in_no_time(text: &str, before: &str, after: &str) -> String {
     }
 }
 
+/// The part of the story that is about cuts; `id` is a token's.
+fn cut_and_lift(tell_with: &mut impl FnMut(&[&str], &str) -> String, id: &str) {
+    let cut = tell_with(&["cut", "user:ada", "--reason", "lost laptop", "--for", "12h"], "");
+    tell_with(&["cut", &format!("credential:{id}"), "--json"], "");
+    for target in ["user:eve", "agent:eve", &format!("credential:{NOBODYS}"), "eve", "user:Eve"] {
+        tell_with(&["cut", target], "");
+    }
+    tell_with(&["cut", "user:bob", "--for", "never"], "");
+    tell_with(&["cut", "user:bob", "--for", "0s"], "");
+    tell_with(&["cut", "user:bob", "--reason", "a\nb"], "");
+    tell_with(&["lift", cut.trim(), "--json"], "");
+    tell_with(&["lift", cut.trim()], "");
+    tell_with(&["lift", "x"], "");
+}
+
 /// Every verb that changes something, well used and ill; what each came to, in one form.
 fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     let mut told = Vec::new();
@@ -192,17 +207,7 @@ fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     tell_with(&["token", "revoke", "--all", "--user", "eve", "--yes"], "");
     tell_with(&["token", "revoke", "--all", "--user", "ada", "--yes"], "");
 
-    let cut = tell_with(&["cut", "user:ada", "--reason", "lost laptop", "--for", "12h"], "");
-    tell_with(&["cut", &format!("credential:{id}"), "--json"], "");
-    for target in ["user:eve", "agent:eve", &format!("credential:{NOBODYS}"), "eve", "user:Eve"] {
-        tell_with(&["cut", target], "");
-    }
-    tell_with(&["cut", "user:bob", "--for", "never"], "");
-    tell_with(&["cut", "user:bob", "--for", "0s"], "");
-    tell_with(&["cut", "user:bob", "--reason", "a\nb"], "");
-    tell_with(&["lift", cut.trim(), "--json"], "");
-    tell_with(&["lift", cut.trim()], "");
-    tell_with(&["lift", "x"], "");
+    cut_and_lift(&mut tell_with, id);
 
     tell_with(&["user", "set-role", "bob", "user", "--json"], "");
     tell_with(&["user", "set-role", "root", "user"], "");

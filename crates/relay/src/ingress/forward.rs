@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
-use fallgate_authority::{Ended, Principal};
+use fallgate_authority::{Ended, Lease, Principal};
+use fallgate_domain::live::StreamKind;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
@@ -197,6 +199,9 @@ pub(crate) async fn serve(
         upstream,
         request: &request,
         reached: &mut reached,
+        answered: &mut connection.answered,
+        lease: &connection.lease,
+        ip: connection.asker.ip,
         patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
     };
     let outcome = tokio::select! {
@@ -215,7 +220,6 @@ pub(crate) async fn serve(
         // From here on there is no HTTP left on this connection.
         Ok(Done::Switched(upstream, protocol)) => {
             let Connection { client, lease, stopping, worker, .. } = connection;
-            lease.mark_stream();
             let farewell = match protocol {
                 Protocol::WebSocket => Farewell::CloseFrame,
                 Protocol::Listed(_) => Farewell::Reset,
@@ -284,6 +288,11 @@ struct Attempt<'a> {
     upstream: &'a Upstream,
     request: &'a Prepared,
     reached: &'a mut Reached,
+    /// What the client is answered.
+    answered: &'a mut Option<u16>,
+    /// What it is done under, for whoever looks at what is live; where the client is.
+    lease: &'a Lease,
+    ip: Option<IpAddr>,
     /// With the client.
     patience: Patience,
 }
@@ -341,6 +350,7 @@ impl Attempt<'_> {
             self.poll_answer_head(context, &mut sending, &mut upstream, &mut head, &mut interim)
         })
         .await?;
+        *self.answered = Some(head.status());
         if head.status() == 101 {
             return self.switch(upstream, &head).await;
         }
@@ -358,6 +368,7 @@ impl Attempt<'_> {
     ) -> Poll<Result<(), Failure>> {
         let stock = &self.worker.stock;
         sending.poll(context, self.client, upstream, stock)?;
+        sending.tell(self.lease, self.ip);
         if self.patience.poll_over(context, sending.client_owes(), sending.pump.moved()).is_ready() {
             return Poll::Ready(Err(Failure::ClientStalled));
         }
@@ -402,6 +413,14 @@ impl Attempt<'_> {
         hygiene::write_switching(&mut out, head, upstream.input.filled(), &self.downward(false));
         upstream.input.consume(head.len());
         *self.reached = Reached::Answering;
+        // Before the client knows: whoever has a stream finds it listed.
+        self.lease.flows(
+            match &protocol {
+                Protocol::WebSocket => StreamKind::WebSocket,
+                Protocol::Listed(_) => StreamKind::Tunnel,
+            },
+            self.ip,
+        );
         self.client.write_all(&out).await.map_err(|_| Failure::ClientGone)?;
         Ok(Done::Switched(upstream, protocol))
     }
@@ -416,6 +435,7 @@ impl Attempt<'_> {
         let early = !sending.is_done();
         let close = !self.request.keep_alive || self.request.upgrade.is_some() || early;
         let mut out = Vec::with_capacity(head.len() + 64);
+        let kind = kind_of(head, upstream.input.filled());
         let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
         upstream.input.consume(head.len());
         let mut answer =
@@ -423,9 +443,19 @@ impl Attempt<'_> {
         let stock = &self.worker.stock;
         let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
         let patience = &mut self.patience;
+        let (lease, ip) = (self.lease, self.ip);
+        let mut flows = kind.is_endless() && head.body() != BodyKind::Empty;
+        if flows {
+            lease.flows(kind, ip);
+        }
         poll_fn(|context| {
             sending.poll(context, client, upstream_wire, stock)?;
             let passed = answer.poll(context, upstream_wire, client, stock);
+            // What is through at once is no stream, and nobody need hear of it.
+            if passed.is_pending() && !std::mem::replace(&mut flows, true) {
+                lease.flows(kind, ip);
+            }
+            lease.passed(sending.pump.passed(), answer.passed());
             // Until then it can still be answered otherwise.
             if answer.has_begun() {
                 *reached = Reached::Answering;
@@ -478,15 +508,29 @@ struct Sending {
     /// The upstream takes no more of it; perhaps it has answered early.
     refused: bool,
     vigil: Vigil,
+    /// Whoever looks at what is live was told that it flows.
+    told: bool,
 }
 
 impl Sending {
     fn new(pump: Pump) -> Self {
-        Self { pump, refused: false, vigil: Vigil::default() }
+        Self { pump, refused: false, vigil: Vigil::default(), told: false }
     }
 
     fn is_done(&self) -> bool {
         self.pump.is_done()
+    }
+
+    /// Tells whoever looks at what is live of a body that does not come at once.
+    fn tell(&mut self, lease: &Lease, ip: Option<IpAddr>) {
+        if self.pump.is_read() {
+            if self.told {
+                lease.flows_nothing();
+            }
+        } else if !std::mem::replace(&mut self.told, true) {
+            lease.flows(StreamKind::Upload, ip);
+        }
+        lease.came_in(self.pump.passed());
     }
 
     /// Whether it waits for more of the request to come from the client.
@@ -534,6 +578,18 @@ impl Sending {
             Poll::Pending => Ok(()),
         }
     }
+}
+
+/// What flows in an answer.
+fn kind_of(head: &AnswerHead, buffer: &[u8]) -> StreamKind {
+    let media_type = head.fields_of(FieldId::ContentType).next().map(|value| value.of(buffer));
+    if media_type.is_some_and(is_event_stream) { StreamKind::Events } else { StreamKind::Download }
+}
+
+/// Whether that media type is an event stream's, whatever its parameters.
+pub(super) fn is_event_stream(media_type: &[u8]) -> bool {
+    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 fn is_idempotent(method: &[u8]) -> bool {

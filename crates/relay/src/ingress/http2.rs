@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Connection, LINGER};
 use super::proxies::Asker;
 use crate::gate::Worker;
+use crate::wire::http1::Malformed;
 use crate::wire::http2::watch::{Lookout, Trouble, Watch, Watched};
 use crate::wire::http2::{Framed, STREAMS, ServerStream, settings, to_http1};
 use crate::wire::socket::{Socket, Wire};
@@ -163,7 +164,12 @@ impl Streams {
     async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
         let to_head = parts.method == http::Method::HEAD;
-        let (head, framed, refused) = match to_http1(&parts, body.is_end_stream()) {
+        let written = if self.watch.had_fragment(respond.stream_id().as_u32()) {
+            Err(Malformed::request("the request target has a fragment"))
+        } else {
+            to_http1(&parts, body.is_end_stream())
+        };
+        let (head, framed, refused) = match written {
             Ok((head, framed)) => (head, framed, None),
             Err(malformed) => (Vec::new(), Framed::Empty, Some(malformed)),
         };
@@ -175,7 +181,8 @@ impl Streams {
                 connection.serve().await;
             }
             Some(malformed) => {
-                connection.refuse_and_close(&malformed.into()).await;
+                connection.refuse_unread(&malformed.into()).await;
+                connection.note();
             }
         }
     }

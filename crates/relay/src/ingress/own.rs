@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use axum_core::body::Body;
 use bytes::Bytes;
-use fallgate_authority::{CameByHttps, PeerAddress};
+use fallgate_authority::{CameByHttps, Lease, PeerAddress};
+use fallgate_domain::live::StreamKind;
 use fallgate_domain::problem::Problem;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{After, CONTINUE, Connection};
+use super::forward::is_event_stream;
 use super::refuse::{Answer, STAY_WITH_TLS};
 use crate::wire::buffer::Stock;
 use crate::wire::http1::{
@@ -86,10 +89,19 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     connection.client.input.consume(connection.head.len());
 
     let worker = connection.worker.clone();
-    let mut feed = Feed { left: body_kind, expects_continue };
+    let mut feed = Feed { left: body_kind, expects_continue, taken: 0 };
     let answered = {
         let door = AssertUnwindSafe((worker.gate.doors)(request)).catch_unwind();
-        let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door);
+        let (lease, ip) = (&connection.lease, connection.asker.ip);
+        let tell = |taken, more| {
+            if more {
+                lease.flows(StreamKind::Upload, ip);
+            } else {
+                lease.flows_nothing();
+            }
+            lease.came_in(taken);
+        };
+        let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door, tell);
         let (mut door, mut feeding) = (pin!(door), pin!(feeding));
         let mut all_read = false;
         let both = poll_fn(|context| {
@@ -142,6 +154,8 @@ fn build(connection: &Connection, target: &str, body: Body) -> Result<Request<Bo
 struct Feed {
     left: BodyKind,
     expects_continue: bool,
+    /// How much of it was read.
+    taken: u64,
 }
 
 impl Feed {
@@ -151,6 +165,7 @@ impl Feed {
         stock: &Stock,
         wanted: oneshot::Receiver<()>,
         to_door: mpsc::Sender<Result<Bytes, BrokenBody>>,
+        tell: impl Fn(u64, bool),
     ) {
         // A door that answers without reading the body gets none of it.
         if wanted.await.is_err() {
@@ -163,19 +178,23 @@ impl Feed {
         let deadline = Instant::now() + BODY_WITHIN;
         loop {
             match self.next(&mut decoder, client) {
-                Ok(Some(piece)) if piece.is_empty() => match timeout_at(deadline, client.fill(stock)).await {
-                    Ok(Ok(count)) if count > 0 => {}
-                    _ => {
-                        let _ = to_door.send(Err(BrokenBody)).await;
-                        return;
+                Ok(Some(piece)) if piece.is_empty() => {
+                    tell(self.taken, true);
+                    match timeout_at(deadline, client.fill(stock)).await {
+                        Ok(Ok(count)) if count > 0 => {}
+                        _ => {
+                            let _ = to_door.send(Err(BrokenBody)).await;
+                            return;
+                        }
                     }
-                },
+                }
                 Ok(Some(piece)) => {
+                    self.taken += piece.len() as u64;
                     if to_door.send(Ok(piece)).await.is_err() {
                         return;
                     }
                 }
-                Ok(None) => return,
+                Ok(None) => return tell(self.taken, false),
                 Err(broken) => {
                     let _ = to_door.send(Err(broken)).await;
                     return;
@@ -230,6 +249,7 @@ async fn answer(
     keep_alive: bool,
 ) -> After {
     let (parts, body) = response.into_parts();
+    connection.answered = Some(parts.status.as_u16());
     let framing = match body.size_hint().exact() {
         _ if bodiless || matches!(parts.status.as_u16(), 204 | 304) => Framing::Bodiless,
         Some(length) => Framing::Length(length),
@@ -247,10 +267,19 @@ async fn answer(
     out.extend_from_slice(b"\r\n");
     let patience = connection.worker.gate.settings.now().limits.idle;
     let mut begun = false;
+    let content = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_events = content.is_some_and(is_event_stream);
+    let way = Outward {
+        framing,
+        patience,
+        kind: if is_events { StreamKind::Events } else { StreamKind::Download },
+        lease: &connection.lease,
+        ip: connection.asker.ip,
+    };
     let sent = tokio::select! {
         biased;
         ended = connection.lease.ended() => Err(ended),
-        sent = send(&mut connection.client, &mut out, body, framing, patience, &mut begun) => Ok(sent),
+        sent = way.send(&mut connection.client, &mut out, body, &mut begun) => Ok(sent),
     };
     out.clear();
     connection.scratch = out;
@@ -307,43 +336,63 @@ fn write_head(
     }
 }
 
-/// Sends what stands in `out`, then the body: what is ready goes out in one write, what is not holds nothing back.
-/// `begun` is set before the first byte.
-async fn send(
-    client: &mut Wire,
-    out: &mut Vec<u8>,
-    mut body: Body,
+/// How a door's answer goes out.
+struct Outward<'a> {
     framing: Framing,
+    /// How long the client may take nothing.
     patience: Duration,
-    begun: &mut bool,
-) -> io::Result<()> {
-    if framing == Framing::Bodiless {
-        *begun = true;
-        return client.write_within(out, patience).await;
-    }
-    loop {
-        let mut frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).now_or_never();
-        if frame.is_none() || out.len() >= FLUSH_AT {
+    /// What it is, for whoever looks at what is live.
+    kind: StreamKind,
+    lease: &'a Lease,
+    ip: Option<IpAddr>,
+}
+
+impl Outward<'_> {
+    /// Sends what stands in `out`, then the body: what is ready goes out in one write, what is not holds nothing back.
+    /// `begun` is set before the first byte.
+    async fn send(
+        &self,
+        client: &mut Wire,
+        out: &mut Vec<u8>,
+        mut body: Body,
+        begun: &mut bool,
+    ) -> io::Result<()> {
+        if self.framing == Framing::Bodiless {
             *begun = true;
-            client.write_within(out, patience).await?;
-            out.clear();
+            return client.write_within(out, self.patience).await;
         }
-        if frame.is_none() {
-            frame = Some(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
+        let (mut flows, mut passed) = (false, 0);
+        loop {
+            let mut frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).now_or_never();
+            if frame.is_none() || out.len() >= FLUSH_AT {
+                // What is through at once is no stream, and nobody need hear of it.
+                if !std::mem::replace(&mut flows, true) {
+                    self.lease.flows(self.kind, self.ip);
+                }
+                *begun = true;
+                client.write_within(out, self.patience).await?;
+                out.clear();
+                self.lease.went_out(passed);
+            }
+            if frame.is_none() {
+                frame = Some(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
+            }
+            let Some(frame) = frame.flatten() else { break };
+            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            passed += data.len() as u64;
+            if self.framing == Framing::Chunked && !data.is_empty() {
+                write_chunk_head(out, data.len());
+                out.extend_from_slice(&data);
+                out.extend_from_slice(CHUNK_END);
+            } else {
+                out.extend_from_slice(&data);
+            }
         }
-        let Some(frame) = frame.flatten() else { break };
-        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
-        if framing == Framing::Chunked && !data.is_empty() {
-            write_chunk_head(out, data.len());
-            out.extend_from_slice(&data);
-            out.extend_from_slice(CHUNK_END);
-        } else {
-            out.extend_from_slice(&data);
+        if self.framing == Framing::Chunked {
+            out.extend_from_slice(LAST_CHUNK);
         }
+        *begun = true;
+        self.lease.went_out(passed);
+        client.write_within(out, self.patience).await
     }
-    if framing == Framing::Chunked {
-        out.extend_from_slice(LAST_CHUNK);
-    }
-    *begun = true;
-    client.write_within(out, patience).await
 }

@@ -40,6 +40,8 @@ pub(crate) struct Pump {
     sent: usize,
     /// Counts up with every byte that is read or written.
     moved: u64,
+    /// How much of the body has gone on its way, as content.
+    passed: u64,
     written: bool,
     /// All of it is the system's to send now.
     flushed: bool,
@@ -68,6 +70,7 @@ impl Pump {
             staged: head,
             sent: 0,
             moved: 0,
+            passed: 0,
             written: false,
             flushed: false,
             waits_for: Side::Source,
@@ -92,6 +95,11 @@ impl Pump {
     /// Counts up whenever anything moves.
     pub(crate) fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// How much of the body has gone on its way, in bytes of content.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Whether the whole body was read from its source.
@@ -168,6 +176,7 @@ impl Pump {
     }
 
     fn took(&mut self, count: usize) {
+        self.passed += count as u64;
         if let Left::Bytes(left) = &mut self.left {
             *left -= (count as u64).min(*left);
             if *left == 0 {
@@ -212,6 +221,7 @@ impl Pump {
                                 self.staged.extend_from_slice(data);
                             }
                             source.input.consume(skip + len);
+                            self.passed += len as u64;
                         }
                         Chunk::End { consumed, trailers } => {
                             source.input.consume(consumed);

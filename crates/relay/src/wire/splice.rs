@@ -20,6 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HALF_OPEN: Duration = Duration::from_secs(30);
 /// Close code for a server that goes down (RFC 6455, 7.4.1).
 const CODE_GOING_AWAY: u16 = 1001;
+/// What is said with it.
+const STOPPING: &str = "the gate is stopping";
 
 /// One direction of a tunnel.
 #[derive(Debug, Default)]
@@ -90,13 +92,19 @@ pub(crate) async fn tunnel(
     let (mut up, mut down) = (Lane::default(), Lane::default());
     let mut half_open = Patience::new(HALF_OPEN);
     let mut vigil = Vigil::default();
+    let (mut bytes_in, mut bytes_out) = (0, 0);
     let copying = poll_fn(|context| {
-        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, |_| {})?;
-        let down_done = down.poll(context, (&mut upstream, &mut *client), stock, |bytes| {
+        let went_up = |bytes: &[u8]| bytes_in += bytes.len() as u64;
+        let went_down = |bytes: &[u8]| {
             if farewell == Farewell::CloseFrame {
                 frames.feed(bytes);
             }
-        })?;
+            bytes_out += bytes.len() as u64;
+        };
+        let up_done = up.poll(context, (&mut *client, &mut upstream), stock, went_up);
+        let down_done = down.poll(context, (&mut upstream, &mut *client), stock, went_down);
+        lease.passed(bytes_in, bytes_out);
+        let (up_done, down_done) = (up_done?, down_done?);
         if vigil.poll_gone(context, client, !client.input.is_empty()).is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -109,7 +117,10 @@ pub(crate) async fn tunnel(
     let ended = tokio::select! {
         biased;
         ended = lease.ended() => Some((ended.close_code(), ended.reason())),
-        _ = stopping.wait_for(|stopping| *stopping) => Some((CODE_GOING_AWAY, "the gate is stopping".into())),
+        _ = stopping.wait_for(|stopping| *stopping) => {
+            lease.because(STOPPING);
+            Some((CODE_GOING_AWAY, STOPPING.into()))
+        }
         // A side that failed is closed with the other: there is nobody left to tell.
         _ = copying => None,
     };

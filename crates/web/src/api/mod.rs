@@ -6,6 +6,7 @@ pub(crate) mod cuts;
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod keys;
+pub(crate) mod live;
 pub(crate) mod logins;
 pub(crate) mod setup;
 pub(crate) mod tokens;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use fallgate_domain::credential::{CredentialKind, Status};
+use fallgate_domain::live::StreamKind as StreamKinds;
 use fallgate_domain::scope::PlainScope;
 use fallgate_domain::user::Role;
 use utoipa::openapi::schema::SchemaFormat;
@@ -96,6 +97,16 @@ word! {
 word! {
     /// Where a credential stands in its life.
     Standing: text().enum_values(Some([Status::Active, Status::Expired, Status::Revoked].map(Status::name)))
+}
+
+word! {
+    /// What flows in a stream.
+    StreamKind: text().enum_values(Some(StreamKinds::ALL.map(StreamKinds::name)))
+}
+
+word! {
+    /// A route's name.
+    RouteName: text().pattern(Some(format!("^{ROUTE}$")))
 }
 
 word! {

@@ -20,6 +20,8 @@ use crate::{cmd, lifecycle, output, root_key};
 const LITTLE_ROOM: u64 = 256 * 1024 * 1024;
 /// Tokens that end within this time are named.
 const SOON: Duration = Duration::from_hours(14 * 24);
+/// How many cuts are named.
+const CUTS_NAMED: usize = 8;
 /// How far an event may lie in the future before the clock is doubted.
 const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
@@ -203,5 +205,15 @@ async fn contents(
             folder.command(format_args!("token expire {} --at 90d", credential.id)),
         ));
     }
+    checks.extend(cuts(registrar, folder, now).await);
     Stored { users: Some(users), served: false }
+}
+
+/// What is refused because somebody wanted it so, and perhaps has forgotten.
+async fn cuts(registrar: &Registrar, folder: &HomeFolder, now: Timestamp) -> Option<Check> {
+    let cuts = registrar.store().cuts(now).await.unwrap_or_default();
+    let first: Vec<_> = cuts.iter().take(CUTS_NAMED).map(|cut| cut.target.to_string()).collect();
+    let more = if cuts.len() > CUTS_NAMED { ", and more" } else { "" };
+    let found = format!("refused until lifted: {}{more}", first.join(", "));
+    (!cuts.is_empty()).then(|| Check::warn("cuts", found, folder.command("cuts")))
 }

@@ -235,10 +235,12 @@ pub(super) fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
         case("every scope but the right one", bearer(&wrong), Fate::Beyond);
         case("the same by Basic", basic(owner, &wrong), Fate::Beyond);
     }
-    // Neither may manage anything, nor use a route that does not name it.
+    // Neither may manage anything, nor use a route that does not name it; the machine's own programs may see what they
+    // have opened.
     let ownerless = if matches!(access, Access::Scope(_) | Access::Login) { Fate::Beyond } else { Fate::In };
-    case("the internal token", bearer(&gate.internal_token()), ownerless);
-    case("the internal token by Basic", basic("hook", &gate.internal_token()), ownerless);
+    let internal = if access == Access::Scope(PlainScope::LiveRead) { Fate::In } else { ownerless };
+    case("the internal token", bearer(&gate.internal_token()), internal);
+    case("the internal token by Basic", basic("hook", &gate.internal_token()), internal);
     case("an anonymous token of llmux", bearer(&anonymous_token('L')), ownerless);
     case("the same by Basic", basic("", &anonymous_token('L')), ownerless);
     let right = || if caller.once { gate.sign_in(owner).secret } else { right.clone() };

@@ -39,6 +39,12 @@ impl Home {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// One whose path is longer than most.
+    pub(crate) fn deep() -> Self {
+        let folder = tempfile::Builder::new().prefix(&"deep-".repeat(40)).tempdir().unwrap();
+        Self { folder }
+    }
+
     /// The home folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("home")

@@ -13,6 +13,8 @@ pub(crate) enum FieldId {
     ContentLength,
     /// `Content-Location`.
     ContentLocation,
+    /// `Content-Type`.
+    ContentType,
     /// `Cookie`.
     Cookie,
     /// `Date`.
@@ -90,6 +92,7 @@ pub(crate) fn classify(name: &[u8]) -> FieldId {
                 ("keep-alive", FieldId::KeepAlive),
             ],
         ),
+        12 => known(name, &[("content-type", FieldId::ContentType)]),
         13 => known(name, &[("authorization", FieldId::Authorization)]),
         14 => known(
             name,
