@@ -97,7 +97,11 @@ fn an_https_upstream_is_spoken_to_in_http2_if_it_agrees() {
             let session = Session::open(gate.address()).await;
             for _ in 0..3 {
                 let answer = session.ask(session.request(Method::GET, "/app/x", Some(&token)), b"").await;
-                assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, told), "{speaks}, {http2}");
+                assert_eq!(
+                    (answer.status.as_u16(), answer.text().as_str()),
+                    (200, told),
+                    "{speaks}, {http2}"
+                );
             }
         });
     }
