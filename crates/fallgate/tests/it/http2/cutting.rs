@@ -154,7 +154,7 @@ fn r48_a_client_that_reads_nothing_loses_its_connection() {
     client.send(frame(8, 0, 0, &[0x7f, 0xff, 0, 0]));
     let mut line = scene.ask(&mut client, 1, "GET", &scene.token);
     line.send("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n");
-    let stuck = line.send_until_stuck(&[b'x'; 64 * 1024]);
+    let stuck = line.send_until_stuck(&vec![b'x'; 64 * 1024]);
     assert!(stuck > 64 * 1024);
     let line = line.watched();
     let revoked = scene.revoke();

@@ -182,7 +182,7 @@ fn r67_who_reads_nothing_fills_no_memory() {
     let upstream = Scripted::new(move |mut stream, _| {
         let Some(_) = read_head(&mut stream) else { return };
         counter.fetch_add(1, Ordering::SeqCst);
-        let piece = [b'x'; 64 * 1024];
+        let piece = vec![b'x'; 64 * 1024];
         let mut answer = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
         while answer.is_ok() {
             answer = stream.write_all(&piece);
