@@ -272,7 +272,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<User, UserError> {
         let actor = acting(permit, ip)?;
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         let disabled = patch.disabled;
         let changed = self.registrar.change_user(username, patch, &actor).await;
         let user = match disabled {
@@ -294,7 +294,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<EndedCredentials, UserError> {
         let actor = acting(permit, ip)?;
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         let deleted = self.registrar.delete_user(username, &actor).await;
         let ended = deleted.map_err(|error| self.shut_out(username, error))?;
         self.freshen_after_act().await;
@@ -322,7 +322,7 @@ impl Verifier {
         let actor = acting(permit, ip)?;
         // Until the hash is there the caller can still be cut.
         let (id, hash) = self.registrar.ready_passphrase(username, passphrase).await?;
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         let set = self.registrar.set_passphrase(id, username, hash, revoke_tokens, &actor).await;
         let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
         let ended = set.map_err(|error| match error {

@@ -279,7 +279,7 @@ where
         let held = identify(parts, &Arc::<Verifier>::from_ref(state)).await.ok();
         if let Some((principal, _)) = &held {
             // They are to hear what comes of it, also if what they had until now ends meanwhile.
-            principal.lease.forget();
+            principal.lease.act();
         }
         Ok(Self {
             ip: peer(parts),

@@ -156,7 +156,7 @@ impl Verifier {
         let actor = self.acting_on(permit, &order.target, ip)?;
         let cut = self.registrar.new_cut(order, &actor)?;
         // The caller is to hear what came of it, also if it is themselves that they cut.
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         match self.registrar.place(&cut, &actor).await {
             Err(CutError::Store(error))
                 if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut { .. }) =>

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
@@ -61,7 +62,23 @@ impl Lease {
 
     /// Says how much has come from the client and gone to it since the exchange began, in bytes of content.
     pub fn passed(&self, bytes_in: u64, bytes_out: u64) {
-        self.state.count(bytes_in, bytes_out);
+        self.came_in(bytes_in);
+        self.went_out(bytes_out);
+    }
+
+    /// The same of what has come.
+    pub fn came_in(&self, bytes: u64) {
+        self.state.bytes_in.store(bytes, Ordering::Relaxed);
+    }
+
+    /// And of what has gone.
+    pub fn went_out(&self, bytes: u64) {
+        self.state.bytes_out.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What was said of that: how much has come, and how much has gone.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.state.passed()
     }
 
     /// Says why what flows is about to end, if it is not because both sides are done. The first reason counts.
@@ -100,8 +117,9 @@ impl Lease {
     pub(crate) fn flows_no_more(&self) {
         if let Flow::Listed(listing) = std::mem::take(&mut *self.flow.lock()) {
             self.live.strike(&listing);
-            self.passed(0, 0);
         }
+        // After it, never before: its last counts are taken from here.
+        self.passed(0, 0);
     }
 
     /// Who closes what is listed, if somebody does.

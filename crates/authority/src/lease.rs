@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::cut::CutReason;
-use fallgate_domain::id::CutId;
+use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
-use fallgate_domain::user::Role;
+use fallgate_domain::user::{Role, Username};
 
 use crate::closing::{Closing, Leaving};
 use crate::cuts::{Asked, StandingCut};
@@ -129,8 +129,8 @@ pub(crate) struct LeaseState {
     waker: Mutex<Option<Waker>>,
     rests: Mutex<Rests>,
     /// How much came from the client and went to it, for whoever lists it. Written by the holder alone.
-    bytes_in: StdAtomicU64,
-    bytes_out: StdAtomicU64,
+    pub(crate) bytes_in: StdAtomicU64,
+    pub(crate) bytes_out: StdAtomicU64,
 }
 
 /// What a lease rests on.
@@ -140,6 +140,8 @@ struct Rests {
     /// caller coming again costs no lock that is shared.
     registered: Option<(Arc<Account>, usize)>,
     credential: Option<Arc<Entry>>,
+    /// Whoever it rested on and acts now, which nothing can end any more.
+    acting: Option<Arc<Entry>>,
     need: Need,
     /// Counted by a cut that waits until the holder knows of it.
     leaving: Option<Leaving>,
@@ -233,10 +235,18 @@ impl Lease {
         let left = {
             let mut rests = self.state.rests.lock();
             rests.credential = None;
+            rests.acting = None;
             rests.need = Need::Standing;
             rests.leaving.take()
         };
         drop(left);
+    }
+
+    /// Who it rests on, or did when they were let act: the credential, and its owner.
+    pub fn caller(&self) -> Option<(CredentialId, Option<Username>)> {
+        let rests = self.state.rests.lock();
+        let entry = rests.credential.as_ref().or(rests.acting.as_ref())?;
+        Some((entry.id, entry.account.user.as_ref().map(|user| user.username.clone())))
     }
 
     /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.
@@ -348,6 +358,7 @@ impl LeaseHandle {
                 return false;
             }
             rests.credential = credential;
+            rests.acting = None;
             rests.need = need;
             self.0.ends_at.store(0, Ordering::Release);
             self.0.stream.store(false, Ordering::Relaxed);
@@ -363,10 +374,17 @@ impl LeaseHandle {
         true
     }
 
-    /// Nothing rests on the caller any more: they were refused, or what they asked for is being done.
+    /// Nothing rests on the caller any more: they were refused.
     pub(crate) fn forget(&self) {
         let mut rests = self.0.rests.lock();
         rests.credential = None;
+        rests.need = Need::Standing;
+    }
+
+    /// The same because what they asked for is being done.
+    pub(crate) fn act(&self) {
+        let mut rests = self.0.rests.lock();
+        rests.acting = rests.credential.take();
         rests.need = Need::Standing;
     }
 
@@ -391,11 +409,6 @@ impl LeaseState {
             Need::Standing | Need::Uncut | Need::Scope { .. } => None,
         };
         (rests.credential.clone(), route)
-    }
-
-    pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64) {
-        self.bytes_in.store(bytes_in, StdOrdering::Relaxed);
-        self.bytes_out.store(bytes_out, StdOrdering::Relaxed);
     }
 
     /// What [`Lease::passed`] said last.

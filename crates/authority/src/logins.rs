@@ -155,7 +155,7 @@ impl Verifier {
         let event = actor.event(now, action, id.to_string(), BTreeMap::new());
         let revocation = Revocation { at: now, by: actor.mark(), reason: Some(reason.to_owned()) };
         // Whoever ends what they use themselves is to hear that it is done.
-        caller.lease.forget();
+        caller.lease.act();
         let revoked = self.registrar.vault.revoke(id, revocation, event).await;
         let outcome = match or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))? {
             Revoked::Revoked(_) => RevokeOutcome::Revoked,

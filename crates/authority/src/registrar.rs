@@ -274,7 +274,7 @@ impl Verifier {
         let actor = if own { actor } else { actor.for_others() };
         // From here on the caller is to hear what came of it, also when it is their own credential that ends: the
         // request that does it is not among what is cut.
-        permit.principal().lease.forget();
+        permit.principal().lease.act();
         let revoked = self.registrar.revoke(id, None, &actor).await;
         let outcome = or_halt::<_, TokenError>(revoked, |error| self.halt_credential(id, error))?;
         // Commit, then cut; only then acknowledge.

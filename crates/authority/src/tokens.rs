@@ -289,7 +289,7 @@ impl Verifier {
         };
         let owner = self.registrar.owner_of_tokens(whose).await?;
         // The caller is to hear what came of it, also when what they use hangs on what they end.
-        principal.lease.forget();
+        principal.lease.act();
         let revoked = self.registrar.revoke_all_but(Some(&owner), except, &actor).await;
         let halt = |error: &StoreError| self.halt_owned(owner.id, Owned::Tokens, except, error);
         let count = or_halt::<_, TokenError>(revoked, halt)?;

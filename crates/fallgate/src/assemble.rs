@@ -6,7 +6,7 @@ use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{Gate, LiveSettings};
+use fallgate_relay::{AccessLog, Gate, LiveSettings};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
@@ -44,6 +44,7 @@ pub(crate) async fn gate(
     folder: &HomeFolder,
     config: Config,
     root_key: Option<RootKey>,
+    access: Option<AccessLog>,
 ) -> Result<Assembled, Failure> {
     let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
@@ -53,6 +54,6 @@ pub(crate) async fn gate(
     let settings = LiveSettings::new(config.settings());
     let doors = fallgate_web::doors(verifier.clone(), settings.clone());
     let draw_problem = fallgate_web::draw_problem;
-    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings };
+    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings, access };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes, outline })
 }

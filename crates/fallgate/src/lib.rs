@@ -1,5 +1,6 @@
 //! The program `fallgate`: command line, config, assembly, life cycle.
 
+mod access_log;
 mod assemble;
 mod cli;
 mod client;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::crowd::{Crowd, Place};
+use crate::ingress::access::AccessLog;
 use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::http2;
 use crate::ingress::own::Doors;
@@ -81,6 +82,8 @@ pub struct Gate {
     pub draw_problem: fn(&Problem, &str) -> String,
     /// What requests are decided by.
     pub settings: LiveSettings,
+    /// Where each request leaves a note, if anywhere.
+    pub access: Option<AccessLog>,
 }
 
 /// A worker's own things, and the gate they all share.

@@ -14,6 +14,7 @@ mod wire;
 pub mod fuzzing;
 
 pub use gate::{Gate, Limits};
+pub use ingress::access::{AccessLog, AccessNote, AccessNotes};
 pub use ingress::hosts::Hosts;
 pub use ingress::own::Doors;
 pub use ingress::proxies::{InvalidProxies, TrustedProxies};

@@ -45,6 +45,7 @@ async fn gate(folder: &TempDir) -> Gate {
         doors: Arc::new(|request| Box::pin(async move { door(&request) })),
         draw_problem: |problem, _| problem.detail.clone(),
         settings: LiveSettings::new(settings),
+        access: None,
     }
 }
 

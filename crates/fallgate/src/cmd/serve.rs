@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
 use crate::reload::{Outline, Reloader};
-use crate::{assemble, cmd, control, neighbours, output, root_key, service_manager};
+use crate::{access_log, assemble, cmd, control, neighbours, output, root_key, service_manager};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -62,7 +62,8 @@ async fn serve_until_stopped(
     }
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let exposed = config.is_exposed();
-    let parts = assemble::gate(home, folder, config, root_key).await?;
+    let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
+    let parts = assemble::gate(home, folder, config, root_key, access).await?;
     let mut listener = if let Some(listener) = handed_over {
         listener
     } else {
@@ -82,8 +83,9 @@ async fn serve_until_stopped(
     });
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
     let reloader = Arc::new(again(parts.gate.clone(), parts.outline));
+    let moved = writer.as_ref().map(access_log::Writer::told);
     let _control = control_socket(home, &parts.verifier, &reloader);
-    let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader)));
+    let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader, moved)));
     let settings = parts.gate.settings.now();
     let banner = Banner {
         address: address_of(&listener, scheme)?,
@@ -116,6 +118,9 @@ async fn serve_until_stopped(
         _ = &mut watching => return Err(Failure::failed("the watch on the store broke off; ending, so that nothing goes on unwatched")),
     }
     upkeep.stop().await;
+    if let Some(writer) = writer {
+        writer.stop();
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -133,9 +138,13 @@ fn control_socket(home: &Home, verifier: &Arc<Verifier>, reloader: &Arc<Reloader
     }
 }
 
-async fn reload_on_hangup(mut hangups: Hangups, reloader: Arc<Reloader>) {
+/// `log`: told that its file may have been moved away, as whoever rotates logs does before this signal.
+async fn reload_on_hangup(mut hangups: Hangups, reloader: Arc<Reloader>, log: Option<Arc<access_log::Told>>) {
     loop {
         hangups.next().await;
+        if let Some(log) = &log {
+            log.reopen();
+        }
         // What came of it is in the log.
         let _ = reloader.reload(&Actor::Internal).await;
     }

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod access_log;
 mod advice;
 mod assertion;
 mod audit;

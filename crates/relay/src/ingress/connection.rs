@@ -9,6 +9,7 @@ use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::access::Line;
 use super::decide::{Asking, Verdict, decide};
 use super::forward;
 use super::forward_auth::{self, Family};
@@ -43,6 +44,10 @@ pub(crate) struct Connection {
     pub(crate) head: RequestHead,
     /// For heads on their way out.
     pub(crate) scratch: Vec<u8>,
+    /// What the request under way was answered.
+    pub(crate) answered: Option<u16>,
+    /// The request under way, for the access log.
+    pub(crate) line: Option<Line>,
     /// Turns true when the gate shuts down.
     pub(crate) stopping: watch::Receiver<bool>,
     /// Nothing has been read that was understood: the client may still turn out to speak HTTP/2.
@@ -87,6 +92,8 @@ impl Connection {
             lease,
             head,
             scratch: Vec::new(),
+            answered: None,
+            line: None,
             stopping,
             fresh: true,
         }
@@ -104,11 +111,11 @@ impl Connection {
             let after = match self.read_head().await {
                 Reading::Head => self.exchange().await,
                 Reading::Closed => return None,
-                Reading::Refused(answer) => self.refuse_and_close(&answer).await,
+                Reading::Refused(answer) => self.refuse_unread(&answer).await,
                 Reading::Http2 => return Some(self.client),
             };
             self.fresh = false;
-            self.lease.settle();
+            self.note();
             match after {
                 After::KeepAlive if *self.stopping.borrow() => return None,
                 After::KeepAlive => {}
@@ -142,6 +149,7 @@ impl Connection {
         }
         self.head.clear();
         self.shown = false;
+        self.answered = None;
         let (client, stock, head, fresh) = (&mut self.client, &self.worker.stock, &mut self.head, self.fresh);
         let head_limits = HeadLimits { max_bytes: limits.head_bytes, max_fields: limits.head_fields };
         let reading = async {
@@ -194,6 +202,7 @@ impl Connection {
         self.asker = match settings.trusted_proxies.asker(self.direct, &fields) {
             Ok(asker) => asker,
             Err(unreadable) => {
+                self.line = Line::unread(&worker.gate, self.direct.ip);
                 return self.refuse_and_close(&Problem::new(400, unreadable.to_string()).into()).await;
             }
         };
@@ -203,6 +212,7 @@ impl Connection {
             target: self.head.target().of(buffer),
             fields: &fields,
         };
+        self.line = Line::begin(&worker.gate, &settings, &asking, self.asker.ip);
         match decide(&worker.gate, &settings, &asking, &self.asker, &self.lease.handle()).await {
             Verdict::Own { path, query } => {
                 let target = with_query(path.as_str(), query);
@@ -216,13 +226,13 @@ impl Connection {
                     let detail = format!(
                         "The route {name} has no upstream: another proxy serves it and asks Fallgate."
                     );
-                    self.lease.settle();
+                    self.let_go();
                     return self.refuse(&Problem::new(404, detail).into()).await;
                 };
                 forward::serve(self, &route, upstream, request).await
             }
             Verdict::Refused(answer) => {
-                self.lease.settle();
+                self.let_go();
                 if answer.closes() {
                     self.refuse_and_close(&answer).await
                 } else {
@@ -232,15 +242,39 @@ impl Connection {
         }
     }
 
+    /// Refuses what cannot be read. The connection takes no other.
+    pub(crate) async fn refuse_unread(&mut self, answer: &Answer) -> After {
+        self.line = Line::unread(&self.worker.gate, self.direct.ip);
+        self.refuse_and_close(answer).await
+    }
+
+    /// The request is over.
+    pub(crate) fn note(&mut self) {
+        self.let_go();
+        if let Some(line) = self.line.take() {
+            line.end(&self.worker.gate, self.answered);
+        }
+    }
+
+    /// Nothing rests on the caller any more.
+    pub(crate) fn let_go(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.observe(&self.lease);
+        }
+        self.lease.settle();
+    }
+
     /// Answers the request with a problem. The connection goes on when nothing of the request is left unread.
     pub(crate) async fn refuse(&mut self, answer: &Answer) -> After {
         let manner = self.manner(answer);
+        self.answered = Some(answer.problem.status);
         self.reply(|out, close| answer.write(out, Manner { close, ..manner })).await
     }
 
     /// Answers with a problem, whatever state the request is in; the connection takes no other.
     pub(crate) async fn refuse_and_close(&mut self, answer: &Answer) -> After {
         let manner = self.manner(answer);
+        self.answered = Some(answer.problem.status);
         self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
     }
 
@@ -267,6 +301,10 @@ impl Connection {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         write(&mut out, close);
+        if let Some(line) = &mut self.line {
+            let head = memchr::memmem::find(&out, b"\r\n\r\n").map_or(out.len(), |at| at + 4);
+            line.sent((out.len() - head) as u64);
+        }
         let written = self.client.write_within(&out, self.worker.gate.settings.now().limits.idle).await;
         out.clear();
         self.scratch = out;

@@ -199,6 +199,7 @@ pub(crate) async fn serve(
         upstream,
         request: &request,
         reached: &mut reached,
+        answered: &mut connection.answered,
         lease: &connection.lease,
         ip: connection.asker.ip,
         patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
@@ -287,6 +288,8 @@ struct Attempt<'a> {
     upstream: &'a Upstream,
     request: &'a Prepared,
     reached: &'a mut Reached,
+    /// What the client is answered.
+    answered: &'a mut Option<u16>,
     /// What it is done under, for whoever looks at what is live; where the client is.
     lease: &'a Lease,
     ip: Option<IpAddr>,
@@ -347,6 +350,7 @@ impl Attempt<'_> {
             self.poll_answer_head(context, &mut sending, &mut upstream, &mut head, &mut interim)
         })
         .await?;
+        *self.answered = Some(head.status());
         if head.status() == 101 {
             return self.switch(upstream, &head).await;
         }
@@ -451,9 +455,7 @@ impl Attempt<'_> {
             if passed.is_pending() && !std::mem::replace(&mut flows, true) {
                 lease.flows(kind, ip);
             }
-            if flows || sending.told {
-                lease.passed(sending.pump.passed(), answer.passed());
-            }
+            lease.passed(sending.pump.passed(), answer.passed());
             // Until then it can still be answered otherwise.
             if answer.has_begun() {
                 *reached = Reached::Answering;
@@ -528,9 +530,7 @@ impl Sending {
         } else if !std::mem::replace(&mut self.told, true) {
             lease.flows(StreamKind::Upload, ip);
         }
-        if self.told {
-            lease.passed(self.pump.passed(), 0);
-        }
+        lease.came_in(self.pump.passed());
     }
 
     /// Whether it waits for more of the request to come from the client.

@@ -12,6 +12,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::Problem;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
+use super::access::Line;
 use super::connection::{After, Connection};
 use super::decide::{Asking, Passage, Verdict, Way, decide};
 use super::proxies::{Asker, UnreadableWord};
@@ -124,6 +125,22 @@ impl<'a> Question<'a> {
     }
 }
 
+impl<'a> Question<'a> {
+    /// What is asked about.
+    fn asking(&self, fields: &'a dyn Fields) -> Asking<'a> {
+        Asking { method: self.method, host: self.host, target: self.target, fields }
+    }
+}
+
+impl BadQuestion {
+    fn answer(self) -> Answer {
+        match self {
+            Self::Malformed(malformed) => Answer::from(malformed),
+            bad => Problem::new(400, bad.to_string()).into(),
+        }
+    }
+}
+
 /// The value of a field that must be there once.
 fn once<'a>(fields: &'a dyn Fields, name: &'static str) -> Result<&'a [u8], BadQuestion> {
     match occurs(fields, name) {
@@ -162,18 +179,23 @@ pub(crate) async fn serve(connection: &mut Connection, settings: &Settings, fami
         let fields = connection.head.view(connection.client.input.filled());
         match Question::read(family, settings, peer, &fields) {
             Ok(question) => {
+                let asking = question.asking(&fields);
+                connection.line = Line::begin(&worker.gate, settings, &asking, question.asker.ip);
                 let answer = consider(&worker.gate, settings, &question, &fields, &lease).await;
                 (question.asker, answer)
             }
-            Err(BadQuestion::Malformed(malformed)) => (peer, Err(Answer::from(malformed))),
-            Err(bad) => (peer, Err(Problem::new(400, bad.to_string()).into())),
+            Err(bad) => {
+                connection.line = Line::unread(&worker.gate, peer.ip);
+                (peer, Err(bad.answer()))
+            }
         }
     };
     connection.asker = asker;
     // Whatever becomes of the request is between its client and that proxy.
-    connection.lease.settle();
+    connection.let_go();
     match answer {
         Ok(allowed) => {
+            connection.answered = Some(200);
             let now = worker.gate.verifier.clock().now();
             connection.reply(|out, close| allowed.write(out, close, now)).await
         }
@@ -189,8 +211,7 @@ async fn consider(
     fields: &dyn Fields,
     lease: &LeaseHandle,
 ) -> Result<Allowed, Answer> {
-    let asking = Asking { method: question.method, host: question.host, target: question.target, fields };
-    match decide(gate, settings, &asking, &question.asker, lease).await {
+    match decide(gate, settings, &question.asking(fields), &question.asker, lease).await {
         Verdict::Go(Way { route, passage, assertion, .. }) => {
             let permit = match passage {
                 Passage::Public => None,

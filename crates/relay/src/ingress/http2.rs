@@ -182,7 +182,8 @@ impl Streams {
                 connection.serve().await;
             }
             Some(malformed) => {
-                connection.refuse_and_close(&malformed.into()).await;
+                connection.refuse_unread(&malformed.into()).await;
+                connection.note();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The front gate: what comes in, where it goes, and what the caller must be allowed to do for it.
 
+pub(crate) mod access;
 pub(crate) mod connection;
 mod decide;
 mod forward;

@@ -99,7 +99,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
             } else {
                 lease.flows_nothing();
             }
-            lease.passed(taken, 0);
+            lease.came_in(taken);
         };
         let feeding = feed.run(&mut connection.client, &worker.stock, wanted, to_door, tell);
         let (mut door, mut feeding) = (pin!(door), pin!(feeding));
@@ -249,6 +249,7 @@ async fn answer(
     keep_alive: bool,
 ) -> After {
     let (parts, body) = response.into_parts();
+    connection.answered = Some(parts.status.as_u16());
     let framing = match body.size_hint().exact() {
         _ if bodiless || matches!(parts.status.as_u16(), 204 | 304) => Framing::Bodiless,
         Some(length) => Framing::Length(length),
@@ -371,7 +372,7 @@ impl Outward<'_> {
                 *begun = true;
                 client.write_within(out, self.patience).await?;
                 out.clear();
-                self.lease.passed(0, passed);
+                self.lease.went_out(passed);
             }
             if frame.is_none() {
                 frame = Some(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
@@ -391,9 +392,7 @@ impl Outward<'_> {
             out.extend_from_slice(LAST_CHUNK);
         }
         *begun = true;
-        if flows {
-            self.lease.passed(0, passed);
-        }
+        self.lease.went_out(passed);
         client.write_within(out, self.patience).await
     }
 }

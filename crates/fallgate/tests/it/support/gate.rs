@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -105,6 +105,11 @@ impl Gate {
     /// What it has said on stderr so far.
     pub(crate) fn log(&self) -> String {
         self.daemon.log.text()
+    }
+
+    /// What it writes on stdout, to be read as it comes.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.daemon.child.stdout.take().unwrap()
     }
 
     /// The most memory that it ever had resident, in bytes.
