@@ -240,13 +240,7 @@ async fn r51_a_lease_ends_at_the_age_that_it_was_given_and_the_next_one_begins_a
 #[tokio::test(start_paused = true)]
 async fn a_lease_ends_when_its_credential_expires() {
     let house = House::new().await;
-    let lifetime = Some(Lifetime::For(Duration::from_secs(5)));
-    let order = MintOrder { owner: "alice".parse().unwrap(), name: None, scopes: None, lifetime };
-    let minted = house.elsewhere.mint(order, &cli()).await.unwrap();
-    let lease = house.verifier.lease();
-    let value = format!("Bearer {}", minted.secret.expose());
-    let presented = Presented::from_authorization(Some(value.as_bytes())).unwrap();
-    house.verifier.verify(&presented, &FACTS, &lease.handle()).await.unwrap();
+    let lease = leased(&house, Duration::from_secs(5)).await;
     let clock = house.clock.clone();
     let ended = tokio::join!(lease.ended(), async {
         tokio::time::sleep(Duration::from_millis(4_999)).await;

@@ -289,8 +289,7 @@ async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Rec
             if speaks_http2 {
                 http2::serve(wire, direct, worker, stopping).await;
             } else {
-                // Who agreed on HTTP/1.1 is held to it.
-                Connection::new(wire, direct, worker, stopping).serve().await;
+                Connection::new(wire, direct, worker, stopping).without_http2().serve().await;
             }
         }
         Ok(Err(NoSession::Plain(pipe))) => refuse_plain(pipe, &worker).await,

@@ -158,6 +158,15 @@ impl Config {
     /// What is allowed, and may not be what was meant.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        let by_host = self.routes.iter().find(|route| matches!(route.entrance, Entrance::Host(_)));
+        if let Some(route) = by_host.filter(|_| self.public_url.is_none()) {
+            warnings.push(format!(
+                "whoever opens the route {} in a browser is sent to sign in at {}: if that is not where browsers find \
+                 this gate, set server.public_url",
+                route.policy.name,
+                self.origin()
+            ));
+        }
         for route in self.routes.iter() {
             let name = &route.policy.name;
             if route.same_origin {

@@ -1,6 +1,8 @@
 //! Servers that others wrote, behind the gate as people put them there: nginx, `haproxy`, Caddy, and what is written in
 //! Python.
 
+mod grpc;
+
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 

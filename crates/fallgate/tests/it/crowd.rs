@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::support::http2::{Frames, frame, headers};
 use crate::support::scripted::{Scripted, read_head};
 use crate::support::servers::Server;
 use crate::support::{Client, Gate, Line, Token, Upstream, WsFrame, connect};
@@ -27,6 +28,12 @@ const SPARE: usize = 450;
 const WEBSOCKET_BYTES: u64 = 20 * 1024;
 /// Of the daemon, for each slow one: a buffer for either direction and what the system's are not.
 const SLOW_BYTES: u64 = 512 * 1024;
+
+/// How many reset streams by HTTP/2, and how many each on one connection.
+const RESETTERS: usize = 4;
+const RESETS: u32 = 400;
+const RST_STREAM: u8 = 3;
+const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
 /// Who is measured, and for how long each time.
 const CLIENTS: usize = 4;
@@ -173,6 +180,30 @@ fn leaver(gate: SocketAddr, token: &Token, over: &AtomicBool) {
     }
 }
 
+/// Opens streams by HTTP/2 and resets each at once, more than it is let; then it comes again.
+fn resetter(gate: SocketAddr, token: &Token, over: &AtomicBool) {
+    let bearer = format!("Bearer {}", token.secret);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/app/x"),
+        (":authority", "localhost"),
+        ("authorization", &bearer),
+    ];
+    let streams = (0..RESETS).flat_map(|number| {
+        let stream = 2 * number + 1;
+        [headers(stream, true, &fields), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+    });
+    // In one go: the clients here share their processors with the gate.
+    let streams: Vec<u8> = streams.collect();
+    while !over.load(Ordering::Relaxed) {
+        let mut session = Frames::begin(gate, &[]);
+        session.sends(&streams);
+        while session.next().is_some() {}
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Ends what goes on, however the test does.
 struct OverOnDrop<'a>(&'a AtomicBool);
 
@@ -226,6 +257,9 @@ fn r67_a_crowd_of_idle_slow_and_rude_clients_keeps_nobody_waiting_and_takes_litt
             scope.spawn(|| slow_reader(address, &token, &over));
             scope.spawn(|| slow_writer(address, &token, &over));
             scope.spawn(|| slow_head(address, &over));
+        }
+        for _ in 0..RESETTERS {
+            scope.spawn(|| resetter(address, &token, &over));
         }
         scope.spawn(|| leaver(address, &token, &over));
         round(address, &token);

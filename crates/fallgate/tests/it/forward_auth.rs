@@ -3,7 +3,9 @@
 mod agreement;
 mod snippets;
 
-use crate::support::{Client, Gate, Response, wait_for};
+use std::os::unix::net::UnixStream;
+
+use crate::support::{Client, Gate, Home, PATIENCE, Response, wait_for};
 
 /// The identity fields that every 200 has.
 const IDENTITY: [&str; 5] =
@@ -131,6 +133,26 @@ fn r1_r14_nobody_but_a_trusted_proxy_may_ask() {
         assert_eq!(Told::get("app.example", "/x", forged).asked(&gate, endpoint).status, 401, "{endpoint}");
         let answer = Told::get("app.example", "/open", forged).asked(&gate, endpoint);
         assert_eq!((answer.status, answer.header("remote-user")), (200, Some("")), "{endpoint}");
+    }
+}
+
+#[test]
+fn r1_a_proxy_asks_over_the_unix_socket_where_the_operator_says_unix() {
+    for (trusted, status) in [("unix", 200), ("127.0.0.1", 404)] {
+        let home = Home::new();
+        let path = home.beside().join("gate.sock");
+        let server =
+            format!("[server]\nlisten = \"unix:{}\"\ntrusted_proxies = [{trusted:?}]\n", path.display());
+        let gate = Gate::on(home, &format!("{server}{ROUTES}"));
+        let token = gate.token("ada").header();
+        for endpoint in ENDPOINTS {
+            let stream = UnixStream::connect(&path).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut client = Client::over(stream);
+            let request = Told::get("app.example", "/x", &token).at(endpoint);
+            client.send(request.replace("auth.internal", "localhost"));
+            assert_eq!(client.response().status, status, "{endpoint} with {trusted}");
+        }
     }
 }
 
@@ -297,4 +319,47 @@ fn r13_r15_an_answer_has_an_assertion_where_the_route_says_so_and_the_clients_ot
         let bare = Told::get("app.example", "/open", "").asked(&gate, endpoint);
         assert_eq!(bare.header("cookie"), Some(""), "{endpoint}");
     }
+}
+
+/// As Traefik asks: what is for one hop is gone, its own fields are there, and a WebSocket has a scheme of its own.
+#[test]
+fn r2_r22_traefik_asks_in_its_own_way() {
+    let gate = trusting(ROUTES);
+    gate.user("ada");
+    let signed_in = gate.sign_in("ada").secret;
+    let ask = |proto: &str, more: &str| {
+        let request = format!(
+            "GET /auth/traefik HTTP/1.1\r\nHost: 127.0.0.1:7400\r\nUser-Agent: Go-http-client/1.1\r\n\
+             Cookie: __Host-fallgate={signed_in}\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Host: app.example\r\n\
+             X-Forwarded-Method: GET\r\nX-Forwarded-Port: 443\r\nX-Forwarded-Proto: {proto}\r\n\
+             X-Forwarded-Server: traefik-1\r\nX-Forwarded-Uri: /x?a=b\r\nX-Real-Ip: 203.0.113.9\r\n{more}\r\n"
+        );
+        let answer = Client::exchange(gate.address(), request);
+        (answer.status, answer.header("remote-user").map(str::to_owned))
+    };
+    let ada = (200, Some("ada".to_owned()));
+    let socket = "Sec-Websocket-Version: 13\r\nSec-Websocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(ask("https", ""), ada);
+    // The cookie of a client that came by https counts for no other.
+    assert_eq!(ask("http", "").0, 401);
+    assert_eq!(ask("wss", &format!("{socket}Origin: https://app.example\r\n")), ada);
+    assert_eq!(ask("wss", &format!("{socket}Origin: http://app.example\r\n")).0, 403);
+    assert_eq!(ask("wss", socket).0, 403);
+}
+
+#[test]
+fn what_is_cut_may_not_go_on_until_it_is_lifted() {
+    let gate = trusting(ROUTES);
+    let token = gate.token("ada").header();
+    let status = |target: &str, headers: &str| {
+        ENDPOINTS.map(|endpoint| Told::get("app.example", target, headers).asked(&gate, endpoint).status)
+    };
+    for (target, open, refused) in [("user:ada", 200, 403), ("route:app", 403, 403), ("everything", 403, 403)]
+    {
+        assert_eq!((status("/x", &token), status("/open", "")), ([200; 3], [200; 3]), "{target}");
+        let cut = gate.fallgate(&["cut", target, "--reason", "drill", "--json"]).ok().json();
+        assert_eq!((status("/x", &token), status("/open", "")), ([refused; 3], [open; 3]), "{target}");
+        gate.fallgate(&["lift", cut["id"].as_str().unwrap()]).ok();
+    }
+    assert_eq!(status("/x", &token), [200; 3]);
 }

@@ -3,6 +3,7 @@
 mod cutting;
 mod floods;
 mod hostile;
+mod sealed;
 mod upstreams;
 
 use std::process::Command;

@@ -6,8 +6,9 @@ use std::fs;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::support::http2::{Frames, Outcome, Session, headers, run};
 use crate::support::llmux::Llmux;
-use crate::support::{Client, Gate, Home, Response, Upstream, nobodys_address};
+use crate::support::{Client, Gate, Home, Puppet, Response, Upstream, nobodys_address};
 
 /// What the upstream's own token is, in a file of the operator's.
 const UPSTREAMS_OWN: &str = "upstream-canary-7f3a";
@@ -88,6 +89,50 @@ fn r15_what_is_injected_stands_in_place_of_the_clients_in_every_spelling_and_num
     for shown in [gate.log(), gate.fallgate(&["config", "explain"]).stdout] {
         assert!(!shown.contains(UPSTREAMS_OWN) && !shown.contains("key-1"), "{shown}");
     }
+}
+
+#[test]
+fn r13_r15_r51_all_of_it_holds_by_http2_too() {
+    let upstream = Upstream::echo();
+    let streams = Puppet::new();
+    let gate = Gate::configured(&format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\nidentity = \"assertion\"\n\
+         inject = {{ X-Api-Key = \"key-1\" }}\n\
+         [[route]]\nname = \"old\"\npath = \"/old\"\nupstream = {:?}\nmax_stream_age = \"1s\"\n",
+        upstream.url(),
+        streams.url()
+    ));
+    let token = gate.token("ada");
+    run(async {
+        let session = Session::open(gate.address()).await;
+        let mut asked = session.request(http::Method::GET, "/app/x", Some(&token));
+        asked.headers_mut().insert("x-api-key", "forged".parse().unwrap());
+        asked.headers_mut().insert("fallgate-assertion", "forged".parse().unwrap());
+        let text = session.ask(asked, b"").await.text().to_ascii_lowercase();
+        assert!(text.contains("\r\nx-api-key: key-1\r\n") && !text.contains("forged"), "{text}");
+        assert_eq!(text.matches("\r\nfallgate-assertion: eyj").count(), 1, "{text}");
+    });
+    let mut client = Frames::begin(gate.address(), &[]);
+    let bearer = format!("Bearer {}", token.secret);
+    let head = |path| {
+        [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "localhost"),
+            ("authorization", bearer.as_str()),
+        ]
+    };
+    client.send(headers(1, true, &head("/old/x")));
+    let mut line = streams.accept();
+    line.head();
+    line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+    assert_eq!(client.outcome(1), Outcome::Status(200));
+    assert_eq!(client.outcome(1), Outcome::Reset(8));
+    line.ended();
+    // It was that stream's age alone.
+    client.send(headers(3, true, &head("/app/x")));
+    assert_eq!(client.outcome(3), Outcome::Status(200));
 }
 
 #[test]

@@ -99,6 +99,11 @@ impl Connection {
         }
     }
 
+    /// The client has agreed on HTTP/1.1, and is held to it.
+    pub(crate) fn without_http2(self) -> Self {
+        Self { fresh: false, ..self }
+    }
+
     /// Serves requests until either side closes, or the gate shuts down. A client that turns out to speak HTTP/2 comes
     /// back, with nothing consumed.
     pub(crate) async fn serve(mut self) -> Option<Wire> {

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Connection, LINGER};
 use super::proxies::Asker;
 use crate::gate::Worker;
+use crate::wire::http1::Malformed;
 use crate::wire::http2::watch::{Lookout, Trouble, Watch, Watched};
 use crate::wire::http2::{Framed, STREAMS, ServerStream, settings, to_http1};
 use crate::wire::socket::{Socket, Wire};
@@ -25,7 +26,7 @@ type Arrived = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// What a connection goes on with.
 enum Next {
-    Stream(Arrived),
+    Stream(Box<Arrived>),
     /// Streams have ended.
     Fewer,
     Trouble(Trouble),
@@ -64,7 +65,8 @@ pub(crate) async fn serve(
         let idle_for = worker.gate.settings.now().limits.idle;
         let next = next(&mut server, &mut open, &mut lookout, &watch, &mut stopping, idle_for).await;
         match next {
-            Next::Stream((request, respond)) => {
+            Next::Stream(arrived) => {
+                let (request, respond) = *arrived;
                 open.spawn(streams.clone().serve(request, respond));
             }
             Next::Fewer => {}
@@ -136,7 +138,7 @@ fn poll_arrival(server: &mut Server, context: &mut Context<'_>, room: bool) -> P
         return server.poll_closed(context).map(|_| Next::Closed);
     }
     server.poll_accept(context).map(|arrived| match arrived {
-        Some(Ok(arrived)) => Next::Stream(arrived),
+        Some(Ok(arrived)) => Next::Stream(Box::new(arrived)),
         Some(Err(error)) => {
             tracing::debug!(%error, "a client's HTTP/2 connection ended");
             Next::Closed
@@ -163,7 +165,12 @@ impl Streams {
     async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
         let to_head = parts.method == http::Method::HEAD;
-        let (head, framed, refused) = match to_http1(&parts, body.is_end_stream()) {
+        let written = if self.watch.had_fragment(respond.stream_id().as_u32()) {
+            Err(Malformed::request("the request target has a fragment"))
+        } else {
+            to_http1(&parts, body.is_end_stream())
+        };
+        let (head, framed, refused) = match written {
             Ok((head, framed)) => (head, framed, None),
             Err(malformed) => (Vec::new(), Framed::Empty, Some(malformed)),
         };

@@ -1,7 +1,7 @@
 //! The sockets themselves, and a socket with what was read from it.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -169,6 +169,24 @@ impl Wire {
             0 if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             count => Poll::Ready(Ok(count)),
         }
+    }
+
+    /// The same for several parts, as many as go at once.
+    pub(crate) fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Socket::Plain(pipe) = &mut self.socket {
+            return pipe.poll_write_vectored(context, parts);
+        }
+        let first = parts.iter().find(|part| !part.is_empty());
+        self.poll_write(context, first.map_or(&[], |part| part))
+    }
+
+    /// Whether several parts go at once.
+    pub(crate) fn is_write_vectored(&self) -> bool {
+        matches!(self.socket, Socket::Plain(_))
     }
 
     /// Sees to it that what was written is on its way: the system has it.

@@ -211,7 +211,7 @@ fn r11_whoever_may_gets_through_and_nobody_else() {
 }
 
 #[test]
-fn r10_r11_r14_what_a_client_says_of_itself_never_reaches_the_upstream() {
+fn r10_r11_r14_r16_what_a_client_says_of_itself_never_reaches_the_upstream() {
     for kind in KINDS {
         let app = Upstream::echo();
         let front = Front::before(kind, &app.url());
@@ -236,6 +236,18 @@ fn r10_r11_r14_what_a_client_says_of_itself_never_reaches_the_upstream() {
         for bytes in app.bytes() {
             assert!(!String::from_utf8_lossy(&bytes).to_lowercase().contains("forged"), "{kind:?}");
         }
+        // Caddy can delete whatever begins so.
+        if kind == Kind::Caddy {
+            let seen = front
+                .ask("GET /x", &format!("{ada}Remote-Uid: forged\r\nX-Forwarded-Any: forged\r\n"))
+                .text();
+            assert!(!seen.contains("forged"), "{seen}");
+        }
+        // Nor can a client name ours away (requirement R16).
+        let named = "Connection: Remote-User, X-Forwarded-For, X-Forwarded-Uri, X-Original-URL\r\n";
+        let seen = front.ask("GET /x", &format!("{ada}{named}")).text();
+        assert!(seen.contains("\r\nRemote-User: ada\r\n"), "{kind:?}: {seen}");
+        assert!(seen.contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{kind:?}: {seen}");
     }
 }
 

@@ -1,11 +1,15 @@
 //! What costs its sender nothing and us work is bounded (requirement R67), and who reads or writes nothing is not waited
 //! for for ever.
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::routes;
 use crate::support::http2::{Frames, Outcome, Session, block, frame, headers, run};
-use crate::support::{Gate, Puppet, Upstream};
+use crate::support::scripted::{Scripted, read_head};
+use crate::support::{Gate, Puppet, Upstream, wait_for};
 
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":path", "/open/x"), (":authority", "localhost")];
@@ -173,20 +177,32 @@ fn r67_who_sends_no_body_is_not_waited_for() {
 
 #[test]
 fn r67_who_reads_nothing_fills_no_memory() {
-    let upstream = Upstream::answering(|_| {
-        [&b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n"[..], &vec![b'x'; 20_000_000]].concat()
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let upstream = Scripted::new(move |mut stream, _| {
+        let Some(_) = read_head(&mut stream) else { return };
+        counter.fetch_add(1, Ordering::SeqCst);
+        let piece = vec![b'x'; 64 * 1024];
+        let mut answer = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        while answer.is_ok() {
+            answer = stream.write_all(&piece);
+        }
+        counter.fetch_sub(1, Ordering::SeqCst);
     });
     let gate = impatient(&upstream.url());
-    let mut lines = Vec::new();
-    for _ in 0..4 {
-        // Windows as wide as they can be, and a socket that is never read.
-        let mut client = Frames::begin(gate.address(), &[(4, 0x7fff_ffff)]);
-        client.send(frame(8, 0, 0, &[0x7f, 0xff, 0, 0]));
-        for stream in 0..100_u32 {
-            client.send(headers(2 * stream + 1, true, &GET));
-        }
-        lines.push(client);
-    }
-    upstream.wait_for_requests(400);
+    let clients: Vec<_> = (0..2)
+        .map(|_| {
+            // Windows as wide as they can be, and a socket that is never read.
+            let mut client = Frames::begin(gate.address(), &[(4, 0x7fff_ffff)]);
+            client.send(frame(8, 0, 0, &[0x7f, 0xff, 0, 0]));
+            for stream in 0..100_u32 {
+                client.send(headers(2 * stream + 1, true, &GET));
+            }
+            client
+        })
+        .collect();
+    wait_for("all answers to flow", || (asked.load(Ordering::SeqCst) == 200).then_some(()));
     still_serves(&gate);
+    wait_for("the end of patience", || (asked.load(Ordering::SeqCst) == 0).then_some(()));
+    drop(clients);
 }

@@ -23,8 +23,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of a stream's answer may wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How many streams may be kept in mind that we have reset, and that were reset before we looked.
-const REMEMBERED: usize = 32;
+/// How many streams may be kept in mind that were reset: by us, and by the client before we looked. It may give up all
+/// that it has open at once.
+const REMEMBERED: usize = STREAMS as usize;
 
 /// Our own heads: a client's limits do not hold for what an upstream answers.
 const ANSWER: HeadLimits = HeadLimits { max_bytes: 256 * 1024, max_fields: 256 };

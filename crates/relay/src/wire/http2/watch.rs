@@ -4,8 +4,8 @@
 //! nothing, its connection is closed in place of the stream (requirement R48). And how much comes that carries nothing:
 //! resets, pings, settings and their kin cost us work and their sender nothing (requirement R67).
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::paths::{Paths, Unreadable};
 use crate::wire::socket::Wire;
 
 /// How long what ends a cut stream may take to leave.
@@ -30,6 +31,10 @@ const TALK_PER_DATA: u32 = 4;
 
 /// The length of a frame's head.
 const HEAD: usize = 9;
+/// The largest frame that a client may send.
+const LARGEST: u32 = 16 * 1024;
+/// How many requests with a `#` may wait to be refused.
+const REMEMBERED: usize = 1024;
 /// The length of the connection preface, which is no frame.
 const PREFACE: u32 = 24;
 
@@ -41,6 +46,8 @@ pub(crate) struct Watch(Arc<Mutex<State>>);
 struct State {
     /// The streams that are being served.
     streams: HashMap<u32, Stream>,
+    /// The streams whose path has a `#`.
+    fragments: HashSet<u32>,
     /// The streams that were cut and have not ended on the wire, and when they must have.
     cut: Vec<(u32, Instant)>,
     resets: Spending,
@@ -73,6 +80,7 @@ impl Watch {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(State {
             streams: HashMap::new(),
+            fragments: HashSet::new(),
             cut: Vec::new(),
             resets: Spending::new(RESETS, now),
             idle_talk: Spending::new(IDLE_TALK, now),
@@ -89,6 +97,11 @@ impl Watch {
     /// It is not any more.
     pub(super) fn close(&self, stream: u32) {
         self.0.lock().streams.remove(&stream);
+    }
+
+    /// Whether the stream's request had a `#` in its path. Tells it once.
+    pub(crate) fn had_fragment(&self, stream: u32) -> bool {
+        self.0.lock().fragments.remove(&stream)
     }
 
     /// Whether the client has given the stream up.
@@ -109,6 +122,12 @@ impl Watch {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn saw_fragment(&self, stream: u32) {
+        let mut state = self.0.lock();
+        state.fragments.insert(stream);
+        state.flooded |= state.fragments.len() > REMEMBERED;
     }
 
     fn came(&self, frames: &[FrameHead]) {
@@ -209,7 +228,7 @@ impl Lookout {
                 }
                 Err(trouble) => return Poll::Ready(trouble),
             };
-            if !self.0.as_ref().is_some_and(|(set, _)| *set == due) {
+            if self.0.as_ref().is_none_or(|(set, _)| *set != due) {
                 self.0 = Some((due, Box::pin(sleep_until(due))));
             }
             let Some((_, timer)) = &mut self.0 else { return Poll::Pending };
@@ -280,6 +299,9 @@ impl FrameHead {
 
     const ACK: u8 = 1;
     const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    const PADDED: u8 = 8;
+    const PRIORITY: u8 = 32;
 
     fn parse(head: [u8; HEAD]) -> Self {
         let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = head;
@@ -293,6 +315,19 @@ impl FrameHead {
 
     fn ends_stream(self) -> bool {
         self.flags & Self::END_STREAM != 0
+    }
+
+    /// The part of a head that this frame's payload is, without what may stand around it (RFC 9113, section 6.2).
+    fn part_of_head(self, payload: &[u8]) -> Option<&[u8]> {
+        if self.kind != Self::HEADERS {
+            return Some(payload);
+        }
+        let (padding, rest) = match payload.split_first() {
+            Some((&padding, rest)) if self.flags & Self::PADDED != 0 => (usize::from(padding), rest),
+            _ => (0, payload),
+        };
+        let priority = if self.flags & Self::PRIORITY != 0 { 5 } else { 0 };
+        rest.get(priority..rest.len().checked_sub(padding)?)
     }
 }
 
@@ -310,16 +345,17 @@ struct Scan {
 }
 
 impl Scan {
-    /// Takes the next bytes.
-    fn feed(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes. `see` is shown what stands behind each frame's head, and whether that was the last of it.
+    fn feed(&mut self, mut bytes: &[u8], mut see: impl FnMut(FrameHead, &[u8], bool)) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-                bytes = bytes.get(count..).unwrap_or_default();
+                let (now, later) = bytes.split_at_checked(count).unwrap_or_default();
+                bytes = later;
                 self.left -= u32::try_from(count).unwrap_or(self.left);
-                if self.left == 0 && self.have == HEAD {
-                    self.have = 0;
-                    self.whole.push(self.current);
+                // The preface is no frame.
+                if self.have == HEAD {
+                    self.passed(now, &mut see);
                 }
                 continue;
             }
@@ -334,11 +370,59 @@ impl Scan {
                 self.current = FrameHead::parse(self.head);
                 self.left = self.current.length;
                 if self.left == 0 {
-                    self.have = 0;
-                    self.whole.push(self.current);
+                    self.passed(b"", &mut see);
                 }
             }
         }
+    }
+
+    fn passed(&mut self, piece: &[u8], see: &mut impl FnMut(FrameHead, &[u8], bool)) {
+        see(self.current, piece, self.left == 0);
+        if self.left == 0 {
+            self.have = 0;
+            self.whole.push(self.current);
+        }
+    }
+}
+
+/// Finds the requests whose path has a `#`.
+#[derive(Debug)]
+struct Heads {
+    paths: Paths,
+    /// What has come of a frame that has a part of a head in it.
+    payload: Vec<u8>,
+    /// The stream that a head is for.
+    stream: u32,
+    /// A head could not be read, and none can be after it. `h2` ends the connection for that; should it not, nothing is
+    /// taken for good any more.
+    blind: bool,
+}
+
+impl Heads {
+    fn new() -> Self {
+        Self { paths: Paths::new(), payload: Vec::new(), stream: 0, blind: false }
+    }
+
+    /// A stream, once its request is known to have one.
+    fn see(&mut self, frame: FrameHead, piece: &[u8], last: bool) -> Option<u32> {
+        if !matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION) || frame.length > LARGEST {
+            return None;
+        }
+        self.payload.extend_from_slice(piece);
+        if !last {
+            return None;
+        }
+        if frame.kind == FrameHead::HEADERS {
+            self.stream = frame.stream;
+        }
+        let whole = frame.flags & FrameHead::END_HEADERS != 0;
+        let found = match frame.part_of_head(&self.payload) {
+            Some(part) if !self.blind => self.paths.take(part, whole),
+            _ => Err(Unreadable),
+        };
+        self.payload.clear();
+        self.blind |= found.is_err();
+        found.unwrap_or(Some(true)).unwrap_or_default().then_some(self.stream)
     }
 }
 
@@ -378,6 +462,18 @@ impl AsyncWrite for Plain {
         self.wire.poll_write(context, bytes)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_flush(context)
     }
@@ -393,6 +489,7 @@ pub(crate) struct Watched {
     wire: Wire,
     watch: Watch,
     incoming: Scan,
+    heads: Heads,
     outgoing: Scan,
 }
 
@@ -400,7 +497,27 @@ impl Watched {
     /// A connection of which nothing was consumed, preface included.
     pub(crate) fn new(wire: Wire, watch: Watch) -> Self {
         let incoming = Scan { left: PREFACE, ..Scan::default() };
-        Self { wire, watch, incoming, outgoing: Scan::default() }
+        Self { wire, watch, incoming, heads: Heads::new(), outgoing: Scan::default() }
+    }
+
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut left = count;
+        for part in parts {
+            let written = part.get(..left).unwrap_or(part);
+            self.outgoing.feed(written, |_, _, _| {});
+            left -= written.len();
+        }
+        if !self.outgoing.whole.is_empty()
+            && let Poll::Ready(Err(error)) = self.poll_flushed(context)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(count))
     }
 
     /// Sees to it that what was written is on its way. Only then has a frame left.
@@ -423,7 +540,12 @@ impl AsyncRead for Watched {
         let this = &mut *self;
         let before = into.filled().len();
         ready!(this.wire.poll_read(context, into))?;
-        this.incoming.feed(into.filled().get(before..).unwrap_or_default());
+        let (heads, watch) = (&mut this.heads, &this.watch);
+        this.incoming.feed(into.filled().get(before..).unwrap_or_default(), |frame, piece, last| {
+            if let Some(stream) = heads.see(frame, piece, last) {
+                watch.saw_fragment(stream);
+            }
+        });
         if !this.incoming.whole.is_empty() {
             this.watch.came(&this.incoming.whole);
             this.incoming.whole.clear();
@@ -438,15 +560,22 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let count = ready!(this.wire.poll_write(context, bytes))?;
-        this.outgoing.feed(bytes.get(..count).unwrap_or_default());
-        if !this.outgoing.whole.is_empty()
-            && let Poll::Ready(Err(error)) = this.poll_flushed(context)
-        {
-            return Poll::Ready(Err(error));
-        }
-        Poll::Ready(Ok(count))
+        let count = ready!(self.wire.poll_write(context, bytes))?;
+        self.wrote(context, &[IoSlice::new(bytes)], count)
+    }
+
+    /// A frame's head and its payload in one go.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(self.wire.poll_write_vectored(context, parts))?;
+        self.wrote(context, parts, count)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
