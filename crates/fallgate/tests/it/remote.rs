@@ -92,6 +92,9 @@ impl Plain {
     }
 
     fn word(&mut self, word: &str) -> String {
+        if let Some(id) = word.strip_prefix("credential:") {
+            return format!("credential:{}", self.word(id));
+        }
         let bare = word.trim_end_matches('.');
         let is_id = bare.len() == 36 && bare.split('-').count() == 5;
         let is_secret = bare.starts_with("fgt_");
