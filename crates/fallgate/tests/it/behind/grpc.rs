@@ -46,7 +46,7 @@ fn r10_r15_r16_grpc_calls_and_streams_pass_with_their_trailers() {
     assert_eq!(call(&gate, Some(&token), "large"), std::slice::from_ref(&ok));
     let messages = |messages: &[&str]| -> Vec<Value> {
         let messages = messages.iter().map(|message| json!({ "message": message }));
-        messages.chain(std::slice::from_ref(&ok)).collect()
+        messages.chain([ok.clone()]).collect()
     };
     assert_eq!(call(&gate, Some(&token), "count"), messages(&["0", "1", "2", "3", "4"]));
     assert_eq!(call(&gate, Some(&token), "chat"), messages(&["ONE", "TWO", "THREE"]));
