@@ -135,7 +135,7 @@ impl Reloader {
     }
 
     async fn read_again(&self, counts: &mut Outline, actor: &Actor) -> Result<Reloaded, Failure> {
-        let config = match Config::load(&self.flags, &self.environment, Secrets::Read) {
+        let config = match self.read() {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
@@ -167,6 +167,13 @@ impl Reloader {
         tracing::info!("{}", reloaded.told().join("; "));
         self.gate.verifier.note_config(actor, Some(reloaded.detail())).await;
         Ok(reloaded)
+    }
+
+    /// As the start does: one that names a file which cannot be used makes no sense.
+    fn read(&self) -> Result<Config, Failure> {
+        let config = Config::load(&self.flags, &self.environment, Secrets::Read)?;
+        config.read_files()?;
+        Ok(config)
     }
 
     /// Has that config count, but for what stays until the next start.
