@@ -10,6 +10,7 @@ use fallgate_relay::{Gate, ListenAt, Route, RouteTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 
 use crate::cli::Settings;
 use crate::cmd::config::Explained;
@@ -33,8 +34,8 @@ pub(crate) struct Reloaded {
 
 /// Reads the config again, from where it was read at start.
 pub(crate) struct Reloader {
-    flags: Settings,
-    environment: Environment,
+    /// What the start was told.
+    told: Arc<(Settings, Environment)>,
     gate: Arc<Gate>,
     /// What counts. Held while another config takes its place: one after the other.
     counts: Mutex<Outline>,
@@ -127,7 +128,7 @@ fn secrets(route: &Route) -> impl Iterator<Item = &str> {
 impl Reloader {
     /// Where `flags` and the environment lead is read again; `counts` is what was read at start.
     pub(crate) fn new(flags: Settings, environment: Environment, gate: Arc<Gate>, counts: Outline) -> Self {
-        Self { flags, environment, gate, counts: Mutex::new(counts) }
+        Self { told: Arc::new((flags, environment)), gate, counts: Mutex::new(counts) }
     }
 
     /// Reads the config again. One that makes sense counts from the next request on, and what it does not allow any
@@ -141,7 +142,7 @@ impl Reloader {
     }
 
     async fn read_again(&self, counts: &mut Outline, actor: &Actor) -> Result<Reloaded, Failure> {
-        let config = match self.read() {
+        let config = match self.read().await {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
@@ -174,11 +175,18 @@ impl Reloader {
         Ok(reloaded)
     }
 
-    /// As the start does: one that names a file which cannot be used makes no sense.
-    fn read(&self) -> Result<Config, Failure> {
-        let config = Config::load(&self.flags, &self.environment, Secrets::Read)?;
-        config.read_files()?;
-        Ok(config)
+    /// As the start does: one that names a file which cannot be used makes no sense. On a thread of its own, since
+    /// everything else would wait for a disk that is slow.
+    async fn read(&self) -> Result<Config, Failure> {
+        let told = self.told.clone();
+        let read = spawn_blocking(move || {
+            let (flags, environment) = &*told;
+            let config = Config::load(flags, environment, Secrets::Read)?;
+            config.read_files()?;
+            Ok(config)
+        });
+        read.await
+            .unwrap_or_else(|error| Err(Failure::failed(format_args!("cannot read the config: {error}"))))
     }
 
     /// Has that config count, but for what stays until the next start.

@@ -7,6 +7,7 @@ mod crowd;
 mod gate;
 mod ingress;
 mod listener;
+mod plain_file;
 mod wire;
 
 #[cfg(feature = "fuzzing")]
@@ -24,5 +25,6 @@ pub use ingress::route::{
 };
 pub use ingress::settings::{LiveSettings, Settings, login_for_own};
 pub use listener::{InvalidListenAt, ListenAt, Listener};
+pub use plain_file::open_plain;
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

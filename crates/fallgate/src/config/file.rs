@@ -1,11 +1,12 @@
 //! Reading a config file so that every complaint names its line.
 
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
+use fallgate_relay::open_plain;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -42,7 +43,7 @@ impl Document {
     pub(super) fn read(path: PathBuf) -> Result<Self, Failure> {
         let shown = path.display();
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        let read = open_plain(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
         if matches!(read, Ok(count) if u64::try_from(count).is_ok_and(|count| count > LARGEST)) {
             return Err(Failure::failed(format_args!("the config {shown} is larger than 1 MiB")));
         }

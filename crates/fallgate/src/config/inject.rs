@@ -1,12 +1,11 @@
 //! `inject`: what an upstream is told that no client sends, its own token above all. Secrets lie in files, never in the
 //! config.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use fallgate_domain::secret::HiddenText;
-use fallgate_relay::Route;
+use fallgate_relay::{Route, open_plain};
 use zeroize::Zeroizing;
 
 use super::file::Section;
@@ -75,7 +74,7 @@ fn fill(template: &str, secrets: Secrets) -> Result<Zeroizing<String>, String> {
 /// What a file holds, without the line breaks at its end.
 fn secret_in(path: &str) -> Result<Zeroizing<String>, String> {
     let mut text = Zeroizing::new(String::new());
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    let read = open_plain(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
     match read {
         Err(error) => Err(format!("cannot read {path}: {error}")),
         Ok(count) if u64::try_from(count).is_ok_and(|count| count > LARGEST) => {

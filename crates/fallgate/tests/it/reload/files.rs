@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -20,6 +21,10 @@ fn refused(gate: &Gate, word: &str) {
     assert_eq!(answer.status, 502, "the route is there");
 }
 
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
 #[test]
 fn r57_a_config_that_names_files_which_cannot_be_used_changes_nothing() {
     let gate = Gate::configured(ROUTE);
@@ -31,6 +36,26 @@ fn r57_a_config_that_names_files_which_cannot_be_used_changes_nothing() {
     refused(&gate, "the upstream of the route app: ");
     gate.write_config(&format!("[server]\ntls = {{ cert = {missing:?}, key = {missing:?} }}\n"));
     refused(&gate, "server.tls: ");
+}
+
+#[test]
+fn r57_neither_a_config_nor_a_secret_that_is_a_pipe_is_waited_for() {
+    let gate = Gate::configured(ROUTE);
+    let pipe = gate.beside().join("pipe");
+    make_pipe(&pipe);
+    let file = |key: &str, path: &Path| format!("{key} = \"${{file:{}}}\"", path.display());
+    gate.write_config(&format!("{ROUTE}inject = {{ {} }}\n", file("x-key", &pipe)));
+    refused(&gate, "not a regular file");
+    let https = ROUTE.replace("http:", "https:");
+    gate.write_config(&format!("{https}upstream_ca = {pipe:?}\n"));
+    refused(&gate, "not a regular file");
+    let config = gate.write_config(ROUTE);
+    fs::remove_file(&config).unwrap();
+    make_pipe(&config);
+    refused(&gate, "not a regular file");
+    fs::remove_file(&config).unwrap();
+    gate.write_config(ROUTE);
+    assert_eq!(reload(&gate)["changed"], json!([]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The certificate that we show to clients, read anew when its files change.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use rustls::{InconsistentKeys, ServerConfig};
 use tokio::time::sleep;
 
 use super::{HTTP1, HTTP2, provider};
+use crate::plain_file::open_plain;
 
 /// How often the files are looked at. What has changed is read once it looks the same twice.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -172,7 +173,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 fn open(path: &Path) -> Result<impl Read, InvalidCertificate> {
     let file =
-        File::open(path).map_err(|error| InvalidCertificate::Unreadable { path: path.to_owned(), error })?;
+        open_plain(path).map_err(|error| InvalidCertificate::Unreadable { path: path.to_owned(), error })?;
     Ok(file.take(LARGEST))
 }
 
