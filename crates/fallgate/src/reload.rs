@@ -36,6 +36,8 @@ pub(crate) struct Reloaded {
 pub(crate) struct Reloader {
     /// What the start was told.
     told: Arc<(Settings, Environment)>,
+    /// Where the gate listens, to the port.
+    in_use: Setting<ListenAt>,
     gate: Arc<Gate>,
     /// What counts. Held while another config takes its place: one after the other.
     counts: Mutex<Outline>,
@@ -126,9 +128,15 @@ fn secrets(route: &Route) -> impl Iterator<Item = &str> {
 }
 
 impl Reloader {
-    /// Where `flags` and the environment lead is read again; `counts` is what was read at start.
-    pub(crate) fn new(flags: Settings, environment: Environment, gate: Arc<Gate>, counts: Outline) -> Self {
-        Self { told: Arc::new((flags, environment)), gate, counts: Mutex::new(counts) }
+    /// Where `flags` and the environment lead is read again; `counts` is what was read at start, and `in_use` is where the gate listens.
+    pub(crate) fn new(
+        flags: Settings,
+        environment: Environment,
+        gate: Arc<Gate>,
+        counts: Outline,
+        in_use: Setting<ListenAt>,
+    ) -> Self {
+        Self { told: Arc::new((flags, environment)), in_use, gate, counts: Mutex::new(counts) }
     }
 
     /// Reads the config again. One that makes sense counts from the next request on, and what it does not allow any
@@ -178,10 +186,10 @@ impl Reloader {
     /// As the start does: one that names a file which cannot be used makes no sense. On a thread of its own, since
     /// everything else would wait for a disk that is slow.
     async fn read(&self) -> Result<Config, Failure> {
-        let told = self.told.clone();
+        let (told, in_use) = (self.told.clone(), self.in_use.clone());
         let read = spawn_blocking(move || {
             let (flags, environment) = &*told;
-            let config = Config::load(flags, environment, Secrets::Read)?;
+            let config = Config::load_listening(flags, environment, Secrets::Read, Some(&in_use))?;
             config.read_files()?;
             Ok(config)
         });

@@ -29,8 +29,18 @@ const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     lifecycle::start_log(environment)?;
-    let handed_over = service_manager::socket()?;
-    let config = Config::load(&serve.settings, environment, Secrets::Read)?;
+    let runtime = cmd::runtime()?;
+    let handed_over = {
+        // A listener belongs to a runtime from its first moment on.
+        let _inside = runtime.enter();
+        service_manager::socket()?.map(adopt).transpose()?
+    };
+    let in_use = handed_over.as_ref().map(Listener::address).transpose()?;
+    let in_use = in_use.map(|value| Setting { value, source: Source::ServiceManager });
+    let mut config = Config::load_listening(&serve.settings, environment, Secrets::Read, in_use.as_ref())?;
+    if let Some(in_use) = in_use {
+        config.listen = in_use;
+    }
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -38,33 +48,30 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
-    let again =
-        |gate, outline| Reloader::new(serve.settings.clone(), environment.without_root_key(), gate, outline);
+    let again = |gate, outline, in_use| {
+        Reloader::new(serve.settings.clone(), environment.without_root_key(), gate, outline, in_use)
+    };
     let entry = Entry { handed_over, certificate };
-    cmd::runtime()?.block_on(serve_until_stopped(folder, &home, config, root_key, entry, again))
+    runtime.block_on(serve_until_stopped(folder, &home, config, root_key, entry, again))
 }
 
 /// `again` makes what reads the config again.
 async fn serve_until_stopped(
     folder: &HomeFolder,
     home: &Home,
-    mut config: Config,
+    config: Config,
     root_key: Option<RootKey>,
     entry: Entry,
-    again: impl FnOnce(Arc<Gate>, Outline) -> Reloader,
+    again: impl FnOnce(Arc<Gate>, Outline, Setting<ListenAt>) -> Reloader,
 ) -> Result<(), Failure> {
     let (signals, hangups) = (StopSignals::catch()?, Hangups::catch()?);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
-    let handed_over = entry.handed_over.map(adopt).transpose()?;
-    if let Some(listener) = &handed_over {
-        config.listen = Setting { value: listener.address()?, source: Source::ServiceManager };
-    }
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let exposed = config.is_exposed();
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
     let parts = assemble::gate(home, folder, config, root_key, access).await?;
-    let mut listener = if let Some(listener) = handed_over {
+    let mut listener = if let Some(listener) = entry.handed_over {
         listener
     } else {
         let bound = Listener::bind(&listen.value).await;
@@ -82,7 +89,8 @@ async fn serve_until_stopped(
         async move { verifier.watch().await }
     });
     let upkeep = Upkeep::start(&parts.verifier, parts.use_notes);
-    let reloader = Arc::new(again(parts.gate.clone(), parts.outline));
+    let in_use = Setting { value: listener.address()?, source: listen.source };
+    let reloader = Arc::new(again(parts.gate.clone(), parts.outline, in_use));
     let moved = writer.as_ref().map(access_log::Writer::told);
     let _control = control_socket(home, &parts.verifier, &reloader);
     let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader, moved)));
@@ -162,7 +170,7 @@ impl Drop for Task {
 /// What of the way in is there before the gate.
 struct Entry {
     /// A socket that somebody else listens on for us.
-    handed_over: Option<OwnedFd>,
+    handed_over: Option<Listener>,
     /// What clients are shown, where they must use TLS.
     certificate: Option<Arc<OwnCertificate>>,
 }

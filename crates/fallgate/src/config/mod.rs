@@ -117,11 +117,21 @@ impl Config {
         environment: &Environment,
         secrets: Secrets,
     ) -> Result<Self, Failure> {
+        Self::load_listening(flags, environment, secrets, None)
+    }
+
+    /// The same for a gate that listens at `in_use` already, whatever is said of that.
+    pub(crate) fn load_listening(
+        flags: &Settings,
+        environment: &Environment,
+        secrets: Secrets,
+        in_use: Option<&Setting<ListenAt>>,
+    ) -> Result<Self, Failure> {
         let document = match flags.config.as_deref().or_else(|| environment.config_file()) {
             Some(asked) => Some(Document::read(asked.to_owned())?),
             None => environment.usual_config_file().map(Document::read_if_there).transpose()?.flatten(),
         };
-        Self::from_document(document.as_ref(), flags, environment, secrets)
+        Self::from_document(document.as_ref(), flags, environment, secrets, in_use)
     }
 
     /// The hosts under which our own pages and API may be asked for.
@@ -211,6 +221,7 @@ impl Config {
         flags: &Settings,
         environment: &Environment,
         secrets: Secrets,
+        in_use: Option<&Setting<ListenAt>>,
     ) -> Result<Self, Failure> {
         let mut root = document.map(|document| document.root(&TABLES)).transpose()?;
         let server = match &mut root {
@@ -259,14 +270,14 @@ impl Config {
         };
         let Some(document) = document else { return Ok(config) };
         for (route, line) in &routes {
-            config.check_route(route).map_err(|text| document.complaint(*line, text))?;
+            config.check_route(route, in_use).map_err(|text| document.complaint(*line, text))?;
         }
         let table = table(document, routes)?;
         Ok(Self { routes: table, ..config })
     }
 
     /// What a route must not be, given the other settings.
-    fn check_route(&self, route: &Route) -> Result<(), String> {
+    fn check_route(&self, route: &Route, in_use: Option<&Setting<ListenAt>>) -> Result<(), String> {
         let name = &route.policy.name;
         if let Entrance::Host(host) = &route.entrance {
             let public = self.public_url.as_ref().is_some_and(|url| url.value.0.host == *host);
@@ -277,15 +288,21 @@ impl Config {
                 ));
             }
         }
-        let listen = &self.listen.value;
-        let is_ours = match (route.upstream.as_ref().map(|upstream| &upstream.address), listen) {
-            (Some(Address::Tcp { host, port }), ListenAt::Tcp(address)) => {
-                *port == address.port() && leads_to(host, address.ip())
+        // What else is said counts from the next start on; where the service manager listens for us, never.
+        let said = match in_use {
+            Some(in_use) if in_use.source == Source::ServiceManager => None,
+            _ => Some(&self.listen),
+        };
+        let mut ours = in_use.into_iter().chain(said).map(|setting| &setting.value);
+        let address = route.upstream.as_ref().map(|upstream| &upstream.address);
+        let leads_here = |listen: &&ListenAt| match (address, listen) {
+            (Some(Address::Tcp { host, port }), ListenAt::Tcp(own)) => {
+                *port == own.port() && leads_to(host, own.ip())
             }
             (Some(Address::Unix(path)), ListenAt::Unix(own)) => path == own,
             _ => false,
         };
-        if is_ours {
+        if let Some(listen) = ours.find(leads_here) {
             return Err(format!(
                 "the upstream of the route {name} is the gate itself, which listens on {listen}"
             ));

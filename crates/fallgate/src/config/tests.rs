@@ -6,7 +6,7 @@ use fallgate_relay::{Authorization, Paths};
 use super::*;
 
 fn with(text: &str, flags: &Settings, environment: &Environment) -> Result<Config, Failure> {
-    Config::from_document(Some(&Document::of(text)), flags, environment, Secrets::Read)
+    Config::from_document(Some(&Document::of(text)), flags, environment, Secrets::Read, None)
 }
 
 fn no_flags() -> Settings {
@@ -27,7 +27,8 @@ fn route(keys: &str) -> String {
 
 #[test]
 fn r70_without_any_config_the_gate_listens_on_loopback_only() {
-    let config = Config::from_document(None, &no_flags(), &Environment::default(), Secrets::Read).unwrap();
+    let config =
+        Config::from_document(None, &no_flags(), &Environment::default(), Secrets::Read, None).unwrap();
     assert_eq!(config.listen, Setting { value: "127.0.0.1:7400".parse().unwrap(), source: Source::Default });
     assert_eq!((config.file, config.routes.iter().count()), (None, 0));
 }

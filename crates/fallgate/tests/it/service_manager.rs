@@ -73,6 +73,29 @@ fn a_socket_that_is_handed_over_wins_and_whoever_waited_on_it_is_served() {
 }
 
 #[test]
+fn no_route_leads_to_a_socket_that_is_handed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let route =
+        |address| format!("[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"http://{address}\"\n");
+    let own = format!("{ELSEWHERE}{}", route(listener.local_addr().unwrap().to_string()));
+    let home = Home::new();
+    let config = home.write_config(&own);
+    let mut command = home.command(&["serve", "--config", config.to_str().unwrap()]);
+    hand_over(&mut command, listener.try_clone().unwrap().into(), 1);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is the gate itself, which listens on"), "{said}");
+    // Where the file says that it listens, nobody does: a route may lead there.
+    let elsewhere = format!("{ELSEWHERE}{}", route("127.0.0.1:1".to_owned()));
+    let gate = Gate::started(home, &elsewhere, |command| hand_over(command, listener.into(), 1));
+    gate.fallgate(&["reload"]).ok();
+    gate.write_config(&own);
+    let said = gate.fallgate(&["reload"]).refused(1);
+    assert!(said.contains("is the gate itself, which listens on"), "{said}");
+}
+
+#[test]
 fn a_unix_socket_that_is_handed_over_stays_when_the_gate_ends() {
     let home = Home::new();
     let path = home.beside().join("handed.sock");

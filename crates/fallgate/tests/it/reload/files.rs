@@ -91,3 +91,19 @@ fn r57_a_key_at_another_place_needs_a_restart() {
     gate.write_config(&config(&pair.key));
     assert_eq!(reload(&gate)["needs_restart"], json!([]));
 }
+
+#[test]
+fn r57_no_route_leads_to_where_the_gate_listens_whatever_a_later_file_says_of_that() {
+    let (own, later) = (nobodys_address(), nobodys_address());
+    let gate = Gate::configured(&format!("[server]\nlisten = \"{own}\"\n{ROUTE}"));
+    for upstream in [own, later] {
+        let route = ROUTE.replace("127.0.0.1:1\"", &format!("{upstream}\""));
+        gate.write_config(&format!("[server]\nlisten = \"{later}\"\n{route}"));
+        refused(&gate, "is the gate itself, which listens on");
+    }
+    // Nor to the port that it was given.
+    let gate = Gate::configured(ROUTE);
+    let route = ROUTE.replace("127.0.0.1:1\"", &format!("{}\"", gate.address()));
+    gate.write_config(&route);
+    refused(&gate, "is the gate itself, which listens on");
+}
