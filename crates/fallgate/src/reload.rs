@@ -46,6 +46,8 @@ pub(crate) struct Reloader {
 /// A config, as far as another is compared with it, and what of it stays until the next start.
 #[derive(Debug)]
 pub(crate) struct Outline {
+    /// The file that was read, if there was one.
+    file: Option<PathBuf>,
     listen: Setting<ListenAt>,
     tls: Option<Setting<TlsFiles>>,
     login_idle: Duration,
@@ -79,7 +81,8 @@ impl Outline {
             settings.insert("tls".to_owned(), json!([cert, key]));
         }
         let (listen, tls) = (config.listen.clone(), config.tls.clone());
-        Self { listen, tls, login_idle: config.policy.login_idle, settings, routes }
+        let (file, login_idle) = (config.file.clone(), config.policy.login_idle);
+        Self { file, listen, tls, login_idle, settings, routes }
     }
 
     /// The names of the settings that differ.
@@ -150,7 +153,7 @@ impl Reloader {
     }
 
     async fn read_again(&self, counts: &mut Outline, actor: &Actor) -> Result<Reloaded, Failure> {
-        let config = match self.read().await {
+        let config = match self.read(counts.file.clone()).await {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
@@ -184,12 +187,19 @@ impl Reloader {
     }
 
     /// As the start does: one that names a file which cannot be used makes no sense. On a thread of its own, since
-    /// everything else would wait for a disk that is slow.
-    async fn read(&self) -> Result<Config, Failure> {
+    /// everything else would wait for a disk that is slow. `before` is the file that was read the last time.
+    async fn read(&self, before: Option<PathBuf>) -> Result<Config, Failure> {
         let (told, in_use) = (self.told.clone(), self.in_use.clone());
         let read = spawn_blocking(move || {
             let (flags, environment) = &*told;
             let config = Config::load_listening(flags, environment, Secrets::Read, Some(&in_use))?;
+            // Some editors and tools take a file away before they put the new one there.
+            if let Some(before) = before.filter(|_| config.file.is_none()) {
+                let before = before.display();
+                return Err(Failure::failed(format_args!(
+                    "the config {before} is not there any more: to have the defaults count, put an empty file there"
+                )));
+            }
             config.read_files()?;
             Ok(config)
         });

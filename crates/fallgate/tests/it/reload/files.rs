@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::reload;
 use crate::support::tls::Authority;
-use crate::support::{Client, Gate, nobodys_address};
+use crate::support::{Client, Gate, Home, nobodys_address};
 
 const ROUTE: &str = "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"http://127.0.0.1:1\"\n";
 
@@ -106,4 +106,20 @@ fn r57_no_route_leads_to_where_the_gate_listens_whatever_a_later_file_says_of_th
     let route = ROUTE.replace("127.0.0.1:1\"", &format!("{}\"", gate.address()));
     gate.write_config(&route);
     refused(&gate, "is the gate itself, which listens on");
+}
+
+#[test]
+fn r57_a_usual_config_that_is_missing_for_a_moment_takes_no_route_away() {
+    let home = Home::new();
+    let folder = home.beside().join(".config/fallgate");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("fallgate.toml");
+    fs::write(&file, ROUTE).unwrap();
+    let without_config = home.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let gate = Gate::started(home, "", |command| *command = without_config);
+    fs::remove_file(&file).unwrap();
+    refused(&gate, "fallgate.toml");
+    // Who means it writes an empty one.
+    fs::write(&file, "").unwrap();
+    assert_eq!(reload(&gate)["changed"], json!(["route app (gone)"]));
 }
