@@ -7,14 +7,21 @@ use fallgate_authority::Actor;
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Environment;
 use crate::failure::Failure;
 
 /// What is logged when nothing else is asked for.
 const LOG: &str = "info";
+
+/// Libraries that warn of what strangers send: whoever floods the gate would flood its log. Below an error they are
+/// heard when they are asked for by name.
+const TALKATIVE: [&str; 2] = ["h2", "rustls"];
 
 /// Whatever this process makes from here on, only its own user can read.
 pub(crate) fn keep_new_files_private() {
@@ -71,14 +78,23 @@ pub(crate) fn start_log(environment: &Environment) -> Result<(), Failure> {
             "{name} is not a log filter such as info or fallgate_relay=debug: {error}"
         ))
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let named = TALKATIVE.map(|name| asked.split(',').any(|word| is_part_of(word.trim(), name)));
+    let quiet = filter_fn(move |about| {
+        *about.level() == Level::ERROR
+            || !TALKATIVE.iter().zip(named).any(|(name, named)| !named && is_part_of(about.target(), name))
+    });
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         // It would tell of a line that cannot be written on stderr too, and panic when that fails.
-        .log_internal_errors(false)
-        .try_init()
-        .map_err(Failure::failed)
+        .log_internal_errors(false);
+    let log = tracing_subscriber::registry().with(filter).with(lines.with_filter(quiet));
+    log.try_init().map_err(Failure::failed)
+}
+
+/// Whether `target`, which may have a level behind it, is that library or a module of it.
+fn is_part_of(target: &str, library: &str) -> bool {
+    target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '=', '[']))
 }
 
 /// The signals that ask a process to stop.
@@ -151,5 +167,15 @@ mod tests {
         assert_eq!(name_in(list, 1000).as_deref(), Some("ada"));
         assert_eq!(name_in(list, 7), None);
         assert_eq!(user_name(u32::MAX - 7), format!("uid:{}", u32::MAX - 7));
+    }
+
+    #[test]
+    fn a_library_is_named_by_itself_and_by_its_modules() {
+        for named in ["h2", "h2=debug", "h2::proto::streams=trace", "h2[{id=1}]"] {
+            assert!(is_part_of(named, "h2"), "{named}");
+        }
+        for other in ["", "h2o", "info", "fallgate_relay::h2=debug", "rustls"] {
+            assert!(!is_part_of(other, "h2"), "{other}");
+        }
     }
 }

@@ -56,6 +56,8 @@ fn r67_rapid_resets_end_the_connection() {
         .collect();
     client.send(resets);
     assert!(client.ends_with(11), "ENHANCE_YOUR_CALM");
+    // Strangers write no lines into the log.
+    assert!(!gate.log().contains("h2::"), "{}", gate.log());
 }
 
 #[test]
