@@ -44,6 +44,9 @@ pub(crate) struct Watch(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    head_time: Duration,
+    /// When a head that has begun must have come to its end.
+    head_due: Option<Instant>,
     /// The streams that are being served.
     streams: HashMap<u32, Stream>,
     /// The streams whose path has a `#`.
@@ -73,12 +76,17 @@ pub(crate) enum Trouble {
     Blocked,
     /// Too much comes that carries nothing.
     Flood,
+    /// A head takes too long to arrive.
+    Slow,
 }
 
 impl Watch {
-    pub(crate) fn new() -> Self {
+    /// Heads may take that long to arrive.
+    pub(crate) fn new(head_time: Duration) -> Self {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(State {
+            head_time,
+            head_due: None,
             streams: HashMap::new(),
             fragments: HashSet::new(),
             cut: Vec::new(),
@@ -130,6 +138,21 @@ impl Watch {
         state.flooded |= state.fragments.len() > REMEMBERED;
     }
 
+    /// Whether a head has begun and not come to its end.
+    fn amid_head(&self, amid: bool) {
+        let waker = {
+            let mut state = self.0.lock();
+            if amid == state.head_due.is_some() {
+                return;
+            }
+            state.head_due = amid.then(|| Instant::now() + state.head_time);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn came(&self, frames: &[FrameHead]) {
         let mut state = self.0.lock();
         for frame in frames {
@@ -155,10 +178,15 @@ impl Watch {
         if state.flooded {
             return Err(Trouble::Flood);
         }
+        let now = Instant::now();
         let due = state.cut.iter().map(|(_, due)| *due).min();
-        if due.is_some_and(|due| due <= Instant::now()) {
+        if due.is_some_and(|due| due <= now) {
             return Err(Trouble::Blocked);
         }
+        if state.head_due.is_some_and(|due| due <= now) {
+            return Err(Trouble::Slow);
+        }
+        let due = due.into_iter().chain(state.head_due).min();
         state.waker = Some(context.waker().clone());
         Ok(due)
     }
@@ -376,6 +404,13 @@ impl Scan {
         }
     }
 
+    /// Whether a frame with a part of a head in it has come in part.
+    fn is_amid_head(&self) -> bool {
+        self.left > 0
+            && self.have == HEAD
+            && matches!(self.current.kind, FrameHead::HEADERS | FrameHead::CONTINUATION)
+    }
+
     fn passed(&mut self, piece: &[u8], see: &mut impl FnMut(FrameHead, &[u8], bool)) {
         see(self.current, piece, self.left == 0);
         if self.left == 0 {
@@ -393,6 +428,8 @@ struct Heads {
     payload: Vec<u8>,
     /// The stream that a head is for.
     stream: u32,
+    /// A part of a head has come, and another is to follow.
+    open: bool,
     /// A head could not be read, and none can be after it. `h2` ends the connection for that; should it not, nothing is
     /// taken for good any more.
     blind: bool,
@@ -400,7 +437,7 @@ struct Heads {
 
 impl Heads {
     fn new() -> Self {
-        Self { paths: Paths::new(), payload: Vec::new(), stream: 0, blind: false }
+        Self { paths: Paths::new(), payload: Vec::new(), stream: 0, open: false, blind: false }
     }
 
     /// A stream, once its request is known to have one.
@@ -416,6 +453,7 @@ impl Heads {
             self.stream = frame.stream;
         }
         let whole = frame.flags & FrameHead::END_HEADERS != 0;
+        self.open = !whole;
         let found = match frame.part_of_head(&self.payload) {
             Some(part) if !self.blind => self.paths.take(part, whole),
             _ => Err(Unreadable),
@@ -550,6 +588,7 @@ impl AsyncRead for Watched {
             this.watch.came(&this.incoming.whole);
             this.incoming.whole.clear();
         }
+        this.watch.amid_head(this.heads.open || this.incoming.is_amid_head());
         Poll::Ready(Ok(()))
     }
 }
