@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::client::ClientStream;
-use super::watch::Plain;
+use super::plain::Plain;
 use crate::wire::dial::{Address, DialError, dial, dial_http2};
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::Trust;
