@@ -453,7 +453,7 @@ fn r21_nobody_is_signed_in_or_out_by_another_sites_page() {
 }
 
 #[test]
-fn r22_a_cookie_opens_a_websocket_only_for_a_page_of_that_host() {
+fn r22_r46_a_cookie_opens_a_websocket_only_for_a_page_of_that_host_and_signing_out_closes_it() {
     let (upstream, address) = (WebSocketUpstream::echo(), nobodys_address());
     let port = address.port();
     let gate = Gate::at(
@@ -471,18 +471,26 @@ fn r22_a_cookie_opens_a_websocket_only_for_a_page_of_that_host() {
     ada.sign_in(&login, "ada", PASSPHRASE);
     let cookies = ada.cookies(&host);
     let ask = |headers: &str| {
-        let request = format!(
+        let mut client = Client::connect(gate.address());
+        client.send(format!(
             "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{cookies}{headers}\r\n"
-        );
-        Client::exchange(gate.address(), request).status
+        ));
+        (client.response().status, client)
     };
-    assert_eq!(ask(&format!("Origin: http://{host}\r\n")), 101);
+    let (status, mut open) = ask(&format!("Origin: http://{host}\r\n"));
+    assert_eq!(status, 101);
     for headers in
         ["", "Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: same-origin\r\n"]
     {
-        assert_eq!(ask(headers), 403, "{headers}");
+        assert_eq!(ask(headers).0, 403, "{headers}");
     }
+    // Signed out where they signed in.
+    let out = ada.submit(&format!("http://box.example:{port}/"), "/logout", &[]);
+    asks(&out);
+    // A close frame, unmasked, with code 4401.
+    let end = open.rest();
+    assert!(end.starts_with(&[0x88]) && end[2..4] == 4401_u16.to_be_bytes(), "{end:?}");
 }
 
 #[test]
