@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Client, Gate, Home, Line, Puppet, Token, Upstream, WsFrame, ignoring_full_disks, wait_for,
-};
+use crate::support::{Client, Gate, Home, Line, Puppet, Upstream, WsFrame, ignoring_full_disks, wait_for};
 
 /// A gate that logs into a file beside its home, with a route `app` for ada.
 struct Scene {
@@ -39,9 +37,10 @@ impl Scene {
 
 fn config(log: &Path, upstream: &str) -> String {
     format!(
-        "[log]\naccess = {log:?}\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[log]\naccess = \"{}\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
          [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {upstream:?}\nallow = [\"user:ada\"]\npublic = [\"/open\"]\n\
-         [[route]]\nname = \"raw\"\nhost = \"raw.example\"\nupstream = {upstream:?}\npaths = \"raw\"\n"
+         [[route]]\nname = \"raw\"\nhost = \"raw.example\"\nupstream = {upstream:?}\npaths = \"raw\"\n",
+        log.display()
     )
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::http2::{Frame, Frames, Outcome, headers};
 use crate::support::{Client, Gate, Home, Line, PATIENCE, Puppet, Token, WsFrame, wait_for};
 
 /// A body is listed once it has flowed for longer than this.
@@ -255,6 +256,38 @@ fn r46_event_streams_are_listed_at_once_and_bodies_once_they_have_flowed_for_a_w
     events_upstream.send("0\r\n\r\n");
     events.exactly(16);
     wait_for("the rows' end", || (kinds() == ["download"]).then_some(()));
+}
+
+#[test]
+fn r46_streams_that_share_a_connection_are_listed_and_closed_one_by_one() {
+    let scene = Scene::set();
+    let (ada, bob) = (scene.token("ada", &["live:read", "cut"]), scene.token("bob", &["live:read"]));
+    let mut client = Frames::begin(scene.gate.address(), &[]);
+    let mut ask = |stream: u32, token: &Token| {
+        let bearer = format!("Bearer {}", token.secret);
+        let path = (":path", "/app/events");
+        let fields = [(":method", "GET"), (":scheme", "http"), path, (":authority", "localhost")];
+        client.send(headers(stream, true, &[&fields[..], &[("authorization", &bearer)]].concat()));
+        let mut line = scene.upstream.accept();
+        line.head();
+        line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+        line
+    };
+    let (_closed, mut spared) = (ask(1, &ada), ask(3, &bob));
+    let rows = wait_for("both rows", || Some(scene.all()).filter(|rows| rows.len() == 2));
+    assert!(rows.iter().all(|row| row["kind"] == "events" && row["route"] == "app"), "{rows:?}");
+    let own = scene.live(&ada);
+    assert_eq!((own.len(), &own[0]["username"]), (1, &json!("ada")));
+    assert_eq!(client.outcome(1), Outcome::Status(200));
+    assert_eq!(scene.close(&own[0]["id"], &ada), 204);
+    assert_eq!(client.outcome(1), Outcome::Reset(8));
+    spared.send("data: 2\n\n");
+    let mut said = Vec::new();
+    while !said.ends_with(b"data: 2\n\n") {
+        let data = |frame: &Frame| (frame.kind == 0 && frame.stream == 3).then(|| frame.payload.clone());
+        said.extend(client.find(data).unwrap());
+    }
+    wait_for("the end of one row", || (scene.all().len() == 1).then_some(()));
 }
 
 #[test]

@@ -92,6 +92,9 @@ impl Plain {
     }
 
     fn word(&mut self, word: &str) -> String {
+        if let Some(id) = word.strip_prefix("credential:") {
+            return format!("credential:{}", self.word(id));
+        }
         let bare = word.trim_end_matches('.');
         let is_id = bare.len() == 36 && bare.split('-').count() == 5;
         let is_secret = bare.starts_with("fgt_");
@@ -127,7 +130,8 @@ fn cut_and_lift(tell_with: &mut impl FnMut(&[&str], &str) -> String, id: &str) {
     tell_with(&["cut", "user:bob", "--for", "never"], "");
     tell_with(&["cut", "user:bob", "--for", "0s"], "");
     tell_with(&["cut", "user:bob", "--reason", "a\nb"], "");
-    tell_with(&["lift", cut.trim(), "--json"], "");
+    // Its JSON says who placed it, who is another here and there.
+    tell_with(&["lift", cut.trim()], "");
     tell_with(&["lift", cut.trim()], "");
     tell_with(&["lift", "x"], "");
 }

@@ -26,7 +26,7 @@ type Arrived = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// What a connection goes on with.
 enum Next {
-    Stream(Arrived),
+    Stream(Box<Arrived>),
     /// Streams have ended.
     Fewer,
     Trouble(Trouble),
@@ -65,7 +65,8 @@ pub(crate) async fn serve(
         let idle_for = worker.gate.settings.now().limits.idle;
         let next = next(&mut server, &mut open, &mut lookout, &watch, &mut stopping, idle_for).await;
         match next {
-            Next::Stream((request, respond)) => {
+            Next::Stream(arrived) => {
+                let (request, respond) = *arrived;
                 open.spawn(streams.clone().serve(request, respond));
             }
             Next::Fewer => {}
@@ -137,7 +138,7 @@ fn poll_arrival(server: &mut Server, context: &mut Context<'_>, room: bool) -> P
         return server.poll_closed(context).map(|_| Next::Closed);
     }
     server.poll_accept(context).map(|arrived| match arrived {
-        Some(Ok(arrived)) => Next::Stream(arrived),
+        Some(Ok(arrived)) => Next::Stream(Box::new(arrived)),
         Some(Err(error)) => {
             tracing::debug!(%error, "a client's HTTP/2 connection ended");
             Next::Closed

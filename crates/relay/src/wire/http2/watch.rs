@@ -228,7 +228,7 @@ impl Lookout {
                 }
                 Err(trouble) => return Poll::Ready(trouble),
             };
-            if !self.0.as_ref().is_some_and(|(set, _)| *set == due) {
+            if self.0.as_ref().is_none_or(|(set, _)| *set != due) {
                 self.0 = Some((due, Box::pin(sleep_until(due))));
             }
             let Some((_, timer)) = &mut self.0 else { return Poll::Pending };

@@ -5,5 +5,5 @@ mod frames;
 mod upstream;
 
 pub(crate) use client::{Answer, QUIET, Session, more, run, send};
-pub(crate) use frames::{Frames, Outcome, block, frame, headers, settings};
+pub(crate) use frames::{Frame, Frames, Outcome, block, frame, headers, settings};
 pub(crate) use upstream::Http2Upstream;
