@@ -37,7 +37,7 @@ impl Scene {
 
 fn config(log: &Path, upstream: &str) -> String {
     format!(
-        "[log]\naccess = \"{}\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[log]\naccess = \"{}\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\nforward_auth = true\n\
          [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {upstream:?}\nallow = [\"user:ada\"]\npublic = [\"/open\"]\n\
          [[route]]\nname = \"raw\"\nhost = \"raw.example\"\nupstream = {upstream:?}\npaths = \"raw\"\n",
         log.display()

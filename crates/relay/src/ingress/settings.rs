@@ -23,6 +23,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Whose word on where a request comes from is taken.
     pub trusted_proxies: TrustedProxies,
+    /// Whether they may also ask about requests that they hold (forward-auth).
+    pub forward_auth: bool,
     /// How much a client may ask for.
     pub limits: Limits,
     /// The origin of our own pages, such as `https://box.example`: as the operator says it, never as a client does
@@ -114,6 +116,7 @@ mod tests {
             routes: RouteTable::default(),
             hosts: Hosts::default(),
             trusted_proxies: TrustedProxies::default(),
+            forward_auth: false,
             limits: Limits::default(),
             origin: origin.to_owned(),
         }
