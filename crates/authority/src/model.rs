@@ -97,7 +97,7 @@ impl Subject {
 
     /// Lets a caller use the route as the verifier does: register, then read.
     pub fn use_route(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let registered = lease.handle().rest_on(&self.entry);
         let stands = self.entry.judge(self.clock.now()).is_ok();
         let need = Need::Route(self.route.clone());
@@ -107,7 +107,7 @@ impl Subject {
 
     /// The same with the two steps swapped.
     pub fn use_route_in_the_wrong_order(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let need = Need::Route(self.route.clone());
         let permitted = need.check(&self.entry, self.entry.account.role()).is_ok();
         let registered = lease.handle().rest_on(&self.entry);
@@ -117,14 +117,14 @@ impl Subject {
 
     /// Lets a stranger pass to a public path of the route.
     pub fn pass_public(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
         (lease, registered && Need::check_public(&self.strangers, &self.route).is_ok())
     }
 
     /// The same with the two steps swapped.
     pub fn pass_public_in_the_wrong_order(&self) -> (Lease, bool) {
-        let lease = Lease::new(self.clock.clone());
+        let lease = Lease::new(self.clock.clone(), self.live.clone());
         let passed = Need::check_public(&self.strangers, &self.route).is_ok();
         let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
         (lease, registered && passed)
