@@ -4,10 +4,13 @@ use crate::wire::http1::{
     AnswerHead, BodyKind, CHUNK_END, Chunk, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress,
     RequestHead, Span, Version, write_chunk_head, write_last_chunk,
 };
+use crate::wire::http2::paths::Paths;
+use crate::wire::http2::{Framed, to_http1};
 use crate::wire::hygiene::{Downward, Identity, Rewrite, Told, Upward, write_answer, write_request};
 use crate::wire::websocket::FrameTracker;
 
 use fallgate_domain::path::{CanonicalPath, split_target};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 4096, max_fields: 20 };
 /// What we write ourselves may be longer than what it was made of.
@@ -71,6 +74,66 @@ fn goes_up(head: &RequestHead, data: &[u8], path: &str, query: Option<&str>, bod
         for cookie in cookies.of(&out).split(|&byte| byte == b';') {
             let name = cookie.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
             assert!(name != b"fallgate" && name != b"__Host-fallgate");
+        }
+    }
+}
+
+/// Requests by HTTP/2, written down as HTTP/1.1: a line each for method, target and authority, then fields. What is
+/// written reads as one head, whole, and says the same.
+pub fn http2_head(data: &[u8]) {
+    let (ends, data) = flag(data);
+    let mut lines = data.split(|&byte| byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (method, target, authority) = (line(), line(), line());
+    let mut request = Request::new(());
+    let Ok(method) = Method::from_bytes(method) else { return };
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    let Ok(uri) = uri else { return };
+    (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri.clone());
+    for field in lines {
+        let mut halves = field.splitn(2, |&byte| byte == b':');
+        let name = HeaderName::from_lowercase(halves.next().unwrap_or_default());
+        let value = HeaderValue::from_bytes(halves.next().unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            request.headers_mut().append(name, value);
+        }
+    }
+    let given = request.headers().len();
+    let (parts, ()) = request.into_parts();
+    let Ok((written, framed)) = to_http1(&parts, ends) else { return };
+    let mut head = RequestHead::default();
+    match head.parse(&written, &OWN_LIMITS) {
+        Ok(progress) => assert_eq!((progress, head.len()), (Progress::Complete, written.len())),
+        Err(_) => return,
+    }
+    assert_eq!(head.method().of(&written), method.as_str().as_bytes());
+    assert_eq!(
+        Some(head.target().of(&written)),
+        uri.path_and_query().map(|target| target.as_str().as_bytes())
+    );
+    assert_eq!(
+        Some(head.host().of(&written)),
+        uri.authority().map(|authority| authority.as_str().as_bytes())
+    );
+    // Its host and its framing, and no field that was not among those given.
+    assert!(head.fields().len() <= given + 2, "{:?}", String::from_utf8_lossy(&written));
+    match framed {
+        Framed::Empty => assert_ne!(head.body(), BodyKind::Chunked),
+        Framed::Plain => assert!(matches!(head.body(), BodyKind::Length(_))),
+        Framed::Chunks => assert_eq!(head.body(), BodyKind::Chunked),
+    }
+}
+
+/// Compressed heads of HTTP/2, one behind the other: read alike in whatever pieces they come.
+pub fn http2_paths(data: &[u8]) {
+    let (mut whole, mut pieces) = (Paths::new(), Paths::new());
+    for head in data.chunks(64) {
+        let (one, two) = head.split_at(head.len() / 2);
+        let read = whole.take(head, true);
+        assert_eq!(pieces.take(one, false), Ok(None));
+        assert_eq!(pieces.take(two, true), read);
+        if read.is_err() {
+            return;
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::support::http2::{Answer, Frames};
 use crate::support::http2::{Outcome, QUIET, Session, frame, headers, more, run, send};
-use crate::support::{Client, Gate, Puppet, Upstream, wait_for};
+use crate::support::{Client, Gate, Puppet, Token, Upstream, wait_for};
 
 fn routes(upstream: &str) -> Gate {
     Gate::configured(&format!(
@@ -47,7 +47,7 @@ fn r3_doors_and_routes_answer_as_they_do_by_http1() {
             let name = format!("{method} {target}");
             let asked = session.request(method.parse().unwrap(), target, token);
             let two = session.ask(asked, b"").await;
-            let line = token.map(|token| token.header()).unwrap_or_default();
+            let line = token.map(Token::header).unwrap_or_default();
             let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n");
             let mut client = Client::connect(gate.address());
             client.send(request);

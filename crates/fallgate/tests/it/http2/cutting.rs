@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
+use serde_json::Value;
 
 use crate::support::http2::{Frames, Http2Upstream, Outcome, Session, frame, headers, more, run, send};
-use crate::support::{Gate, Line, Puppet, Token};
+use crate::support::{Client, Gate, Line, Puppet, Token, wait_for};
 
 /// The promise is 250 ms; a machine that is busy with other tests gets more.
 const AT_MOST: Duration = Duration::from_secs(2);
@@ -161,8 +162,28 @@ fn r48_a_client_that_reads_nothing_loses_its_connection() {
     line.join().unwrap();
     soon("the upstream's end", revoked);
     // The reset that would end the stream finds no way out: the connection is closed instead.
-    crate::support::wait_for("the connection's end", || client.was_reset().then_some(()));
+    wait_for("the connection's end", || client.was_reset().then_some(()));
     soon("the connection's end", revoked);
+}
+
+#[test]
+fn r46_a_stream_is_listed_as_live_and_closed_by_its_number() {
+    let scene = Scene::set();
+    let mut client = Frames::begin(scene.gate.address(), &[]);
+    let mut line = scene.ask(&mut client, 1, "GET", &scene.token);
+    line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+    assert_eq!(client.outcome(1), Outcome::Status(200));
+    let admin = scene.gate.token_with("root", &["--scope", "admin"]);
+    let listed = wait_for("the stream's row", || {
+        let answer = Client::get(scene.gate.address(), "/api/live", Some(&admin)).json();
+        answer["live"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((listed["username"].as_str(), listed["route"].as_str()), (Some("ada"), Some("app")));
+    assert_eq!(listed["ip"].as_str(), Some("127.0.0.1"));
+    let path = format!("DELETE /api/live/{}", listed["id"].as_str().unwrap());
+    assert_eq!(scene.gate.ask(&path, &admin.header(), &Value::Null).status, 204);
+    assert_eq!(client.outcome(1), Outcome::Reset(8));
+    line.ended();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::routes;
-use crate::support::http2::{Frames, Outcome, Session, block, frame, headers, run};
+use crate::support::http2::{Frames, Http2Upstream, Outcome, Session, block, frame, headers, run};
 use crate::support::scripted::{Scripted, read_head};
 use crate::support::{Gate, Puppet, Upstream, wait_for};
 
@@ -56,6 +56,35 @@ fn r67_rapid_resets_end_the_connection() {
         .collect();
     client.send(resets);
     assert!(client.ends_with(11), "ENHANCE_YOUR_CALM");
+}
+
+#[test]
+fn r67_streams_given_up_one_batch_after_the_other_end_the_connection() {
+    let upstream = Http2Upstream::start();
+    let gate = Gate::configured(&format!(
+        "[[route]]\nname = \"open\"\npath = \"/open\"\nupstream = {:?}\nupstream_http2 = true\npublic = [\"/\"]\n",
+        upstream.url()
+    ));
+    let mut client = Frames::begin(gate.address(), &[]);
+    let silent =
+        [(":method", "GET"), (":scheme", "http"), (":path", "/open/silent"), (":authority", "localhost")];
+    let mut given_up = 0;
+    for batch in 0..100_u32 {
+        let streams: Vec<_> = (0..20).map(|place| 2 * (20 * batch + place) + 1).collect();
+        client.send(streams.iter().flat_map(|stream| headers(*stream, true, &silent)).collect::<Vec<_>>());
+        // What went before the ping has been read when it comes back.
+        client.send(frame(6, 0, 0, &[7; 8]));
+        if client.find(|frame| (frame.kind == 6 && frame.flags == 1).then_some(())).is_none() {
+            break;
+        }
+        client
+            .send(streams.iter().flat_map(|stream| frame(3, 0, *stream, &[0, 0, 0, 8])).collect::<Vec<_>>());
+        given_up += 20;
+    }
+    assert!((180..600).contains(&given_up), "{given_up}");
+    let asked = upstream.seen().requests.len();
+    assert!(asked < 600, "{asked}");
+    still_serves(&gate);
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn r64_what_breaks_the_framing_ends_its_connection() {
         ("a request on a stream of ours", headers(2, true, &GET), protocol),
         ("a request on stream 0", headers(0, true, &GET), protocol),
         ("a stream before one that was", [headers(5, true, &GET), headers(3, true, &GET)].concat(), protocol),
-        ("a frame that is too large", frame(0, 0, 1, &[0; 16_385]), size),
+        ("a frame that is too large", frame(0, 0, 1, &vec![0; 16_385]), size),
         ("CONTINUATION of nothing", frame(9, 4, 1, &block(&GET)), protocol),
         ("a ping amid a head", [headless.clone(), frame(6, 0, 0, &[0; 8])].concat(), protocol),
         ("another head amid a head", [headless.clone(), headers(3, true, &GET)].concat(), protocol),

@@ -13,7 +13,7 @@ mod body;
 mod client;
 mod head;
 mod links;
-mod paths;
+pub(crate) mod paths;
 pub(crate) mod preface;
 mod server;
 pub(crate) mod watch;

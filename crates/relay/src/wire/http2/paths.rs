@@ -41,7 +41,7 @@ struct Field {
 
 /// Looks through the heads of one direction of a connection, in their order.
 #[derive(Debug)]
-pub(super) struct Paths {
+pub(crate) struct Paths {
     /// The newest first.
     table: VecDeque<Field>,
     size: usize,
@@ -52,15 +52,15 @@ pub(super) struct Paths {
 
 /// A head that cannot be read. `h2` ends the connection for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unreadable;
+pub(crate) struct Unreadable;
 
 impl Paths {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { table: VecDeque::new(), size: 0, limit: TABLE, block: Vec::new() }
     }
 
     /// Takes the next piece of a head. Once it is `whole`: whether there is a `#` in its path.
-    pub(super) fn take(&mut self, piece: &[u8], whole: bool) -> Result<Option<bool>, Unreadable> {
+    pub(crate) fn take(&mut self, piece: &[u8], whole: bool) -> Result<Option<bool>, Unreadable> {
         if whole && self.block.is_empty() {
             return self.read(piece).map(Some);
         }

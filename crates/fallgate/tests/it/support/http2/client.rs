@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, Token};
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async { tokio::time::timeout(PATIENCE * 3, test).await });
-    outcome.expect("the test came to no end")
+    outcome.unwrap_or_else(|_| panic!("the test came to no end"))
 }
 
 /// A connection to a gate.

@@ -208,7 +208,7 @@ fn status(block: &[u8]) -> u16 {
 
 /// Digits in HPACK's Huffman code: the first three have five bits, the others six.
 fn huffman_digits(text: &[u8]) -> String {
-    let bits: String = text.iter().map(|byte| format!("{byte:08b}")).collect();
+    let bits: String = text.iter().map(|byte| format!("{byte:08b}")).collect::<Vec<_>>().concat();
     let (mut digits, mut rest) = (String::new(), bits.as_str());
     while digits.len() < 3 {
         let five = u8::from_str_radix(&rest[..5], 2).unwrap();
