@@ -17,7 +17,7 @@ use super::own;
 use super::proxies::Asker;
 use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
-use crate::wire::http1::{HeadLimits, Progress, RequestHead};
+use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
 use crate::wire::http2::preface::{Beginning, beginning};
 use crate::wire::socket::Wire;
 
@@ -289,7 +289,8 @@ impl Connection {
     /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of
     /// the request is left unread.
     pub(crate) async fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>, bool)) -> After {
-        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        // Whatever it is, and however often it is said.
+        let whole = self.head.body().is_empty() && self.head.field(FieldId::Upgrade).is_none();
         let close = !(whole && self.head.keep_alive());
         if !close {
             self.client.input.consume(self.head.len());

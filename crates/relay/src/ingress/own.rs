@@ -74,7 +74,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     let body_kind = connection.head.body();
     let bodiless = connection.head.is_head();
     // What a client sends early for another protocol is never taken for a request (requirement R65).
-    let keep_alive = connection.head.keep_alive() && connection.head.upgrade().is_none();
+    let keep_alive = connection.head.keep_alive() && connection.head.field(FieldId::Upgrade).is_none();
     let expects_continue = connection.head.expects_continue();
     let (wanted_by_door, wanted) = oneshot::channel();
     let (to_door, pieces) = mpsc::channel(1);
