@@ -289,3 +289,12 @@ fn r46_what_an_upstream_has_no_room_for_never_goes_up_after_a_revoke() {
     }
     assert!(asked.recv_timeout(QUIET).is_err(), "a request went up after the revoke");
 }
+
+#[test]
+fn what_http2_cannot_say_plain_goes_up_encoded() {
+    let upstream = Http2Upstream::start();
+    let gate = gate(&upstream.url());
+    let token = gate.token("ada");
+    assert_eq!(ask(&gate, "GET /app/x?q=\"<a>\"&r=%22", &token, "\r\n").status, 200);
+    assert_eq!(upstream.seen().requests[0].uri.query(), Some("q=%22%3Ca%3E%22&r=%22"));
+}
