@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Lease, is_navigation};
+use fallgate_authority::{Ended, Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -276,6 +276,18 @@ impl Connection {
         let manner = self.manner(answer);
         self.answered = Some(answer.problem.status);
         self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
+    }
+
+    /// Says what has ended the request to whoever takes it in at once, and waits for nobody: what it rested on is gone, and
+    /// so is its connection (requirement R48).
+    pub(crate) async fn refuse_cut(&mut self, ended: Ended) -> After {
+        self.client.cut();
+        let answer = Answer::from(&ended.refusal());
+        let told = timeout(LINGER, self.refuse_and_close(&answer)).await;
+        told.unwrap_or_else(|_| {
+            self.client.reset_on_close();
+            After::Gone
+        })
     }
 
     /// As a page to a browser that shows it, to everybody else as a problem.
