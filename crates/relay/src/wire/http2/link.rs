@@ -129,9 +129,9 @@ impl Link {
             task: Mutex::new(None),
             waiting: Mutex::default(),
         });
-        let driven = drive.clone();
+        let shared = drive.clone();
         let driver = tokio::spawn(async move {
-            if let Err(error) = poll_fn(|context| driven.poll_as_task(context)).await {
+            if let Err(error) = poll_fn(|context| shared.poll_as_task(context)).await {
                 tracing::debug!(%error, "an upstream's HTTP/2 connection ended");
             }
         });

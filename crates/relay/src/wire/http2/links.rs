@@ -87,7 +87,7 @@ impl Links {
         let waiter = Waiter { links: self, place, dialing };
         let opened = waiter.dialing.clone().await;
         let mut under_way = self.dialing.lock();
-        let first = waiter.is_under_way(&under_way);
+        let first = waiter.is_under_way(under_way.get(place));
         if first {
             under_way.remove(place);
         }
@@ -113,8 +113,8 @@ struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    fn is_under_way(&self, under_way: &HashMap<Place, Dialing>) -> bool {
-        under_way.get(self.place).is_some_and(|other| other.ptr_eq(&self.dialing))
+    fn is_under_way(&self, under_way: Option<&Dialing>) -> bool {
+        under_way.is_some_and(|other| other.ptr_eq(&self.dialing))
     }
 }
 
@@ -122,7 +122,9 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut under_way = self.links.dialing.lock();
         // Two are the map's and this one's own.
-        if self.is_under_way(&under_way) && self.dialing.strong_count().is_none_or(|count| count <= 2) {
+        if self.is_under_way(under_way.get(self.place))
+            && self.dialing.strong_count().is_none_or(|count| count <= 2)
+        {
             under_way.remove(self.place);
         }
     }
