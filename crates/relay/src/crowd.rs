@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -48,6 +49,45 @@ fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+    }
+}
+
+/// All streams that are being served on connections that carry many: those cost their client next to nothing, and are
+/// counted as connections are.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    open: Arc<AtomicUsize>,
+    crowd: Arc<Crowd>,
+}
+
+/// One stream's place among them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    open: Arc<AtomicUsize>,
+    _of_its_network: Option<Place>,
+}
+
+impl Streams {
+    /// A place for a stream; `None`: there are that many already. `peer`: whose network is counted, if any is.
+    pub(crate) fn enter(
+        &self,
+        peer: Option<IpAddr>,
+        most: usize,
+        most_per_network: usize,
+    ) -> Option<StreamPlace> {
+        let of_its_network = match peer {
+            Some(peer) => Some(self.crowd.enter(peer, most_per_network)?),
+            None => None,
+        };
+        let place = StreamPlace { open: self.open.clone(), _of_its_network: of_its_network };
+        // One that has no place gives it back at once.
+        (self.open.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

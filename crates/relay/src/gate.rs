@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::crowd::{Crowd, Place};
+use crate::crowd::{Crowd, Place, Streams};
 use crate::ingress::access::AccessLog;
 use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::http2;
@@ -53,9 +53,9 @@ pub struct Limits {
     pub head_time: Duration,
     /// How long a connection may be idle between requests.
     pub idle: Duration,
-    /// The most client connections at once.
+    /// The most client connections at once; and the most streams on those that speak HTTP/2.
     pub connections: usize,
-    /// How many of them one client network may have: an IPv4 address, or an IPv6 /64.
+    /// How many of either one client network may have: an IPv4 address, or an IPv6 /64.
     pub connections_per_network: usize,
 }
 
@@ -92,6 +92,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) links: Links,
     pub(crate) stock: Stock,
+    /// The streams of all workers.
+    pub(crate) streams: Arc<Streams>,
     /// Clients must use it.
     tls: Option<Arc<ServerConfig>>,
     open: Arc<AtomicUsize>,
@@ -132,8 +134,9 @@ impl Gate {
         workers: usize,
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
+        let streams = Arc::default();
         let hands = (0..workers.max(1))
-            .map(|number| self.start_worker(number, listener.tls().cloned(), stopping.clone()))
+            .map(|number| self.start_worker(number, listener.tls().cloned(), &streams, stopping.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         let crowd = Arc::default();
         let mut said: Option<Instant> = None;
@@ -175,6 +178,7 @@ impl Gate {
         self: &Arc<Self>,
         number: usize,
         tls: Option<Arc<ServerConfig>>,
+        streams: &Arc<Streams>,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Hand> {
         let (inbox, arriving) = mpsc::unbounded_channel();
@@ -184,6 +188,7 @@ impl Gate {
             pool: Pool::default(),
             links: Links::default(),
             stock: Stock::default(),
+            streams: streams.clone(),
             tls,
             open: open.clone(),
         });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::support::http2::{Frames, Outcome, frame, headers};
 use crate::support::scripted::{Scripted, read_head};
 use crate::support::{Client, Close, Gate, Line, Upstream, nobodys_address, wait_for};
 
@@ -151,6 +152,41 @@ fn r67_no_network_takes_all_connections_and_whoever_leaves_makes_room() {
     );
     let many: Vec<_> = (0..20).map(|_| is_served(gate.address())).collect();
     assert!(many.iter().all(Option::is_some), "a trusted proxy stands for many");
+}
+
+#[test]
+fn r67_streams_are_counted_as_connections_are_and_those_beyond_are_refused() {
+    const REFUSED: Outcome = Outcome::Reset(7);
+    let asks = |stream, method: &str, path: &str, fields: &[(&str, &str)]| {
+        let head = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")];
+        headers(stream, method == "GET", &[&head, fields].concat())
+    };
+    let fields = [("content-type", "application/json"), ("content-length", "60")];
+    let upstream = Upstream::echo();
+    for (limits, most) in
+        [("connections_per_network = 5", 5), ("connections = 16\nconnections_per_network = 100", 16)]
+    {
+        let gate = gate(limits, &upstream.url());
+        let mut clients = [Frames::begin(gate.address(), &[]), Frames::begin(gate.address(), &[])];
+        let [first, second] = &mut clients;
+        // Bodies that never come hold their streams; what is refused was all there was no room for.
+        for number in 0..most + 3 {
+            first.send(asks(1 + 2 * number, "POST", "/api/login", &fields));
+        }
+        for number in most..most + 3 {
+            assert_eq!(first.outcome(1 + 2 * number), REFUSED, "{limits}");
+        }
+        second.send(asks(1, "GET", "/health", &[]));
+        assert_eq!(second.outcome(1), REFUSED, "{limits}: another connection, and as many");
+        // One is given up.
+        first.send(frame(3, 0, 1, &8_u32.to_be_bytes()));
+        let mut stream = 1;
+        wait_for("room for one more", || {
+            stream += 2;
+            second.send(asks(stream, "GET", "/health", &[]));
+            (second.outcome(stream) == Outcome::Status(200)).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -381,3 +381,17 @@ fn an_upgrade_that_the_upstream_refuses_closes_the_connection_with_its_answer() 
         assert_eq!(client.rest(), b"", "{protocol}");
     }
 }
+
+#[test]
+fn r65_whoever_asks_for_two_protocols_at_once_has_nothing_taken_that_was_sent_early() {
+    let gate = Gate::start();
+    for target in ["/health", "/nothing"] {
+        let mut client = Client::connect(gate.address());
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nUpgrade: websocket\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        assert_eq!(client.response().header("connection"), Some("close"), "{target}");
+        assert_eq!(client.rest(), b"", "{target}");
+    }
+}

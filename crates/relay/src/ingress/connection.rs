@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Lease, is_navigation};
+use fallgate_authority::{Ended, Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::own;
 use super::proxies::Asker;
 use super::refuse::{Answer, Manner};
 use crate::gate::Worker;
-use crate::wire::http1::{HeadLimits, Progress, RequestHead};
+use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
 use crate::wire::http2::preface::{Beginning, beginning};
 use crate::wire::socket::Wire;
 
@@ -279,6 +279,18 @@ impl Connection {
         self.send(|out, close| answer.write(out, Manner { close, ..manner }), true).await
     }
 
+    /// Says what has ended the request to whoever takes it in at once, and waits for nobody: what it rested on is gone, and
+    /// so is its connection (requirement R48).
+    pub(crate) async fn refuse_cut(&mut self, ended: Ended) -> After {
+        self.client.cut();
+        let answer = Answer::from(&ended.refusal());
+        let told = timeout(LINGER, self.refuse_and_close(&answer)).await;
+        told.unwrap_or_else(|_| {
+            self.client.reset_on_close();
+            After::Gone
+        })
+    }
+
     /// As a page to a browser that shows it, to everybody else as a problem.
     fn manner(&self, answer: &Answer) -> Manner {
         let gate = &self.worker.gate;
@@ -290,7 +302,8 @@ impl Connection {
     /// Answers the request with what is written, which is told whether the connection closes: it goes on when nothing of
     /// the request is left unread.
     pub(crate) async fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>, bool)) -> After {
-        let whole = self.head.body().is_empty() && self.head.upgrade().is_none();
+        // Whatever it is, and however often it is said.
+        let whole = self.head.body().is_empty() && self.head.field(FieldId::Upgrade).is_none();
         let close = !(whole && self.head.keep_alive());
         if !close {
             self.client.input.consume(self.head.len());

@@ -236,6 +236,7 @@ pub(crate) async fn serve(
             After::Gone
         }
         Err(Failure::ClientGone) => After::Gone,
+        Err(Failure::Ended(ended)) => connection.refuse_cut(ended).await,
         Err(failure) => {
             let answer = failure.answer(route, upstream);
             connection.refuse_and_close(&answer).await

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, LINGER};
 use super::proxies::Asker;
+use crate::crowd::StreamPlace;
 use crate::gate::Worker;
 use crate::wire::http1::Malformed;
 use crate::wire::http2::watch::{Lookout, Trouble, Watch, Watched};
@@ -162,10 +163,23 @@ struct Streams {
 }
 
 impl Streams {
-    async fn serve(self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    /// A place among all streams there are, if there is one (requirement R67). A trusted proxy stands for many clients.
+    fn enter(&self) -> Option<StreamPlace> {
+        let settings = self.worker.gate.settings.now();
+        let (limits, proxies) = (&settings.limits, &settings.trusted_proxies);
+        let counted = self.direct.ip.filter(|peer| !proxies.trusts(*peer));
+        self.worker.streams.enter(counted, limits.connections, limits.connections_per_network)
+    }
+
+    async fn serve(self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
         let to_head = parts.method == http::Method::HEAD;
-        let written = if self.watch.had_fragment(respond.stream_id().as_u32()) {
+        let had_fragment = self.watch.had_fragment(respond.stream_id().as_u32());
+        let Some(_until_it_ends) = self.enter() else {
+            // Nothing was done of it: it may be asked again (RFC 9113, section 8.7).
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        };
+        let written = if had_fragment {
             Err(Malformed::request("the request target has a fragment"))
         } else {
             to_http1(&parts, body.is_end_stream())

@@ -74,7 +74,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     let body_kind = connection.head.body();
     let bodiless = connection.head.is_head();
     // What a client sends early for another protocol is never taken for a request (requirement R65).
-    let keep_alive = connection.head.keep_alive() && connection.head.upgrade().is_none();
+    let keep_alive = connection.head.keep_alive() && connection.head.field(FieldId::Upgrade).is_none();
     let expects_continue = connection.head.expects_continue();
     let (wanted_by_door, wanted) = oneshot::channel();
     let (to_door, pieces) = mpsc::channel(1);
@@ -117,10 +117,7 @@ pub(crate) async fn serve(connection: &mut Connection, target: String) -> After 
     // A body that was not read to its end leaves the connection nowhere.
     let whole = matches!(feed.left, BodyKind::Empty | BodyKind::Length(0));
     match answered {
-        Err(ended) => {
-            connection.client.cut();
-            connection.refuse_and_close(&Answer::from(&ended.refusal())).await
-        }
+        Err(ended) => connection.refuse_cut(ended).await,
         Ok(Err(_panic)) => {
             tracing::error!("a door panicked; this request is answered 503");
             connection.refuse_and_close(&Problem::new(503, "Something broke inside Fallgate.").into()).await
@@ -283,15 +280,16 @@ async fn answer(
     };
     out.clear();
     connection.scratch = out;
-    if sent.is_err() {
-        connection.client.cut();
-    }
     match sent {
         Ok(Ok(())) if keep_alive => After::KeepAlive,
         Ok(Ok(())) => After::Close,
-        Err(ended) if !begun => connection.refuse_and_close(&Answer::from(&ended.refusal())).await,
+        Err(ended) if !begun => connection.refuse_cut(ended).await,
         // What has begun cannot be taken back: it breaks off.
-        Ok(Err(_)) | Err(_) => After::Gone,
+        Err(_) => {
+            connection.client.cut();
+            After::Gone
+        }
+        Ok(Err(_)) => After::Gone,
     }
 }
 

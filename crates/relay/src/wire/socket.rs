@@ -120,7 +120,8 @@ impl Wire {
         Self { socket, input: Buffer::default() }
     }
 
-    /// Reads once. `0`: the peer will send no more. `flowing` asks for a larger buffer.
+    /// Reads once. `0`: the peer will send no more. `flowing` asks for a larger buffer. Whoever waits holds none: there may
+    /// be very many, and a stream costs its client next to nothing (requirement R67).
     pub(crate) fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
@@ -128,7 +129,13 @@ impl Wire {
         flowing: bool,
     ) -> Poll<io::Result<usize>> {
         let mut into = ReadBuf::new(self.input.room(stock, flowing));
-        ready!(self.socket.poll_read(context, &mut into))?;
+        match self.socket.poll_read(context, &mut into) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => {
+                self.input.rest(stock);
+                return Poll::Pending;
+            }
+        }
         let count = into.filled().len();
         self.input.advance(count);
         Poll::Ready(Ok(count))

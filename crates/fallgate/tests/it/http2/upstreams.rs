@@ -1,9 +1,15 @@
 //! Upstreams that speak HTTP/2, for clients that do and for clients that do not.
 
+use std::io::{Read, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use http::{HeaderMap, Method};
 
-use crate::support::http2::{Http2Upstream, QUIET, Session, more, run, send};
-use crate::support::{Client, Gate, Line, Token};
+use crate::support::http2::{Http2Upstream, QUIET, Session, frame, more, run, send, settings};
+use crate::support::scripted::Scripted;
+use crate::support::{Client, Gate, Line, PATIENCE, Token};
 
 fn gate(upstream: &str) -> Gate {
     Gate::configured(&format!(
@@ -192,7 +198,7 @@ fn a_slow_reader_holds_up_nobody_else_on_the_upstream_connection() {
         })
         .collect();
     upstream.wait_for("all streams", |seen| seen.requests.len() == 20);
-    std::thread::sleep(QUIET);
+    thread::sleep(QUIET);
     for _ in 0..10 {
         assert_eq!(ask(&gate, "POST /app/x", &token, "Content-Length: 4\r\n\r\nbody").text(), "body");
     }
@@ -237,4 +243,58 @@ fn trailers_of_an_http2_upstream_reach_an_http1_client() {
         "{text}"
     );
     assert_eq!(upstream.seen().trailers[0].get("x-t").unwrap(), "1");
+}
+
+/// Reads a frame: its kind and its flags.
+fn next_frame(stream: &mut impl Read) -> Option<(u8, u8)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = u64::from(u32::from_be_bytes([0, head[0], head[1], head[2]]));
+    std::io::copy(&mut stream.take(length), &mut std::io::sink()).ok()?;
+    Some((head[3], head[4]))
+}
+
+#[test]
+fn r46_what_an_upstream_has_no_room_for_never_goes_up_after_a_revoke() {
+    let (tell, asked) = mpsc::channel();
+    let upstream = Scripted::new(move |mut stream, _| {
+        stream.read_exact(&mut [0; 24]).unwrap();
+        // All clients wait for this connection by now.
+        thread::sleep(Duration::from_millis(400));
+        let _ = stream.write_all(&settings(&[(3, 2)]));
+        while let Some((kind, flags)) = next_frame(&mut stream) {
+            match kind {
+                1 => tell.send(()).unwrap(),
+                4 if flags & 1 == 0 => drop(stream.write_all(&frame(4, 1, 0, b""))),
+                _ => {}
+            }
+        }
+    });
+    let gate = gate(&upstream.url());
+    let token = gate.token("ada");
+    let mut clients: Vec<_> = (0..12)
+        .map(|number| {
+            let mut client = Client::connect(gate.address());
+            client
+                .send(format!("DELETE /app/{number} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header()));
+            client
+        })
+        .collect();
+    for number in 0..12 {
+        asked.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{number} of 12 requests have come"));
+    }
+    gate.fallgate(&["token", "revoke", &token.id]).ok();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 401);
+    }
+    assert!(asked.recv_timeout(QUIET).is_err(), "a request went up after the revoke");
+}
+
+#[test]
+fn what_http2_cannot_say_plain_goes_up_encoded() {
+    let upstream = Http2Upstream::start();
+    let gate = gate(&upstream.url());
+    let token = gate.token("ada");
+    assert_eq!(ask(&gate, "GET /app/x?q=\"<a>\"&r=%22", &token, "\r\n").status, 200);
+    assert_eq!(upstream.seen().requests[0].uri.query(), Some("q=%22%3Ca%3E%22&r=%22"));
 }

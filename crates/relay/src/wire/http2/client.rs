@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 use super::body::{Blocked, Incoming, Outgoing};
 use super::broken;
 use super::head::{answer_to_http1, request};
-use super::links::Link;
+use super::link::Link;
 use crate::wire::http1::{HeadLimits, Progress, RequestHead};
 
 /// Heads that this house has written: a client's limits held for what they were made of.
@@ -44,15 +44,18 @@ enum Down {
 }
 
 impl ClientStream {
+    /// A stream that was claimed on this connection.
     pub(super) fn new(link: Arc<Link>) -> Self {
-        link.begin();
         Self { link, request: Up::Before, answer: Down::Before, to_head: false }
     }
 
     /// Takes a request. Its head must come whole.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let taken = match &mut self.request {
-            Up::Before => Poll::Ready(self.begin(bytes)),
+            Up::Before => match ready!(self.link.poll_clear(context)) {
+                Ok(()) => Poll::Ready(self.begin(bytes)),
+                Err(error) => Poll::Ready(Err(error)),
+            },
             Up::Body(body) => {
                 let taken = body.poll_write(context, bytes, Blocked::Waits);
                 if body.is_over() {
@@ -80,6 +83,7 @@ impl ClientStream {
         let bodiless = head.body().is_empty();
         let mut link = self.link.handle();
         let (answer, stream) = link.send_request(request, bodiless).map_err(|error| self.failed(error))?;
+        self.link.push();
         self.answer = Down::Waiting(answer);
         self.request = if bodiless { Up::Over } else { Up::Body(Outgoing::new(stream, head.body())?) };
         Ok(head.len())
@@ -120,6 +124,8 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        // What is left of them is reset.
+        (self.request, self.answer) = (Up::Over, Down::Broken);
         self.link.end();
     }
 }

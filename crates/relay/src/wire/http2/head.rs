@@ -1,5 +1,6 @@
 //! Heads of HTTP/2 as heads of HTTP/1.1, and back.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use http::request::Parts;
@@ -127,7 +128,7 @@ pub(super) fn request(head: &RequestHead, buffer: &[u8], scheme: &str) -> Option
     *request.version_mut() = Version::HTTP_2;
     *request.method_mut() = Method::from_bytes(head.method().of(buffer)).ok()?;
     let uri = Uri::builder().scheme(scheme).authority(head.host().of(buffer));
-    *request.uri_mut() = uri.path_and_query(head.target().of(buffer)).build().ok()?;
+    *request.uri_mut() = uri.path_and_query(encoded(head.target().of(buffer)).as_ref()).build().ok()?;
     for field in head.fields() {
         let value = field.value.of(buffer);
         let passes = match field.id {
@@ -143,6 +144,24 @@ pub(super) fn request(head: &RequestHead, buffer: &[u8], scheme: &str) -> Option
         }
     }
     Some(request)
+}
+
+/// The target with what no URI may have in it (RFC 3986, section 2) encoded: some clients send it plain, and `http` has no
+/// way to say it so.
+fn encoded(target: &[u8]) -> Cow<'_, [u8]> {
+    const PLAIN: &[u8] = b"\"<>`";
+    if !target.iter().any(|byte| PLAIN.contains(byte)) {
+        return Cow::Borrowed(target);
+    }
+    let mut out = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        if PLAIN.contains(byte) {
+            let _ = write!(out, "%{byte:02X}");
+        } else {
+            out.push(*byte);
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The head of an answer for HTTP/2: without what speaks of a connection, and without a reason phrase. `lengthless`:

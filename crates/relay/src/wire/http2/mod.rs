@@ -14,6 +14,7 @@ mod budget;
 mod client;
 mod frames;
 mod head;
+mod link;
 mod links;
 pub(crate) mod paths;
 mod plain;

@@ -14,14 +14,27 @@ use crate::wire::socket::Wire;
 #[derive(Debug)]
 pub(super) struct Plain {
     wire: Wire,
+    signs: Arc<Signs>,
+}
+
+/// What is seen of it from outside.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
     /// The upstream has said something.
-    heard: Arc<AtomicBool>,
+    pub(super) heard: AtomicBool,
+    /// The socket takes nothing more for now.
+    pub(super) blocked: AtomicBool,
 }
 
 impl Plain {
-    pub(super) fn new(wire: Wire) -> (Self, Arc<AtomicBool>) {
-        let heard = Arc::new(AtomicBool::new(false));
-        (Self { wire, heard: heard.clone() }, heard)
+    pub(super) fn new(wire: Wire) -> (Self, Arc<Signs>) {
+        let signs = Arc::new(Signs::default());
+        (Self { wire, signs: signs.clone() }, signs)
+    }
+
+    fn went<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.signs.blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
     }
 }
 
@@ -32,7 +45,7 @@ impl AsyncRead for Plain {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.wire.poll_read(context, into))?;
-        self.heard.store(true, Ordering::Relaxed);
+        self.signs.heard.store(true, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -43,7 +56,8 @@ impl AsyncWrite for Plain {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.wire.poll_write(context, bytes)
+        let written = self.wire.poll_write(context, bytes);
+        self.went(written)
     }
 
     fn poll_write_vectored(
@@ -51,7 +65,8 @@ impl AsyncWrite for Plain {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wire.poll_write_vectored(context, parts)
+        let written = self.wire.poll_write_vectored(context, parts);
+        self.went(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -59,7 +74,8 @@ impl AsyncWrite for Plain {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wire.poll_flush(context)
+        let written = self.wire.poll_flush(context);
+        self.went(written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
