@@ -163,7 +163,9 @@ impl Verifier {
             return Err(EnterError::Refused(Refusal::NoSignIn));
         }
         let role = parent.account.role();
-        Need::Route(order.route.clone()).check(&parent, role).map_err(EnterError::Refused)?;
+        Need::Route { route: order.route.clone(), by_cookie: true }
+            .check(&parent, role)
+            .map_err(EnterError::Refused)?;
         let code = self.draw(TokenKind::EnterCode)?;
         let now = self.clock().now();
         let EnterOrder { host, challenge, target, .. } = *order;
@@ -196,7 +198,9 @@ impl Verifier {
             EnterError::Refused(refusal)
         };
         let role = parent.judge(now).map_err(|denial| counted(Refusal::BadCredential(denial)))?;
-        Need::Route(entrant.route.clone()).check(&parent, role).map_err(counted)?;
+        Need::Route { route: entrant.route.clone(), by_cookie: true }
+            .check(&parent, role)
+            .map_err(counted)?;
         let (credential, secret) = self.child_of(&parent, entrant, now)?;
         let event = brought_over(&parent, &credential, entrant, now);
         let new = NewCredential { credential: credential.clone(), hash: secret.hash() };

@@ -17,6 +17,7 @@ use std::time::Duration;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::cut::CutReason;
 use fallgate_domain::id::{CredentialId, CutId};
+use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::{Role, Username};
@@ -122,8 +123,8 @@ pub(crate) struct LeaseState {
     poked: AtomicBool,
     /// It rests on somebody else than when it was waited on: how long to wait is another question now.
     rebound: AtomicBool,
-    /// When it ends whatever it rests on, in milliseconds; 0: then it does not.
-    ends_at: AtomicI64,
+    /// Since when it counts how long what rests on a route lasts, in milliseconds; 0: it does not.
+    lasts_since: AtomicI64,
     /// What is under way outlives its first answer.
     stream: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -158,13 +159,11 @@ pub(crate) enum Need {
     /// Nothing but that no cut stops it.
     Uncut,
     /// A scope. `mends`: an admin's sign-in may do it while everything is cut.
-    Scope {
-        scope: Scope,
-        mends: bool,
-    },
-    Route(Arc<RoutePolicy>),
-    /// One of the route's public paths, which needs nobody.
-    Public(Arc<RoutePolicy>),
+    Scope { scope: Scope, mends: bool },
+    /// A route. `by_cookie`: it must also take cookies.
+    Route { route: Arc<RoutePolicy>, by_cookie: bool },
+    /// That this path of the route, relative to it, is public: it needs nobody.
+    Public { route: Arc<RoutePolicy>, path: Arc<CanonicalPath<'static>> },
 }
 
 impl Need {
@@ -179,11 +178,12 @@ impl Need {
         };
         match self {
             Self::Standing | Self::Uncut => Ok(()),
-            Self::Public(route) => Self::is_there(route),
+            Self::Public { route, path } => Self::is_open(route, path),
             Self::Scope { scope, .. } if allows(scope) => Ok(()),
             Self::Scope { scope, .. } => Err(Refusal::Beyond(scope.clone())),
-            Self::Route(route) if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
-            Self::Route(route) => {
+            Self::Route { route, .. } if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
+            Self::Route { route, by_cookie: true } if !route.takes_cookies() => Err(Refusal::NotAdmitted),
+            Self::Route { route, .. } => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
                 let visitor = fallgate_domain::route::Visitor { owner, kind: entry.admitted_as() };
                 if route.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
@@ -191,16 +191,36 @@ impl Need {
         }
     }
 
-    /// Whether a public path of the route is still there and open. `strangers`: where it hangs.
-    pub(crate) fn check_public(strangers: &Account, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
-        match Self::Public(route.clone()).cut(strangers, None) {
-            Some(cut) => Err(Refusal::Cut(cut.reason)),
-            None => Self::is_there(route),
+    /// That this path, relative to the route, is public.
+    pub(crate) fn public(route: &Arc<RoutePolicy>, path: &CanonicalPath<'_>) -> Self {
+        Self::Public { route: route.clone(), path: Arc::new(path.clone().into_owned()) }
+    }
+
+    /// The same for whoever has no credential. `strangers`: where they hang.
+    pub(crate) fn check_stranger(&self, strangers: &Account) -> Result<(), Refusal> {
+        match (self.cut(strangers, None), self) {
+            (Some(cut), _) => Err(Refusal::Cut(cut.reason)),
+            (None, Self::Public { route, path }) => Self::is_open(route, path),
+            (None, _) => Err(Refusal::NoCredential),
         }
     }
 
-    fn is_there(route: &RoutePolicy) -> Result<(), Refusal> {
-        if route.now().is_some() { Ok(()) } else { Err(Refusal::NotAdmitted) }
+    fn is_open(route: &RoutePolicy, path: &CanonicalPath<'_>) -> Result<(), Refusal> {
+        let open = route.now().is_some_and(|now| now.terms.is_public(path));
+        if open { Ok(()) } else { Err(Refusal::NotAdmitted) }
+    }
+
+    /// The route that it is for, if it is for one.
+    fn route(&self) -> Option<&Arc<RoutePolicy>> {
+        match self {
+            Self::Route { route, .. } | Self::Public { route, .. } => Some(route),
+            Self::Standing | Self::Uncut | Self::Scope { .. } => None,
+        }
+    }
+
+    /// How long it may last at most, as the route has it now.
+    fn most_age(&self) -> Option<Duration> {
+        self.route()?.now()?.terms.max_stream_age
     }
 
     /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
@@ -210,7 +230,7 @@ impl Need {
             Self::Standing => return None,
             Self::Uncut => (None, false),
             Self::Scope { mends, .. } => (None, *mends),
-            Self::Route(route) | Self::Public(route) => (Some(&route.name), false),
+            Self::Route { route, .. } | Self::Public { route, .. } => (Some(&route.name), false),
         };
         account.cuts.stopping(Asked { entry, route, mends })
     }
@@ -230,7 +250,7 @@ impl Lease {
     pub fn settle(&self) {
         self.flows_no_more();
         *self.state.waker.lock() = None;
-        self.state.ends_at.store(0, Ordering::Release);
+        self.state.lasts_since.store(0, Ordering::Release);
         self.state.stream.store(false, Ordering::Relaxed);
         let left = {
             let mut rests = self.state.rests.lock();
@@ -279,20 +299,22 @@ impl Lease {
         if let Some(by) = self.closed_by() {
             return Some(Ended::Closed { by });
         }
-        if self.state.ends_at().is_some_and(|end| self.clock.now() >= end) {
-            return Some(Ended::TooOld);
-        }
         let (entry, need, account) = {
             let rests = self.state.rests.lock();
             let account = rests.registered.as_ref().map(|(account, _)| account.clone());
             (rests.credential.clone(), rests.need.clone(), account)
         };
+        if self.state.ends_at(&need).is_some_and(|end| self.clock.now() >= end) {
+            return Some(Ended::TooOld);
+        }
         let Some(entry) = entry else {
-            let Need::Public(route) = need else { return None };
+            if !matches!(need, Need::Public { .. }) {
+                return None;
+            }
             let account = account?;
             return match account.judge() {
                 Err(denial) => Some(Ended::Credential(denial)),
-                Ok(_) => Need::check_public(&account, &route).err().as_ref().map(Ended::by),
+                Ok(_) => need.check_stranger(&account).err().as_ref().map(Ended::by),
             };
         };
         let now = self.clock.now();
@@ -308,9 +330,11 @@ impl Lease {
 
     /// How long it is sure that looking finds nothing that nobody told of.
     fn until_look(&self) -> Option<Duration> {
-        let entry = self.state.rests.lock().credential.clone();
-        let deadlines =
-            self.state.ends_at().into_iter().chain(entry.as_ref().and_then(|entry| entry.deadline()));
+        let (entry, end) = {
+            let rests = self.state.rests.lock();
+            (rests.credential.clone(), self.state.ends_at(&rests.need))
+        };
+        let deadlines = end.into_iter().chain(entry.as_ref().and_then(|entry| entry.deadline()));
         let left = deadlines.map(|deadline| deadline.since(self.clock.now()));
         let wait = left.chain(entry.as_ref().and_then(|entry| entry.touch_every())).min()?;
         Some(wait.max(Duration::from_millis(1)))
@@ -341,13 +365,13 @@ impl LeaseHandle {
 
     /// The same for a request that needs nobody: it hangs with the account that stands for strangers.
     #[must_use]
-    pub(crate) fn rest_on_route(&self, strangers: &Arc<Account>, route: &Arc<RoutePolicy>) -> bool {
-        self.register(strangers, None, Need::Public(route.clone()))
+    pub(crate) fn rest_on_route(&self, strangers: &Arc<Account>, need: Need) -> bool {
+        self.register(strangers, None, need)
     }
 
-    /// Nothing that rests on it now lasts longer than this (requirement R51); call it once something does.
-    pub fn limit(&self, now: Timestamp, age: Duration) {
-        self.0.ends_at.store(now.plus(age).millis(), Ordering::Release);
+    /// From now on counts how long the route lets anything last (requirement R51); call it once something rests on one.
+    pub fn lasts_from(&self, now: Timestamp) {
+        self.0.lasts_since.store(now.millis(), Ordering::Release);
         self.0.rebind();
     }
 
@@ -360,7 +384,7 @@ impl LeaseHandle {
             rests.credential = credential;
             rests.acting = None;
             rests.need = need;
-            self.0.ends_at.store(0, Ordering::Release);
+            self.0.lasts_since.store(0, Ordering::Release);
             self.0.stream.store(false, Ordering::Relaxed);
             self.0.rebind();
             match &rests.registered {
@@ -404,10 +428,7 @@ impl LeaseState {
     pub(crate) fn become_stream(&self) -> (Option<Arc<Entry>>, Option<RouteName>) {
         self.stream.store(true, Ordering::Relaxed);
         let rests = self.rests.lock();
-        let route = match &rests.need {
-            Need::Route(route) | Need::Public(route) => Some(route.name.clone()),
-            Need::Standing | Need::Uncut | Need::Scope { .. } => None,
-        };
+        let route = rests.need.route().map(|route| route.name.clone());
         (rests.credential.clone(), route)
     }
 
@@ -416,9 +437,13 @@ impl LeaseState {
         (self.bytes_in.load(StdOrdering::Relaxed), self.bytes_out.load(StdOrdering::Relaxed))
     }
 
-    fn ends_at(&self) -> Option<Timestamp> {
-        let end = self.ends_at.load(Ordering::Acquire);
-        (end != 0).then(|| Timestamp::from_millis(end))
+    /// When it ends whatever it rests on.
+    fn ends_at(&self, need: &Need) -> Option<Timestamp> {
+        let since = self.lasts_since.load(Ordering::Acquire);
+        (since != 0)
+            .then(|| Timestamp::from_millis(since))
+            .zip(need.most_age())
+            .map(|(since, age)| since.plus(age))
     }
 
     /// Asks the holder to look again.
@@ -453,7 +478,7 @@ impl LeaseState {
                 let role = entry.account.role();
                 need.cut(&account, Some((entry, role)))
             }
-            None if matches!(need, Need::Public(_)) => need.cut(&account, None),
+            None if matches!(need, Need::Public { .. }) => need.cut(&account, None),
             None => None,
         };
         if stopped_by.is_some_and(|stopped| stopped.id == cut) {

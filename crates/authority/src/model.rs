@@ -8,6 +8,7 @@ use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::entropy::TestEntropy;
 use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::Admission;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::Role;
@@ -17,7 +18,7 @@ use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
 use crate::lease::{Lease, Need};
 use crate::live::Live;
-use crate::permit::RoutePolicy;
+use crate::permit::{RoutePolicy, Terms};
 
 /// One credential and its account, a route, and where strangers hang.
 #[derive(Debug, Clone)]
@@ -62,7 +63,10 @@ impl Subject {
         ));
         let strangers = Arc::new(Account::ownerless(cuts.clone()));
         let name = "llmux".parse().unwrap_or_else(|_| unreachable!("a constant"));
-        let route = Arc::new(RoutePolicy::new(name, Admission::default()));
+        let route = Arc::new(
+            RoutePolicy::new(name, Admission::default())
+                .on(Terms { public: vec![open()], ..Terms::default() }),
+        );
         let live = Arc::new(Live::new(clock.clone(), Arc::new(TestEntropy::default())));
         Self { entry, strangers, route, cuts, clock, live }
     }
@@ -100,7 +104,7 @@ impl Subject {
         let lease = Lease::new(self.clock.clone(), self.live.clone());
         let registered = lease.handle().rest_on(&self.entry);
         let stands = self.entry.judge(self.clock.now()).is_ok();
-        let need = Need::Route(self.route.clone());
+        let need = Need::Route { route: self.route.clone(), by_cookie: false };
         lease.handle().need(need.clone());
         (lease, registered && stands && need.check(&self.entry, self.entry.account.role()).is_ok())
     }
@@ -108,7 +112,7 @@ impl Subject {
     /// The same with the two steps swapped.
     pub fn use_route_in_the_wrong_order(&self) -> (Lease, bool) {
         let lease = Lease::new(self.clock.clone(), self.live.clone());
-        let need = Need::Route(self.route.clone());
+        let need = Need::Route { route: self.route.clone(), by_cookie: false };
         let permitted = need.check(&self.entry, self.entry.account.role()).is_ok();
         let registered = lease.handle().rest_on(&self.entry);
         lease.handle().need(need);
@@ -118,15 +122,17 @@ impl Subject {
     /// Lets a stranger pass to a public path of the route.
     pub fn pass_public(&self) -> (Lease, bool) {
         let lease = Lease::new(self.clock.clone(), self.live.clone());
-        let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
-        (lease, registered && Need::check_public(&self.strangers, &self.route).is_ok())
+        let need = self.public();
+        let registered = lease.handle().rest_on_route(&self.strangers, need.clone());
+        (lease, registered && need.check_stranger(&self.strangers).is_ok())
     }
 
     /// The same with the two steps swapped.
     pub fn pass_public_in_the_wrong_order(&self) -> (Lease, bool) {
         let lease = Lease::new(self.clock.clone(), self.live.clone());
-        let passed = Need::check_public(&self.strangers, &self.route).is_ok();
-        let registered = lease.handle().rest_on_route(&self.strangers, &self.route);
+        let need = self.public();
+        let passed = need.check_stranger(&self.strangers).is_ok();
+        let registered = lease.handle().rest_on_route(&self.strangers, need);
         (lease, registered && passed)
     }
 
@@ -164,6 +170,10 @@ impl Subject {
         self.poke_all();
     }
 
+    fn public(&self) -> Need {
+        Need::public(&self.route, &open())
+    }
+
     fn poke_all(&self) {
         self.entry.account.poke();
         self.strangers.poke();
@@ -174,6 +184,10 @@ impl Subject {
     pub fn is_sound(lease: &Lease, let_in: bool) -> bool {
         !let_in || (lease.was_poked() && lease.judge().is_some())
     }
+}
+
+fn open() -> CanonicalPath<'static> {
+    CanonicalPath::parse(b"/open").unwrap_or_else(|_| unreachable!("a constant"))
 }
 
 fn cut_on(on: CutOn) -> CutRow {

@@ -3,8 +3,10 @@
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum_core::extract::{FromRef, FromRequestParts};
+use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::{Admission, RouteName, Visitor};
 use fallgate_domain::scope::{PlainScope, Scope};
 use http::request::Parts;
@@ -33,7 +35,32 @@ pub struct Permit<A> {
     action: PhantomData<fn(A)>,
 }
 
-/// Who may use one route, as one config says it: its name, and its `allow` list. It never changes; a config that comes
+/// What a route takes in besides whom its list names, and for how long. A later config may say less, and what is open by
+/// what it does not say any more is closed (requirement R57).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Paths let through without a credential: relative to the route, by whole segments.
+    pub public: Vec<CanonicalPath<'static>>,
+    /// Whether a cookie of ours opens it.
+    pub takes_cookies: bool,
+    /// How long a stream may last.
+    pub max_stream_age: Option<Duration>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { public: Vec::new(), takes_cookies: true, max_stream_age: None }
+    }
+}
+
+impl Terms {
+    /// Whether a path is open to anybody; it is relative to the route.
+    pub fn is_public(&self, path: &CanonicalPath<'_>) -> bool {
+        self.public.iter().any(|entry| path.starts_with_segments(entry))
+    }
+}
+
+/// Who may use one route, as one config says it: its name, its `allow` list, and its terms. It never changes; a config that comes
 /// later names what stands in its place ([`Verifier::succeed`]), and whatever rests on it is judged by that from then on
 /// (requirement R57).
 #[derive(Debug)]
@@ -42,6 +69,8 @@ pub struct RoutePolicy {
     pub name: RouteName,
     /// Whom its list admits.
     pub admission: Admission,
+    /// What else it takes in, and for how long.
+    pub terms: Terms,
     /// `route:<name>`, spelt out once.
     pub(crate) scope: Scope,
     /// What a later config has instead: nothing, if the route is no more.
@@ -49,10 +78,16 @@ pub struct RoutePolicy {
 }
 
 impl RoutePolicy {
-    /// The policy of the route of that name.
+    /// The policy of the route of that name, on the usual terms.
     pub fn new(name: RouteName, admission: Admission) -> Self {
         let scope = Scope::Route(name.clone());
-        Self { name, admission, scope, successor: OnceLock::new() }
+        Self { name, admission, terms: Terms::default(), scope, successor: OnceLock::new() }
+    }
+
+    /// The same on these terms.
+    #[must_use]
+    pub fn on(self, terms: Terms) -> Self {
+        Self { terms, ..self }
     }
 
     /// What holds for this route now; `None` once a config without it counts.
@@ -64,6 +99,11 @@ impl RoutePolicy {
         Some(policy)
     }
 
+    /// Whether it takes cookies, and does so now, if a later config has come.
+    pub(crate) fn takes_cookies(&self) -> bool {
+        self.terms.takes_cookies && self.now().is_some_and(|now| now.terms.takes_cookies)
+    }
+
     /// Whether its list admits this visitor, and also the list that counts now, if a later config has come.
     pub(crate) fn admits(&self, visitor: Visitor<'_>) -> bool {
         self.admission.admits(visitor) && self.now().is_some_and(|now| now.admission.admits(visitor))
@@ -72,7 +112,7 @@ impl RoutePolicy {
 
 impl PartialEq for RoutePolicy {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.admission == other.admission
+        self.name == other.name && self.admission == other.admission && self.terms == other.terms
     }
 }
 
@@ -98,18 +138,24 @@ impl Verifier {
         self.view.poke_all();
     }
 
-    /// Lets a request through that needs nobody, because its path is public; the lease rests on the route from here on,
-    /// until it is settled or dropped.
-    pub async fn pass_public(&self, route: &Arc<RoutePolicy>, lease: &LeaseHandle) -> Result<(), Refusal> {
+    /// Lets a request through that needs nobody, because its path, relative to the route, is public; the lease rests on
+    /// that from here on, until it is settled or dropped.
+    pub async fn pass_public(
+        &self,
+        route: &Arc<RoutePolicy>,
+        path: &CanonicalPath<'_>,
+        lease: &LeaseHandle,
+    ) -> Result<(), Refusal> {
         self.freshen().await.map_err(|error| {
             tracing::error!(%error, "cannot read the store; refusing");
             Refusal::Unavailable
         })?;
         // Register, then read, as with a caller.
-        if !lease.rest_on_route(self.view.strangers(), route) {
+        let need = Need::public(route, path);
+        if !lease.rest_on_route(self.view.strangers(), need.clone()) {
             return Err(Refusal::Unavailable);
         }
-        let passed = Need::check_public(self.view.strangers(), route);
+        let passed = need.check_stranger(self.view.strangers());
         if passed.is_err() {
             lease.forget();
         }
@@ -133,7 +179,7 @@ impl Permit<UseRoute> {
     /// The route it is for. There always is one, which the type does not know.
     pub(crate) fn route(&self) -> Option<&RoutePolicy> {
         match &self.need {
-            Need::Route(route) => Some(route),
+            Need::Route { route, .. } => Some(route),
             _ => None,
         }
     }
@@ -147,12 +193,18 @@ impl Principal {
 
     /// A permit to use that route, if a scope covers it and its `allow` list names the caller.
     pub fn permit_route(self, route: &Arc<RoutePolicy>) -> Result<Permit<UseRoute>, Refusal> {
-        self.must(Need::Route(route.clone()))
+        self.must(Need::Route { route: route.clone(), by_cookie: false })
+    }
+
+    /// The same for whoever came by a cookie: it lasts as long as the route takes any.
+    pub fn permit_route_by_cookie(self, route: &Arc<RoutePolicy>) -> Result<Permit<UseRoute>, Refusal> {
+        let permit = self.must(Need::Route { route: route.clone(), by_cookie: true })?;
+        Ok(Permit { by_cookie: true, ..permit })
     }
 
     /// Whether they may use that route, as far as can be told before they do.
     pub fn may_use(&self, route: &Arc<RoutePolicy>) -> Result<(), Refusal> {
-        Need::Route(route.clone()).check(&self.entry, self.role())
+        Need::Route { route: route.clone(), by_cookie: false }.check(&self.entry, self.role())
     }
 
     fn must<A>(self, need: Need) -> Result<Permit<A>, Refusal> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fallgate_authority::{
     Actor, Denial, Ended, Lease, MintOrder, MintedToken, Passphrase, Policy, Presented, Principal, Refusal,
-    Registrar, RequestFacts, RoutePolicy, UserError, UserOrder, UserPatch, Verifier, actions,
+    Registrar, RequestFacts, RoutePolicy, Terms, UserError, UserOrder, UserPatch, Verifier, actions,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -189,6 +189,7 @@ async fn a_lease_ends_when_its_credential_is_revoked_elsewhere_and_no_other_does
 }
 
 /// A lease that rests on a token of alice's.
+/// Uses a route on which nothing lasts longer than ten seconds once that is counted.
 async fn leased(house: &House, lifetime: Duration) -> Lease {
     let lifetime = Some(Lifetime::For(lifetime));
     let order = MintOrder { owner: "alice".parse().unwrap(), name: None, scopes: None, lifetime };
@@ -196,7 +197,10 @@ async fn leased(house: &House, lifetime: Duration) -> Lease {
     let lease = house.verifier.lease();
     let value = format!("Bearer {}", minted.secret.expose());
     let presented = Presented::from_authorization(Some(value.as_bytes())).unwrap();
-    house.verifier.verify(&presented, &FACTS, &lease.handle()).await.unwrap();
+    let principal = house.verifier.verify(&presented, &FACTS, &lease.handle()).await.unwrap();
+    let terms = Terms { max_stream_age: Some(Duration::from_secs(10)), ..Terms::default() };
+    let route = RoutePolicy::new("app".parse().unwrap(), Admission::default()).on(terms);
+    principal.permit_route(&Arc::new(route)).unwrap();
     lease
 }
 
@@ -219,7 +223,7 @@ async fn r51_a_lease_looks_again_within_half_a_minute_though_nobody_tells_it_to(
 async fn r51_a_lease_ends_at_the_age_that_it_was_given_and_the_next_one_begins_anew() {
     let house = House::new().await;
     let lease = leased(&house, Duration::from_hours(24)).await;
-    lease.handle().limit(house.verifier.clock().now(), Duration::from_secs(10));
+    lease.handle().lasts_from(house.verifier.clock().now());
     house.clock.advance(Duration::from_millis(9_999));
     assert_eq!(lease.judge(), None);
     house.clock.advance(Duration::from_millis(1));
@@ -230,7 +234,7 @@ async fn r51_a_lease_ends_at_the_age_that_it_was_given_and_the_next_one_begins_a
     let lease = leased(&house, Duration::from_hours(24)).await;
     let ended = tokio::join!(lease.ended(), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        lease.handle().limit(house.verifier.clock().now(), Duration::from_secs(10));
+        lease.handle().lasts_from(house.verifier.clock().now());
         tokio::time::sleep(Duration::from_secs(9)).await;
         house.clock.advance(Duration::from_secs(10));
     });

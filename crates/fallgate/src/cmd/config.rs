@@ -182,13 +182,17 @@ impl RouteRow {
             upstream_http2: route.upstream.as_ref().is_some_and(|upstream| upstream.http2),
             upstream_ca: upstream_ca(route),
             allow: route.policy.admission.allow.iter().map(ToString::to_string).collect(),
-            public: route.public.iter().map(ToString::to_string).collect(),
+            public: route.policy.terms.public.iter().map(ToString::to_string).collect(),
             identity: identity(route),
             authorization: if route.authorization == Authorization::Pass { "pass" } else { "ours" },
             inject: route.inject.iter().map(|(name, _)| name.clone()).collect(),
-            max_stream_age: route.max_stream_age.map_or_else(|| "never".to_owned(), lifetime::written),
+            max_stream_age: route
+                .policy
+                .terms
+                .max_stream_age
+                .map_or_else(|| "never".to_owned(), lifetime::written),
             paths: if route.paths == Paths::Raw { "raw" } else { "canonical" },
-            same_origin: route.same_origin,
+            same_origin: route.same_origin(),
             upgrades: route.upgrades.clone(),
             source,
         }

@@ -172,7 +172,7 @@ impl Config {
         }
         for route in self.routes.iter() {
             let name = &route.policy.name;
-            if route.same_origin {
+            if route.same_origin() {
                 warnings.push(format!(
                     "the route {name} has same_origin = true: whatever its upstream serves can act as whoever looks at \
                      it, on Fallgate's own pages too"

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::RoutePolicy;
+use fallgate_authority::{RoutePolicy, Terms};
 use fallgate_domain::host::Host;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::origin::Origin;
@@ -113,19 +113,19 @@ pub(super) fn read(
     };
     let upgrades = section.texts("upgrades")?;
     let upgrades = upgrades.iter().map(|entry| entry.read(document, "upgrades", protocol));
+    let paths = paths(&mut section, &entrance, &public)?;
+    let takes_cookies = takes_cookies(&mut section, &entrance)?;
+    let terms = Terms { public, takes_cookies, max_stream_age };
     Ok(Route {
         inject: inject::read(&mut section, secrets)?,
-        paths: paths(&mut section, &entrance, &public)?,
-        same_origin: same_origin(&mut section, &entrance)?,
+        paths,
         upgrades: upgrades.collect::<Result<Vec<_>, _>>()?,
-        policy: Arc::new(RoutePolicy::new(name, Admission { allow })),
+        policy: Arc::new(RoutePolicy::new(name, Admission { allow }).on(terms)),
         entrance,
         upstream,
         upstream_host,
-        public,
         identity,
         authorization,
-        max_stream_age,
     })
 }
 
@@ -183,15 +183,16 @@ fn paths(
     Ok(paths)
 }
 
-/// `same_origin` goes with a path: a host has an origin of its own.
-fn same_origin(section: &mut Section<'_>, entrance: &Entrance) -> Result<bool, Failure> {
+/// `same_origin` goes with a path: a host has an origin of its own, and takes cookies anyway.
+fn takes_cookies(section: &mut Section<'_>, entrance: &Entrance) -> Result<bool, Failure> {
     let document = section.document;
     match (section.truth("same_origin")?, entrance) {
         (Some(truth), Entrance::Host(_)) => Err(document.complaint(
             truth.line,
             "same_origin goes with path: a route with a host has an origin of its own, and takes cookies anyway",
         )),
-        (truth, _) => Ok(truth.is_some_and(|truth| truth.value)),
+        (None, Entrance::Host(_)) => Ok(true),
+        (truth, Entrance::Path { .. }) => Ok(truth.is_some_and(|truth| truth.value)),
     }
 }
 

@@ -70,7 +70,7 @@ fn a_whole_config_is_read() {
     assert_eq!(llmux.upstream_host.as_deref(), Some("llmux:3030"));
     assert_eq!(llmux.policy.admission.allow.len(), 3);
     assert_eq!(
-        llmux.public.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        llmux.policy.terms.public.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["/health", "/static/~open"]
     );
     assert!(llmux.identity.headers);
@@ -144,7 +144,7 @@ fn a_route_says_how_requests_go_up() {
     let route = config.routes.iter().next().unwrap();
     assert_eq!(route.authorization, Authorization::Pass);
     assert!(route.identity.headers && route.identity.assertion);
-    assert_eq!(route.max_stream_age, Some(Duration::from_secs(7_200)));
+    assert_eq!(route.policy.terms.max_stream_age, Some(Duration::from_secs(7_200)));
     assert_eq!(route.paths, Paths::Raw);
     assert_eq!(route.upgrades, ["custom/1"]);
     assert!(route.upstream.as_ref().unwrap().http2);
@@ -158,7 +158,7 @@ fn r57_a_route_without_an_upstream_is_another_proxys() {
     let config = read("[[route]]\nname = \"a\"\nhost = \"a.example\"").unwrap();
     let route = config.routes.iter().next().unwrap();
     assert_eq!(route.upstream, None);
-    assert_eq!(route.max_stream_age, Some(Duration::from_secs(86_400)));
+    assert_eq!(route.policy.terms.max_stream_age, Some(Duration::from_secs(86_400)));
 }
 
 #[test]

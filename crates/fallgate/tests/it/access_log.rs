@@ -210,7 +210,7 @@ fn r23_r61_no_query_header_body_or_secret_is_ever_in_a_line() {
     let encoded = token.secret.replacen('_', "%5F", 1);
     for (count, target) in [
         format!("/api/x;t={}/x-{}", token.secret, token.secret),
-        format!("/cb/token={}/x", internal),
+        format!("/cb/token={internal}/x"),
         format!("/dl;token={encoded}/%2e/{encoded}-x"),
         "/a/x-sas%255fcanary".to_owned(),
     ]

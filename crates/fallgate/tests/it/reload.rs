@@ -1,5 +1,7 @@
 //! Reading the config again while the gate runs (requirement R57).
 
+mod files;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -74,6 +76,48 @@ fn r57_what_a_later_config_does_not_allow_is_closed_and_nothing_else() {
     assert_eq!(events.len(), 3);
     assert_eq!(events[2]["detail"]["changed"], json!(["route app", "route gone (gone)"]));
     assert!(events[2]["actor"].as_str().unwrap().starts_with("cli:"), "{}", events[2]);
+}
+
+#[test]
+fn r57_what_is_open_by_what_a_route_takes_in_no_more_is_closed() {
+    let upstream = WebSocketUpstream::echo();
+    let takes = |more: &str| route("app", &upstream, more);
+    let all = takes("public = [\"/open\", \"/other\"]\nsame_origin = true");
+    let gate = Gate::configured(&all);
+    gate.user("ada");
+    let (login, token) = (gate.sign_in("ada"), gate.token("ada"));
+    let origin = format!("Origin: http://{}\r\n", gate.address());
+    let open_with =
+        |path: &str, headers: &str| Line::ask_for_websocket_with(gate.address(), path, headers).switched();
+    let (public, other) = (open_with("/app/open/x", ""), open_with("/app/other", ""));
+    let by_cookie = || open_with("/app/", &(login.cookie() + &origin));
+    let (cookie, mut stays) = (by_cookie(), open(&gate, "app", &token));
+    let mut lines = [public, other, cookie];
+    for line in &mut lines {
+        assert_open(line, "before");
+    }
+    let [public, mut other, mut cookie] = lines;
+    gate.write_config(&takes("public = [\"/other\"]\nsame_origin = true"));
+    assert_eq!(reload(&gate)["changed"], json!(["route app"]));
+    public.ended().assert_closed(4401, "no longer permitted");
+    for line in [&mut other, &mut cookie, &mut stays] {
+        assert_open(line, "still public, and cookies still count");
+    }
+    gate.write_config(&takes("public = [\"/other\"]"));
+    reload(&gate);
+    cookie.ended().assert_closed(4401, "no longer permitted");
+    for line in [&mut other, &mut stays] {
+        assert_open(line, "needs no cookie");
+    }
+    // How long anything may last counts for what is open too.
+    gate.write_config(&takes("public = [\"/other\"]\nmax_stream_age = \"1s\""));
+    reload(&gate);
+    for line in [other, stays] {
+        line.ended().assert_closed(4401, "stream too old");
+    }
+    gate.write_config(&all);
+    reload(&gate);
+    assert_open(&mut by_cookie(), "taken in again");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{
-    Fields, LeaseHandle, Occurs, Permit, Presented, Principal, Refusal, RequestFacts, Source,
-    asks_for_upgrade, is_navigation, is_origin, occurs,
+    Fields, LeaseHandle, Occurs, Permit, Presented, Refusal, RequestFacts, Source, asks_for_upgrade,
+    is_navigation, is_origin, occurs,
 };
 use fallgate_domain::host::Host;
 use fallgate_domain::path::{CanonicalPath, split_target};
@@ -110,11 +110,13 @@ pub(crate) async fn decide<'a>(
     let Some(path) = path else {
         return refused(Problem::new(400, "The path cannot be read."), false);
     };
-    let passed = match &path {
-        WayPath::Canonical(path) if route.is_public(path) => {
-            gate.verifier.pass_public(&route.policy, lease).await.map(|()| Passage::Public)
-        }
-        _ => permit(gate, settings, asking, asker, route, lease).await.map(Passage::Permitted),
+    let public = match &path {
+        WayPath::Canonical(path) => route.public(path),
+        WayPath::Raw(_) => None,
+    };
+    let passed = match public {
+        Some(path) => gate.verifier.pass_public(&route.policy, &path, lease).await.map(|()| Passage::Public),
+        None => permit(gate, settings, asking, asker, route, lease).await.map(Passage::Permitted),
     };
     let passed = match passed {
         Ok(passage) => assertion(gate, settings, route, &passage).await.map(|assertion| (passage, assertion)),
@@ -122,9 +124,7 @@ pub(crate) async fn decide<'a>(
     };
     match passed {
         Ok((passage, assertion)) => {
-            if let Some(age) = route.max_stream_age {
-                lease.limit(gate.verifier.clock().now(), age);
-            }
+            lease.lasts_from(gate.verifier.clock().now());
             Verdict::Go(Way { route: route.clone(), passage, assertion, path, query })
         }
         Err(refusal) => Verdict::Refused(refuse(gate, settings, asking, asker, (route, &host), &refusal)),
@@ -165,7 +165,11 @@ async fn permit(
     if carrier == Carrier::Cookie {
         asked_by_own_page(settings, asking, asker).inspect_err(counted)?;
     }
-    Principal::permit_route(principal, &route.policy).inspect_err(counted)
+    let permit = match carrier {
+        Carrier::Header => principal.permit_route(&route.policy),
+        Carrier::Cookie => principal.permit_route_by_cookie(&route.policy),
+    };
+    permit.inspect_err(counted)
 }
 
 async fn assertion(

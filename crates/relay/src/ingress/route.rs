@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fallgate_authority::RoutePolicy;
 use fallgate_domain::host::Host;
@@ -56,7 +55,7 @@ pub enum Entrance {
 /// A protected upstream: where requests come in, where they go, who may.
 #[derive(Debug)]
 pub struct Route {
-    /// Its name, and who may.
+    /// Its name, who may, and on which terms.
     pub policy: Arc<RoutePolicy>,
     /// Where requests come in.
     pub entrance: Entrance,
@@ -64,8 +63,6 @@ pub struct Route {
     pub upstream: Option<Upstream>,
     /// The `Host` told to the upstream, if not the client's own.
     pub upstream_host: Option<String>,
-    /// Paths let through without a credential: relative to the route, by whole segments.
-    pub public: Vec<CanonicalPath<'static>>,
     /// How the upstream is told who is calling.
     pub identity: Identity,
     /// Whose the `Authorization` field is.
@@ -73,12 +70,8 @@ pub struct Route {
     /// Fields that we put into every request that goes up, each instead of the client's own: lower-case name and value.
     /// The upstream's own secrets stand here.
     pub inject: Vec<(String, HiddenText)>,
-    /// How long a stream may last.
-    pub max_stream_age: Option<Duration>,
     /// Which form of the path goes up.
     pub paths: Paths,
-    /// Whether its pages may act as whoever looks at them: a `path` route takes cookies only then.
-    pub same_origin: bool,
     /// The protocols, besides `websocket`, that a connection may change to; in lower case.
     pub upgrades: Vec<String>,
 }
@@ -262,7 +255,12 @@ impl Route {
     /// Whether a cookie of ours opens it. On the origin of our own pages a script of the upstream's could otherwise act
     /// as whoever looks at it.
     pub fn takes_cookies(&self) -> bool {
-        self.same_origin || !self.is_on_own_origin()
+        self.policy.terms.takes_cookies
+    }
+
+    /// Whether its pages may act as whoever looks at them: a `path` route takes cookies only then.
+    pub fn same_origin(&self) -> bool {
+        self.is_on_own_origin() && self.takes_cookies()
     }
 
     /// Whether its answers are shown on the origin of our own pages.
@@ -270,39 +268,38 @@ impl Route {
         matches!(self.entrance, Entrance::Path { .. })
     }
 
-    /// Whether a path, as it came in, is open to anybody.
-    pub(crate) fn is_public(&self, path: &CanonicalPath<'_>) -> bool {
-        if self.public.is_empty() {
-            return false;
+    /// A path, as it came in, relative to the route, if it is open to anybody.
+    pub(crate) fn public<'p>(&self, path: &'p CanonicalPath<'_>) -> Option<CanonicalPath<'p>> {
+        let terms = &self.policy.terms;
+        if terms.public.is_empty() {
+            return None;
         }
-        match self.prefix() {
-            None => self.public.iter().any(|entry| path.starts_with_segments(entry)),
-            Some(prefix) => path
-                .strip_prefix(prefix)
-                .is_some_and(|relative| self.public.iter().any(|entry| relative.starts_with_segments(entry))),
-        }
+        let relative = match self.prefix() {
+            None => Some(path.clone()),
+            Some(prefix) => path.strip_prefix(prefix),
+        };
+        relative.filter(|relative| terms.is_public(relative))
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use fallgate_authority::Terms;
     use fallgate_domain::route::Admission;
 
     use super::*;
 
     pub(crate) fn route(name: &str, entrance: Entrance) -> Route {
+        let terms = Terms { public: vec![path("/open")], ..Terms::default() };
         Route {
-            policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default())),
+            policy: Arc::new(RoutePolicy::new(name.parse().unwrap(), Admission::default()).on(terms)),
             entrance,
             upstream: None,
             upstream_host: None,
-            public: vec![path("/open")],
             identity: Identity::default(),
             authorization: Authorization::default(),
             inject: Vec::new(),
-            max_stream_age: None,
             paths: Paths::default(),
-            same_origin: false,
             upgrades: Vec::new(),
         }
     }
@@ -372,9 +369,9 @@ pub(crate) mod tests {
     #[test]
     fn public_paths_are_relative_to_the_route() {
         let prefixed = route("a", at_path("/app", true));
-        assert!(prefixed.is_public(&path("/app/open/x")));
-        assert!(!prefixed.is_public(&path("/app/opened")));
-        assert!(!prefixed.is_public(&path("/open")));
-        assert!(route("b", at_host("x.example")).is_public(&path("/open")));
+        assert_eq!(prefixed.public(&path("/app/open/x")), Some(path("/open/x")));
+        assert_eq!(prefixed.public(&path("/app/opened")), None);
+        assert_eq!(prefixed.public(&path("/open")), None);
+        assert_eq!(route("b", at_host("x.example")).public(&path("/open")), Some(path("/open")));
     }
 }

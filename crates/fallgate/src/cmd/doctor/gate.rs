@@ -194,7 +194,7 @@ fn admission(route: &Route, folder: &HomeFolder, stored: &Stored) -> Vec<Check> 
 }
 
 fn public(route: &Route) -> Option<Check> {
-    route.public.iter().any(|path| path.as_str() == "/").then(|| {
+    route.policy.terms.public.iter().any(|path| path.as_str() == "/").then(|| {
         Check::warn(
             "route",
             format!("{}: public = [\"/\"] opens all of it to anybody", route.policy.name),

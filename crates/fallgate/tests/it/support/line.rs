@@ -90,11 +90,15 @@ impl Line {
 
     /// Connects and asks for a WebSocket; [`Self::switched`] takes the answer.
     pub(crate) fn ask_for_websocket(gate: SocketAddr, target: &str, token: &Token) -> Self {
+        Self::ask_for_websocket_with(gate, target, &token.header())
+    }
+
+    /// The same with these header lines.
+    pub(crate) fn ask_for_websocket_with(gate: SocketAddr, target: &str, headers: &str) -> Self {
         let mut line = Self::connect(gate);
         line.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: {gate}\r\n{}Upgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            token.header()
+            "GET {target} HTTP/1.1\r\nHost: {gate}\r\n{headers}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ));
         line
     }
