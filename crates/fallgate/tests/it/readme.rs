@@ -72,7 +72,7 @@ fn name_file(config: &str, key: &str, file: &Path) -> String {
     let first = parts.next().unwrap().to_owned();
     parts.fold(first, |named, part| {
         let (_, after) = part.split_once('"').unwrap();
-        format!("{named}{key}{file:?}{after}")
+        format!("{named}{key}\"{}\"{after}", file.display())
     })
 }
 
