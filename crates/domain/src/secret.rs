@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn r23_a_secret_is_found_wherever_it_stands_and_however_it_is_encoded() {
-        let digits = "0Aa9".repeat(16);
+        let (digits, short) = ("0Aa9".repeat(16), "0Aa9".repeat(15) + "Aa9");
         for text in [
             "fgt_x",
             "api;t=fgt_x",
@@ -138,10 +138,10 @@ mod tests {
         ] {
             assert!(is_within(text) && begins_within(text), "{text}");
         }
-        for text in [digits.clone(), format!("token={digits};x"), format!("%30{}", &digits[1..])] {
+        for text in [digits.clone(), format!("token={digits};x"), format!("%30{short}")] {
             assert!(is_within(&text) && !begins_within(&text), "{text}");
         }
-        for text in ["", "fgt", "fgt-x", "fgt%", "fgt%5", "fgt%5gx", "%", "100%25", &digits[1..], "notes"] {
+        for text in ["", "fgt", "fgt-x", "fgt%", "fgt%5", "fgt%5gx", "%", "100%25", &*short, "notes"] {
             assert!(!is_within(text), "{text}");
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::tls::Authority;
 use crate::support::{Gate, Home, WebSocketUpstream, nobodys_address};
 
 /// Stands before the block that this file runs.
@@ -62,6 +63,17 @@ fn pages() -> Vec<(String, String)> {
     let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let names = docs.map(|path| format!("docs/{}", path.file_name().unwrap().to_str().unwrap()));
     names.chain(["README.md".to_owned()]).map(|name| (name.clone(), page(&name))).collect()
+}
+
+/// A config in which each text of that key names this file.
+fn name_file(config: &str, key: &str, file: &Path) -> String {
+    let opening = format!("{key}\"");
+    let mut parts = config.split(&opening);
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |named, part| {
+        let (_, after) = part.split_once('"').unwrap();
+        format!("{named}{key}\"{}\"{after}", file.display())
+    })
 }
 
 /// The fenced blocks of a language.
@@ -176,10 +188,14 @@ fn the_page_on_concepts_lists_every_action_of_the_trail() {
 
 #[test]
 fn every_config_in_the_pages_is_good() {
-    let home = Home::new();
+    let (home, authority) = (Home::new(), Authority::new());
+    let pair = authority.issue("box", &["box.example"]);
+    // A reader has the files that the pages only name.
+    let files = [("cert = ", &pair.cert), ("key = ", &pair.key), ("upstream_ca = ", &authority.file())];
     let mut count = 0;
     for (name, text) in pages() {
         for block in blocks(&text, "toml") {
+            let block = files.iter().fold(block, |block, (key, file)| name_file(&block, key, file));
             let file = home.write_config(&block);
             let checked = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]);
             assert_eq!(checked.code, Some(0), "{name}: {}", checked.stderr);
@@ -187,6 +203,17 @@ fn every_config_in_the_pages_is_good() {
         }
     }
     assert!(count >= 2, "{count} configs");
+}
+
+#[test]
+fn every_page_is_linked_from_the_readme() {
+    let readme = page("README.md");
+    let missing: Vec<_> = pages()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !readme.contains(&format!("({name})")))
+        .collect();
+    assert_eq!(missing, ["README.md"]);
 }
 
 #[test]
