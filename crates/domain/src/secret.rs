@@ -1,6 +1,7 @@
 //! Any secret text that may be presented, in whatever carrier: read strictly, and turned into what the store knows it
-//! by. No text is of two forms, and no two texts hash alike.
+//! by. No text is of two forms, and no two texts hash alike. And any other text, looked through for one.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -16,6 +17,45 @@ pub fn hash(text: &[u8]) -> Result<TokenHash, InvalidToken> {
         .map(|token| token.hash())
         .or_else(|_| LegacyToken::parse(text).map(|token| token.hash()))
         .or_else(|_| InternalToken::parse(text).map(|token| token.hash()))
+}
+
+/// How secrets begin, of whatever kind. The internal token has no such beginning; it is 64 hexadecimal digits.
+const BEGINNINGS: [&[u8]; 4] = [b"fgt_", b"fgl_", b"fge_", b"sas_"];
+const DIGITS: usize = 64;
+
+/// Whether a secret of ours may stand anywhere in a part of an address, or what begins like one: however it is
+/// percent-encoded, and whatever stands around it.
+pub fn is_within(text: &str) -> bool {
+    begins_within(text) || has_run_of_digits(&decoded(text))
+}
+
+/// The same of those alone that can be known by how they begin. An upstream's own addresses have digests in them, too.
+pub fn begins_within(text: &str) -> bool {
+    let text = decoded(text);
+    BEGINNINGS.iter().any(|beginning| text.windows(beginning.len()).any(|window| window == *beginning))
+}
+
+fn has_run_of_digits(text: &[u8]) -> bool {
+    text.split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= DIGITS)
+}
+
+/// Percent-decoded as often as there is anything to decode: the last three bytes read are decoded as soon as they can be.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded: Vec<u8> = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        decoded.push(byte);
+        while let [.., b'%', high, low] = decoded.as_slice()
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            decoded.truncate(decoded.len() - 3);
+            decoded.push(high << 4 | low);
+        }
+    }
+    Cow::Owned(decoded)
 }
 
 /// The text of a secret, of whatever form. Wiped when dropped; shows nothing of itself.
@@ -81,6 +121,31 @@ mod tests {
         let digits = hex::encode(legacy.as_bytes());
         assert_ne!(hash(digits.as_bytes()).unwrap(), known);
     }
+
+    #[test]
+    fn r23_a_secret_is_found_wherever_it_stands_and_however_it_is_encoded() {
+        let digits = "0Aa9".repeat(16);
+        for text in [
+            "fgt_x",
+            "api;t=fgt_x",
+            "x-fgl_",
+            "sas_x",
+            "fge_x",
+            "fgt%5Fx",
+            "fgt%5fx",
+            "%66gt_x",
+            "a%25255ffgt%25255f",
+        ] {
+            assert!(is_within(text) && begins_within(text), "{text}");
+        }
+        for text in [digits.clone(), format!("token={digits};x"), format!("%30{}", &digits[1..])] {
+            assert!(is_within(&text) && !begins_within(&text), "{text}");
+        }
+        for text in ["", "fgt", "fgt-x", "fgt%", "fgt%5", "fgt%5gx", "%", "100%25", &digits[1..], "notes"] {
+            assert!(!is_within(text), "{text}");
+        }
+    }
+
     #[test]
     fn only_what_has_a_form_is_held_and_nothing_of_it_shows() {
         let held = SecretText::new(Zeroizing::new(format!("sas_{}", "x".repeat(43)))).unwrap();

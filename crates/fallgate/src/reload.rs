@@ -8,12 +8,12 @@ use std::time::Duration;
 use fallgate_authority::Actor;
 use fallgate_relay::{Gate, ListenAt, Route, RouteTable};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::cli::Settings;
 use crate::cmd::config::Explained;
-use crate::config::{Config, Environment, Secrets, Setting, Source};
+use crate::config::{Config, Environment, Secrets, Setting, Source, TlsFiles};
 use crate::failure::Failure;
 use crate::service_manager;
 
@@ -44,6 +44,7 @@ pub(crate) struct Reloader {
 #[derive(Debug)]
 pub(crate) struct Outline {
     listen: Setting<ListenAt>,
+    tls: Option<Setting<TlsFiles>>,
     login_idle: Duration,
     /// As `config explain` tells them, by name.
     settings: BTreeMap<String, Value>,
@@ -70,7 +71,12 @@ impl Outline {
                 }
             }
         }
-        Self { listen: config.listen.clone(), login_idle: config.policy.login_idle, settings, routes }
+        if let Some(Setting { value: TlsFiles { cert, key }, .. }) = &config.tls {
+            // The key's file is told to nobody, and still another one needs a restart.
+            settings.insert("tls".to_owned(), json!([cert, key]));
+        }
+        let (listen, tls) = (config.listen.clone(), config.tls.clone());
+        Self { listen, tls, login_idle: config.policy.login_idle, settings, routes }
     }
 
     /// The names of the settings that differ.
@@ -135,7 +141,7 @@ impl Reloader {
     }
 
     async fn read_again(&self, counts: &mut Outline, actor: &Actor) -> Result<Reloaded, Failure> {
-        let config = match Config::load(&self.flags, &self.environment, Secrets::Read) {
+        let config = match self.read() {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
@@ -144,7 +150,6 @@ impl Reloader {
                 return Err(Failure::failed(failure));
             }
         };
-        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let mut later = Outline::of(&config);
         let before = self.gate.settings.now();
         let mut reloaded =
@@ -169,10 +174,19 @@ impl Reloader {
         Ok(reloaded)
     }
 
+    /// As the start does: one that names a file which cannot be used makes no sense.
+    fn read(&self) -> Result<Config, Failure> {
+        let config = Config::load(&self.flags, &self.environment, Secrets::Read)?;
+        config.read_files()?;
+        Ok(config)
+    }
+
     /// Has that config count, but for what stays until the next start.
     fn apply(&self, mut config: Config, kept: &Outline) {
         config.listen = kept.listen.clone();
+        config.tls.clone_from(&kept.tls);
         config.policy.login_idle = kept.login_idle;
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         self.gate.verifier.set_policy(config.policy.clone());
         self.gate.apply(config.settings());
     }
@@ -182,6 +196,7 @@ impl Outline {
     /// What counts from the next start on stays as it was at this one.
     fn keep(&mut self, counts: &Self) {
         self.listen = counts.listen.clone();
+        self.tls.clone_from(&counts.tls);
         self.login_idle = counts.login_idle;
         for name in AT_START {
             match counts.settings.get(name) {

@@ -37,6 +37,7 @@ async fn gate(folder: &TempDir) -> Gate {
         routes: RouteTable::default(),
         hosts: Hosts::new([Host::parse_config("localhost").unwrap().into_owned()]),
         trusted_proxies: TrustedProxies::default(),
+        forward_auth: false,
         limits: Limits::default(),
         origin: "http://localhost".to_owned(),
     };

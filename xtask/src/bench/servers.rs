@@ -198,7 +198,10 @@ impl Gate {
             format!("[[route]]\nname = \"{name}\"\npath = \"/{name}\"\nupstream = \"http://127.0.0.1:{upstream}\"\n")
         });
         let routes = routes.collect::<String>();
-        fs::write(&self.config, format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{routes}"))?;
+        fs::write(
+            &self.config,
+            format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\nforward_auth = true\n{routes}"),
+        )?;
         let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--home"]).arg(&self.home);
         command.arg("--config").arg(&self.config);

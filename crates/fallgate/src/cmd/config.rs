@@ -58,6 +58,7 @@ pub(crate) struct Explained<'a> {
     public_url: Option<Value<String>>,
     hosts: Value<Vec<String>>,
     trusted_proxies: Value<Vec<String>>,
+    forward_auth: Value<bool>,
     access_log: Value<String>,
     /// Limits and lifetimes by name, such as `tokens.max_lifetime`.
     policy: BTreeMap<&'static str, Value<String>>,
@@ -117,6 +118,7 @@ impl<'a> Explained<'a> {
                 let unix = trusted.has_unix().then(|| "unix".to_owned());
                 trusted.networks().iter().map(ToString::to_string).chain(unix).collect()
             }),
+            forward_auth: value(&config.forward_auth, |may| *may),
             access_log: value(&config.access_log, ToString::to_string),
             policy: config.rules.iter().map(|rule| (rule.name, value(&rule.setting, Clone::clone))).collect(),
             routes: config.routes.iter().map(row).collect(),
@@ -136,6 +138,11 @@ impl<'a> Explained<'a> {
             vec!["public_url".to_owned(), public_url, public_url_source],
             vec!["hosts".to_owned(), hosts, self.hosts.source.clone()],
             vec!["trusted_proxies".to_owned(), proxies, self.trusted_proxies.source.clone()],
+            vec![
+                "forward_auth".to_owned(),
+                self.forward_auth.value.to_string(),
+                self.forward_auth.source.clone(),
+            ],
             vec!["log.access".to_owned(), self.access_log.value.clone(), self.access_log.source.clone()],
         ];
         let rules = self.policy.iter();

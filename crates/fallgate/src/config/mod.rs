@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) hosts: Setting<Vec<Host<'static>>>,
     /// Whose word on where a request comes from is taken.
     pub(crate) trusted_proxies: Setting<TrustedProxies>,
+    /// Whether they may ask about requests that they hold.
+    pub(crate) forward_auth: Setting<bool>,
     /// Where the access log goes.
     pub(crate) access_log: Setting<AccessLog>,
     /// How much a client may ask for.
@@ -152,6 +154,7 @@ impl Config {
             limits: self.limits,
             routes: self.routes,
             trusted_proxies: self.trusted_proxies.value,
+            forward_auth: self.forward_auth.value,
         }
     }
 
@@ -179,6 +182,11 @@ impl Config {
                 warnings.push(format!(
                     "the route {name} has no upstream, so another proxy has to ask about it, and none may: name it in \
                      server.trusted_proxies"
+                ));
+            } else if route.upstream.is_none() && !self.forward_auth.value {
+                warnings.push(format!(
+                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: take \
+                     server.forward_auth = false out"
                 ));
             }
         }
@@ -214,9 +222,10 @@ impl Config {
     ) -> Result<Self, Failure> {
         let mut root = document.map(|document| document.root(&TABLES)).transpose()?;
         let server = match &mut root {
-            Some(root) => {
-                root.table("server", &["listen", "public_url", "hosts", "trusted_proxies", "tls"])?
-            }
+            Some(root) => root.table(
+                "server",
+                &["listen", "public_url", "hosts", "trusted_proxies", "forward_auth", "tls"],
+            )?,
             None => None,
         };
         let mut server = ServerSettings { section: server, environment };
@@ -232,6 +241,7 @@ impl Config {
             server.setting("public_url", "FALLGATE_PUBLIC_URL", |text| Origin::parse(text).map(PublicUrl))?;
         let hosts = server.hosts()?;
         let trusted_proxies = server.trusted_proxies()?;
+        let asked = server.forward_auth()?;
         let tls = server.tls()?;
         let (policy, mut rules) = policy::read(root.as_mut())?;
         let access_log = access_log(root.as_mut())?;
@@ -243,6 +253,7 @@ impl Config {
                 routes.push((route::read(section, secrets, &mut trusts)?, line));
             }
         }
+        let has_asked = routes.iter().any(|(route, _)| route.upstream.is_none());
         let config = Self {
             file: document.map(|document| document.path().to_owned()),
             listen,
@@ -250,6 +261,7 @@ impl Config {
             public_url,
             hosts,
             trusted_proxies,
+            forward_auth: asked.unwrap_or(Setting { value: has_asked, source: Source::Default }),
             access_log,
             limits,
             policy,
@@ -414,6 +426,13 @@ impl ServerSettings<'_> {
             setting.source = Source::Line(texts.first().map_or(unix.line, |text| text.line.min(unix.line)));
         }
         Ok(setting)
+    }
+
+    /// Whether it was said that other proxies may ask, or may not.
+    fn forward_auth(&mut self) -> Result<Option<Setting<bool>>, Failure> {
+        let Some(section) = &mut self.section else { return Ok(None) };
+        let truth = section.truth("forward_auth")?;
+        Ok(truth.map(|truth| Setting { value: truth.value, source: Source::Line(truth.line) }))
     }
 
     /// There is no variable for it either: it is two files, and goes with what clients are told of this place.

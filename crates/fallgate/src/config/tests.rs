@@ -125,7 +125,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_right_one() {
     );
     assert_eq!(
         refused("[server]\nzzz = 1\n"),
-        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts, trusted_proxies, tls"
+        "fallgate.toml:2: unknown key \"zzz\" in [server]; there can be listen, public_url, hosts, trusted_proxies, forward_auth, tls"
     );
 }
 

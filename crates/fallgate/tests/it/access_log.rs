@@ -37,7 +37,7 @@ impl Scene {
 
 fn config(log: &Path, upstream: &str) -> String {
     format!(
-        "[log]\naccess = \"{}\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        "[log]\naccess = \"{}\"\n[server]\ntrusted_proxies = [\"127.0.0.1\"]\nforward_auth = true\n\
          [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {upstream:?}\nallow = [\"user:ada\"]\npublic = [\"/open\"]\n\
          [[route]]\nname = \"raw\"\nhost = \"raw.example\"\nupstream = {upstream:?}\npaths = \"raw\"\n",
         log.display()
@@ -204,14 +204,35 @@ fn r23_r61_no_query_header_body_or_secret_is_ever_in_a_line() {
     Client::exchange(scene.gate.address(), request);
     scene.lines(7);
     scene.request(&format!("GET /app/{}", "x".repeat(20_000)), &headers);
-    let lines = scene.lines(8);
+    scene.lines(8);
+    // Inside of a segment, and encoded on a route that takes paths as they come.
+    let internal = scene.gate.internal_token();
+    let encoded = token.secret.replacen('_', "%5F", 1);
+    for (count, target) in [
+        format!("/api/x;t={}/x-{}", token.secret, token.secret),
+        format!("/cb/token={internal}/x"),
+        format!("/dl;token={encoded}/%2e/{encoded}-x"),
+        "/a/x-sas%255fcanary".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: raw.example\r\nConnection: close\r\n{headers}\r\n");
+        Client::exchange(scene.gate.address(), request);
+        scene.lines(9 + count);
+    }
+    let lines = scene.lines(12);
     let text = fs::read_to_string(&scene.log).unwrap();
-    for secret in ["canary", &token.secret, &scene.gate.internal_token()] {
+    let digits = token.secret.split_once('_').unwrap().1;
+    for secret in ["canary", digits, &internal] {
         assert!(!text.contains(secret), "{text}");
     }
     assert_eq!(lines[3]["path"], "/api/tokens/…");
     assert_eq!(lines[4]["path"], "/app/…/x");
-    assert_eq!(text.lines().count(), 8, "{text}");
+    let paths: Vec<_> = lines[8..].iter().map(|line| line["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/api/…/…", "/cb/…/x", "/…/%2e/…", "/a/…"]);
+    assert_eq!(text.lines().count(), 12, "{text}");
     assert!(lines[7]["path"].as_str().unwrap().len() < 2_100);
 }
 

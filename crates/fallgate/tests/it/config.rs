@@ -149,6 +149,10 @@ fn r50_a_route_that_another_proxy_serves_says_that_its_streams_cannot_be_cut() {
         let explained = home.fallgate(&["config", "explain", "--config", file, "--json"]).ok().json();
         assert_eq!(explained["routes"][0]["upstream"], json!(null));
     }
+    let shut = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\nforward_auth = false\n{route}");
+    let file = home.write_config(&shut);
+    let checked = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).ok();
+    assert!(checked.stderr.contains("take server.forward_auth = false out"), "{}", checked.stderr);
     let gate = Gate::configured(route);
     assert!(gate.log().contains(&format!("app: app.box.example to {words}")), "{}", gate.log());
     assert!(wait_for("the warning", || gate.log().contains(warning).then_some(true)));

@@ -244,7 +244,7 @@ fn processes_that_mint_and_revoke_at_once_lose_nothing_and_each_act_counts_from_
 fn files(home: &Home) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(home.path()).unwrap().map(Result::unwrap);
     entries
-        .filter(|entry| entry.file_name() != "internal-token")
+        .filter(|entry| entry.file_type().unwrap().is_file() && entry.file_name() != "internal-token")
         .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
         .collect()
 }

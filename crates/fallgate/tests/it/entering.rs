@@ -1,6 +1,9 @@
 //! Signing in in a browser, on our own pages and on the hosts of routes: each host has a cookie of its own, and all end
 //! together.
 
+mod codes;
+mod pages;
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -239,114 +242,6 @@ fn r20_ending_all_other_sign_ins_spares_what_hangs_on_the_one_in_use() {
     }
 }
 
-/// It is refused, in words, with a way to try again, and nobody is signed in by it.
-#[track_caller]
-fn refused(answer: &Response, way: &str) {
-    assert_eq!((answer.status, answer.header("set-cookie")), (403, None), "{}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(answer.text().contains(&format!("href=\"{way}\">Try again")), "{}", answer.text());
-}
-
-#[test]
-fn r20_a_code_is_good_once_on_its_host_and_for_the_browser_that_asked() {
-    let site = Site::new();
-    let mut ada = site.entered();
-    let host = site.host("app");
-
-    // Once.
-    ada.forget(&host);
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    let mut later = ada.clone();
-    assert_eq!(location(&ada.open(&entry)), "/wanted");
-    refused(&later.open(&entry), "/");
-    refused(&ada.open(&entry), "/");
-
-    // Not in another browser, which has no cookie of ours there, or one of its own.
-    ada.forget(&host);
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    refused(&site.visitor().open(&entry), "/");
-    // And not after somebody else tried.
-    refused(&ada.open(&entry), "/");
-    ada.forget(&host);
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    let mut eve = site.visitor();
-    eve.open(&site.url("app", "/"));
-    refused(&eve.open(&entry), "/");
-
-    // Not on another host.
-    ada.forget(&host);
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    ada.open(&site.url("wiki", "/"));
-    let knock = ada.cookie(&host, "fallgate-enter").unwrap().to_owned();
-    ada.keep(&site.host("wiki"), "fallgate-enter", &knock);
-    refused(&ada.open(&entry.replace("app.example", "wiki.example")), "/");
-    refused(&ada.open(&entry), "/");
-
-    // Not on our own, nor without, nor twice, nor what is none.
-    ada.forget(&host);
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    assert_eq!(ada.open(&entry.replace("app.example", "box.example")).status, 404);
-    assert_eq!(ada.open(&site.url("app", "/.fallgate/enter")).status, 400);
-    let twice = format!("{entry}&code=x");
-    assert_eq!(ada.open(&twice).status, 400);
-    refused(&ada.open(&site.url("app", "/.fallgate/enter?code=fgc_x")), "/");
-    assert_eq!(location(&ada.open(&entry)), "/wanted");
-
-    // A program hears it as a problem.
-    let request = format!("GET /.fallgate/enter?code=x HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let told = Client::exchange(site.gate.address(), request);
-    assert_eq!((told.status, told.header("content-type")), (403, Some("application/problem+json")));
-}
-
-#[test]
-fn r20_what_is_entered_anew_ends_what_was_there_and_tabs_opened_together_all_get_in() {
-    let site = Site::new();
-    let mut ada = site.entered();
-    let before = ada.cookie(&site.host("app"), "fallgate").unwrap().to_owned();
-    // Another tab that was sent to sign in before the first came back.
-    let mut tab = ada.clone();
-    tab.keep(&site.host("app"), "fallgate", "fgl_bad");
-    let entry = site.code_for(&mut tab, "app", "/tab");
-    assert_eq!(location(&ada.open(&entry)), "/tab");
-    assert_eq!(site.whoami(&before).status, 401);
-    assert_eq!(site.whoami(ada.cookie(&site.host("app"), "fallgate").unwrap()).status, 200);
-    assert_eq!(site.whoami(ada.cookie(&site.host("box"), "fallgate").unwrap()).status, 200);
-}
-
-#[test]
-fn r31_nobody_enters_by_a_sign_in_that_has_ended() {
-    let site = Site::new();
-    let mut ada = site.entered();
-    ada.forget(&site.host("app"));
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    let mut elsewhere = ada.clone();
-    elsewhere.submit(&site.url("box", "/"), "/logout", &[]);
-    let told = ada.open(&entry);
-    assert_eq!((told.status, told.header("set-cookie")), (403, None));
-    assert!(told.text().contains("sign in again"), "{}", told.text());
-    // Nor one whose user was shut out meanwhile, in another process.
-    let mut ada = site.entered();
-    ada.forget(&site.host("app"));
-    let entry = site.code_for(&mut ada, "app", "/wanted");
-    site.gate.admin("root");
-    site.gate.fallgate(&["user", "disable", "ada"]).ok();
-    assert_eq!(ada.open(&entry).status, 403);
-}
-
-#[test]
-fn r57_whoever_a_route_does_not_admit_is_told_so_and_gets_no_code() {
-    let site = Site::with("allow = [\"user:bob\"]");
-    let mut ada = site.visitor();
-    let login = ada.visit(&site.url("app", "/x"));
-    let told = ada.sign_in(&login, "ada", PASSPHRASE);
-    assert_eq!(told.answer.status, 403, "{:?}", told.way);
-    assert!(told.answer.text().contains("does not name you"), "{}", told.answer.text());
-    assert!(told.way.iter().all(|url| !url.contains("code=")), "{:?}", told.way);
-    // Signed in they are; wiki is open to them.
-    assert_eq!(ada.visit(&site.url("wiki", "/")).answer.status, 200);
-    assert_eq!(site.upstream.requests().len(), 1);
-}
-
 #[test]
 fn r24_browsers_are_sent_to_sign_in_and_everybody_else_hears_401() {
     let site = Site::new();
@@ -453,7 +348,7 @@ fn r21_nobody_is_signed_in_or_out_by_another_sites_page() {
 }
 
 #[test]
-fn r22_a_cookie_opens_a_websocket_only_for_a_page_of_that_host() {
+fn r22_r46_a_cookie_opens_a_websocket_only_for_a_page_of_that_host_and_signing_out_closes_it() {
     let (upstream, address) = (WebSocketUpstream::echo(), nobodys_address());
     let port = address.port();
     let gate = Gate::at(
@@ -471,18 +366,26 @@ fn r22_a_cookie_opens_a_websocket_only_for_a_page_of_that_host() {
     ada.sign_in(&login, "ada", PASSPHRASE);
     let cookies = ada.cookies(&host);
     let ask = |headers: &str| {
-        let request = format!(
+        let mut client = Client::connect(gate.address());
+        client.send(format!(
             "GET /ws HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{cookies}{headers}\r\n"
-        );
-        Client::exchange(gate.address(), request).status
+        ));
+        (client.response().status, client)
     };
-    assert_eq!(ask(&format!("Origin: http://{host}\r\n")), 101);
+    let (status, mut open) = ask(&format!("Origin: http://{host}\r\n"));
+    assert_eq!(status, 101);
     for headers in
         ["", "Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: same-origin\r\n"]
     {
-        assert_eq!(ask(headers), 403, "{headers}");
+        assert_eq!(ask(headers).0, 403, "{headers}");
     }
+    // Signed out where they signed in.
+    let out = ada.submit(&format!("http://box.example:{port}/"), "/logout", &[]);
+    asks(&out);
+    // A close frame, unmasked, with code 4401.
+    let end = open.rest();
+    assert!(end.starts_with(&[0x88]) && end[2..4] == 4401_u16.to_be_bytes(), "{end:?}");
 }
 
 #[test]
@@ -501,127 +404,4 @@ fn a_path_route_takes_no_cookie_unless_its_pages_may_act_as_their_visitors() {
     let login = bob.visit(&site.url("box", "/ours/x?y"));
     asks(&login);
     assert_eq!(bob.sign_in(&login, "ada", PASSPHRASE).url, site.url("box", "/ours/x?y"));
-}
-
-#[test]
-fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
-    let site = Site::new();
-    let mut ada = site.visitor();
-    let hostile = [
-        "https://evil.example/",
-        "//evil.example",
-        "/\\evil.example",
-        "javascript:alert(1)",
-        "http://app.example/",
-        "/login?returnTo=/x",
-        "http://app.example.evil.example/",
-    ];
-    for back in hostile {
-        let page = ada.visit(&site.url("box", &format!("/login?returnTo={}", back.replace('&', "%26"))));
-        asks(&page);
-        let policy = page.answer.header("content-security-policy").unwrap();
-        assert!(policy.ends_with("form-action 'self'"), "{policy}");
-        // A form is not believed either.
-        let fields = [("username", "ada"), ("passphrase", PASSPHRASE), ("returnTo", back)];
-        assert_eq!(location(&ada.send(&page.url, "/login", &fields)), "/", "{back}");
-        // Nor is an address, by whoever is signed in.
-        assert_eq!(location(&ada.open(&page.url)), "/", "{back}");
-        ada.submit(&site.url("box", "/"), "/logout", &[]);
-    }
-    let page = ada.visit(&site.url("app", "/x"));
-    let policy = page.answer.header("content-security-policy").unwrap();
-    assert!(policy.ends_with(&format!("form-action 'self' http://{}", site.host("app"))), "{policy}");
-    let wrong = ada.send_sign_in(&page, "ada", "not the passphrase");
-    assert_eq!((wrong.status, wrong.header("set-cookie")), (401, None));
-    assert!(wrong.text().contains("The username or the passphrase is wrong."), "{}", wrong.text());
-    assert!(wrong.text().contains("value=\"ada\"") && !wrong.text().contains("not the passphrase"));
-    let hostile = ada.send_sign_in(&page, "\"><img src=x>", "x");
-    assert!(!hostile.text().contains("<img"), "{}", hostile.text());
-    // Six wrong ones in a row, and one has to wait: in words, and by a header.
-    let mut last = wrong;
-    for _ in 0..6 {
-        last = ada.send_sign_in(&page, "ada", "not the passphrase");
-        if last.status == 429 {
-            break;
-        }
-    }
-    assert_eq!(last.status, 429);
-    let seconds = last.header("retry-after").unwrap();
-    assert!(last.text().contains(&format!("try again in {seconds} seconds")), "{}", last.text());
-    assert!(last.text().contains("name=\"enter\""), "the way on is lost: {}", last.text());
-}
-
-#[test]
-fn r20_the_form_is_shown_only_to_whoever_is_signed_in_no_more() {
-    let site = Site::new();
-    let mut ada = site.entered();
-    assert_eq!(location(&ada.open(&site.url("box", "/login?returnTo=%2Ftokens"))), "/tokens");
-    // Without having been sent from there one is sent there first.
-    let app = site.url("app", "/x");
-    let login = site.url("box", &format!("/login?returnTo={app}"));
-    assert_eq!(location(&ada.open(&login)), app);
-    let host = site.host("box");
-    ada.keep(&host, "fallgate", "fgl_bad");
-    let page = ada.visit(&site.url("box", "/login"));
-    asks(&page);
-    assert_eq!(
-        page.answer.header("set-cookie"),
-        Some("fallgate=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
-    );
-    assert_eq!(ada.cookie(&host, "fallgate"), None);
-    // Signing in anew ends what came along.
-    let mut other = site.entered();
-    let before = other.cookie(&host, "fallgate").unwrap().to_owned();
-    let fields = [("username", "ada"), ("passphrase", PASSPHRASE)];
-    assert_eq!(location(&other.send(&site.url("box", "/login"), "/login", &fields)), "/");
-    assert_eq!(site.whoami(&before).status, 401);
-}
-
-#[test]
-fn r58_pages_may_do_nothing_but_be_shown_and_refusals_are_pages_for_browsers() {
-    let site = Site::new();
-    let mut ada = site.entered();
-    let nobody = format!("http://{}/", nobodys_address());
-    let home = ada.open(&site.url("box", "/"));
-    assert!(home.text().contains("Signed in as <strong>ada</strong>"), "{}", home.text());
-    for address in [site.url("app", "/"), site.url("wiki", "/"), "/ours/".to_owned()] {
-        assert!(home.text().contains(&format!("<a href=\"{address}\">")), "{address}: {}", home.text());
-    }
-    assert!(!home.text().contains("<a href=\"/tools/\">"), "{}", home.text());
-    let mut shown = vec![home, site.visitor().open(&site.url("box", "/login"))];
-    for (host, target, status) in [
-        ("box", "/nothing", 404),
-        ("app", "/.fallgate/nothing", 404),
-        ("app", "/.fallgate/enter", 400),
-        ("box", "/a%2fb", 400),
-        ("nowhere", "/", 421),
-        ("box", "/tools/x", 401),
-    ] {
-        let page = ada.open(&site.url(host, target));
-        assert_eq!(page.status, status, "{host}{target}");
-        shown.push(page);
-    }
-    let down = Gate::configured(&format!(
-        "[[route]]\nname = \"down\"\nhost = \"down.example\"\nupstream = \"{nobody}\"\npublic = [\"/\"]\n"
-    ));
-    let page = Visitor::of(down.address()).open("http://down.example/");
-    assert_eq!(page.status, 502);
-    shown.push(page);
-    for page in &shown {
-        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{}", page.text());
-        let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.starts_with("default-src 'none'; style-src 'self'; "), "{policy}");
-        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert_eq!(page.header("referrer-policy"), Some("same-origin"));
-        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(page.header("cache-control"), Some("no-store"));
-        assert!(page.header("permissions-policy").is_some());
-        let html = page.text();
-        assert!(!html.contains("<script") && !html.contains("style=") && !html.contains("://evil"), "{html}");
-    }
-    for (host, path) in [("box", "/static/fallgate.css"), ("app", "/.fallgate/static/fallgate.css")] {
-        let style = site.visitor().open(&site.url(host, path));
-        assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
-    }
-    assert_eq!(site.visitor().open(&site.url("box", "/static/other.css")).status, 404);
 }

@@ -5,7 +5,7 @@ mod snippets;
 
 use std::os::unix::net::UnixStream;
 
-use crate::support::{Client, Gate, Home, PATIENCE, Response, wait_for};
+use crate::support::{Client, Gate, Home, PATIENCE, Response, Upstream, wait_for};
 
 /// The identity fields that every 200 has.
 const IDENTITY: [&str; 5] =
@@ -133,6 +133,29 @@ fn r1_r14_nobody_but_a_trusted_proxy_may_ask() {
         assert_eq!(Told::get("app.example", "/x", forged).asked(&gate, endpoint).status, 401, "{endpoint}");
         let answer = Told::get("app.example", "/open", forged).asked(&gate, endpoint);
         assert_eq!((answer.status, answer.header("remote-user")), (200, Some("")), "{endpoint}");
+    }
+}
+
+#[test]
+fn r1_a_proxy_that_only_passes_requests_on_passes_on_no_question() {
+    let upstream = Upstream::echo();
+    let route =
+        format!("[[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {:?}\n", upstream.url());
+    let without = ROUTES.to_owned()
+        + &format!("[[route]]\nname = \"in\"\nhost = \"in.example\"\nupstream = {:?}\n", upstream.url());
+    for (routes, status) in [
+        (route.clone(), 404),
+        (format!("forward_auth = true\n{route}"), 200),
+        (without.clone(), 200),
+        (format!("forward_auth = false\n{without}"), 404),
+    ] {
+        let gate = trusting(&routes);
+        let token = gate.token("ada").header();
+        for endpoint in ENDPOINTS {
+            let request = Told::get("app.example", "/x", &token).at(endpoint);
+            let answer = Client::exchange(gate.address(), request.replace("auth.internal", "localhost"));
+            assert_eq!(answer.status, status, "{endpoint} with {routes}: {}", answer.text());
+        }
     }
 }
 

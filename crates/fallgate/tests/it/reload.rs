@@ -1,5 +1,7 @@
 //! Reading the config again while the gate runs (requirement R57).
 
+mod files;
+
 use std::fs;
 use std::time::{Duration, Instant};
 

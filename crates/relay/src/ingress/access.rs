@@ -27,8 +27,6 @@ const WAITING: usize = 8_192;
 /// The longest method that is noted, and the longest path, in characters.
 const METHOD: usize = 32;
 const PATH: usize = 2_048;
-/// How our secrets begin.
-const SECRETS: [&str; 3] = ["fgt_", "fgl_", "sas_"];
 
 /// One request, when it is over.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ impl Line {
         ip: Option<IpAddr>,
     ) -> Option<Self> {
         let mut line = Self::unread(gate, ip)?;
-        line.note.method = Some(shown(&String::from_utf8_lossy(asking.method), METHOD));
+        line.note.method = Some(shown(&without_secrets(&String::from_utf8_lossy(asking.method)), METHOD));
         let raw = split_target(asking.target).ok().map(|(path, _)| path);
         let host = Host::parse_header(asking.host).ok();
         let canonical = raw.and_then(|raw| CanonicalPath::parse(raw).ok());
@@ -171,16 +169,13 @@ impl Line {
     }
 }
 
-/// What people paste where it does not belong is not written down: whatever has the form of one of our secrets, or
-/// begins like one.
+/// What people paste where it does not belong is not written down: of a path, each segment in which one of our secrets
+/// may stand.
 fn without_secrets(path: &str) -> Cow<'_, str> {
-    let is_secret = |segment: &str| {
-        SECRETS.iter().any(|start| segment.starts_with(start)) || secret::hash(segment.as_bytes()).is_ok()
-    };
-    if !path.split('/').any(is_secret) {
+    if !secret::is_within(path) {
         return path.into();
     }
-    let segments = path.split('/').map(|segment| if is_secret(segment) { "…" } else { segment });
+    let segments = path.split('/').map(|segment| if secret::is_within(segment) { "…" } else { segment });
     segments.collect::<Vec<_>>().join("/").into()
 }
 

@@ -194,7 +194,8 @@ impl Connection {
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
         self.shown = is_navigation(&fields);
-        if let Some(family) = Family::asked_at(self.head.target().of(buffer))
+        if settings.forward_auth
+            && let Some(family) = Family::asked_at(self.head.target().of(buffer))
             && settings.trusted_proxies.trusts_peer(self.direct.ip)
         {
             return forward_auth::serve(self, &settings, family).await;

@@ -45,7 +45,7 @@ pub(crate) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let limits = worker.gate.settings.now().limits;
-    let watch = Watch::new();
+    let watch = Watch::new(limits.head_time);
     let shaken = settings(limits.head_bytes).handshake(Watched::new(client, watch.clone()));
     let mut server: Server = tokio::select! {
         biased;
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
                 server.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 return farewell(&mut server).await;
             }
-            Next::Idle => {
+            Next::Idle | Next::Trouble(Trouble::Slow) => {
                 server.abrupt_shutdown(Reason::NO_ERROR);
                 return farewell(&mut server).await;
             }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use fallgate_authority::Challenge;
 use fallgate_domain::host::Host;
 use fallgate_domain::return_to::ReturnTo;
+use fallgate_domain::secret;
 
 use super::hosts::Hosts;
 use super::proxies::TrustedProxies;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// Whose word on where a request comes from is taken.
     pub trusted_proxies: TrustedProxies,
+    /// Whether they may also ask about requests that they hold (forward-auth).
+    pub forward_auth: bool,
     /// How much a client may ask for.
     pub limits: Limits,
     /// The origin of our own pages, such as `https://box.example`: as the operator says it, never as a client does
@@ -83,10 +86,8 @@ impl Settings {
 
 /// Where on our own origin somebody signs in who then wants to go to a page (path and query) of it.
 pub fn login_for_own(target: &str) -> String {
-    // The internal token has no prefix by which it could be known, and no page of ours has so much hex in its query.
-    let is_hex = |word: &str| word.len() >= 64;
-    let has_internal = target.split(|letter: char| !letter.is_ascii_hexdigit()).any(is_hex);
-    let target = if has_internal { "/" } else { target };
+    // No page of ours has so much hex in its address as the internal token.
+    let target = if secret::is_within(target) && !secret::begins_within(target) { "/" } else { target };
     login_page(&ReturnTo::write(None, without_secret(target)).unwrap_or_else(|| "/".to_owned()))
 }
 
@@ -95,11 +96,14 @@ fn login_page(wanted: &str) -> String {
     format!("/login?returnTo={wanted}")
 }
 
-/// The same page without a query that has one of our secrets in it: they are not handed on (requirement R23).
+/// The same page, or as much of it as has none of our secrets in it: they are not handed on (requirement R23).
 fn without_secret(target: &str) -> &str {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let has_secret = ["fgt_", "fgl_", "sas_"].iter().any(|prefix| query.contains(prefix));
-    if has_secret { path } else { target }
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    match (secret::begins_within(path), secret::begins_within(target)) {
+        (true, _) => "/",
+        (false, true) => path,
+        (false, false) => target,
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +116,7 @@ mod tests {
             routes: RouteTable::default(),
             hosts: Hosts::default(),
             trusted_proxies: TrustedProxies::default(),
+            forward_auth: false,
             limits: Limits::default(),
             origin: origin.to_owned(),
         }
@@ -138,15 +143,24 @@ mod tests {
         for (target, wanted) in [
             ("/x?a=b&c='", "https%3A%2F%2Fapp.example%2Fx%3Fa%3Db%26c%3D%2527"),
             ("/x?t=fgt_secret", "https%3A%2F%2Fapp.example%2Fx"),
+            ("/x?t=fgt%5Fsecret", "https%3A%2F%2Fapp.example%2Fx"),
+            ("/x;t=fgt_secret?a=b", "https%3A%2F%2Fapp.example%2F"),
+            ("/cb/token=sas%255fsecret", "https%3A%2F%2Fapp.example%2F"),
             ("//evil.example", "https%3A%2F%2Fapp.example%2F"),
         ] {
             let wanted = format!("https://box.example/login?returnTo={wanted}&enter={text}");
             assert_eq!(login(target), wanted);
         }
         let hex = format!("/?token={}", "0Aa9".repeat(16));
-        for (target, wanted) in
-            [("/x?a=b", "%2Fx%3Fa%3Db"), ("//evil.example", "%2F"), ("/?token=sas_x", "%2F"), (&*hex, "%2F")]
-        {
+        let within = format!("/x;{}", "0Aa9".repeat(16));
+        for (target, wanted) in [
+            ("/x?a=b", "%2Fx%3Fa%3Db"),
+            ("//evil.example", "%2F"),
+            ("/?token=sas_x", "%2F"),
+            ("/x;fgt_x", "%2F"),
+            (&*hex, "%2F"),
+            (&*within, "%2F"),
+        ] {
             assert_eq!(login_for_own(target), format!("/login?returnTo={wanted}"));
         }
     }

@@ -25,6 +25,9 @@ fn r15_r19_r20_one_passphrase_opens_every_host_and_signing_out_anywhere_closes_t
     for out in ["app", "box"] {
         browser.open(&at("app", "/x?y=z"));
         browser.shows(&at("box", "/login?returnTo="), "to go on to app.example");
+        // The page's policy lets its own style through.
+        let style = "return getComputedStyle(document.querySelector('button')).minHeight";
+        assert_eq!(browser.run(style), "44px");
         browser.fill("username", "ada");
         browser.fill("passphrase", "not the passphrase");
         browser.press("Sign in");

@@ -57,6 +57,13 @@ pub(super) const REQUESTS: &[(&str, &str, &str)] = &[
     ("GET /app/x?token={canary}&access_token={canary}", "", ""),
     ("GET /nothing/{canary}?{canary}", "", ""),
     ("GET /app/a%2f{canary}", "", ""),
+    // Inside of a path's segments, where browsers are sent to sign in and come back.
+    ("GET /app/x;t={live}/y-{live}?a=b", "", ""),
+    ("GET /app/token={live}", OPENED, ""),
+    ("GET /cb/token={live}", OPENED, ""),
+    ("GET /cb;{internal}/x", OPENED, ""),
+    ("GET /cb/x-fgt_{canary}", OPENED, ""),
+    ("GET /cb/x-sas%5F{canary}", OPENED, ""),
     ("GET /api/users/{canary}", "", ""),
     ("DELETE /api/users/{canary}", "", ""),
     ("DELETE /api/tokens/{canary}", "", ""),

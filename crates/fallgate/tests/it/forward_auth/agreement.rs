@@ -169,7 +169,7 @@ fn forward_auth(gate: &Gate, endpoint: &str, asked: &Asked) -> (Decision, Respon
 #[test]
 fn r3_r7_the_inline_proxy_and_forward_auth_decide_alike() {
     let upstream = Upstream::echo();
-    let gate = trusting(&routes(&upstream.url()));
+    let gate = trusting(&format!("forward_auth = true\n{}", routes(&upstream.url())));
     let credentials = credentials(&gate);
     let config = ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() };
     let tally = RefCell::new(BTreeMap::<String, usize>::new());

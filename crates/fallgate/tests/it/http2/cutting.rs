@@ -173,6 +173,7 @@ fn r46_a_stream_is_listed_as_live_and_closed_by_its_number() {
     let mut line = scene.ask(&mut client, 1, "GET", &scene.token);
     line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
     assert_eq!(client.outcome(1), Outcome::Status(200));
+    scene.gate.admin("root");
     let admin = scene.gate.token_with("root", &["--scope", "admin"]);
     let listed = wait_for("the stream's row", || {
         let answer = Client::get(scene.gate.address(), "/api/live", Some(&admin)).json();

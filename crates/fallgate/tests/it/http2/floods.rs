@@ -172,6 +172,23 @@ fn r67_a_head_that_does_not_come_to_its_end_is_not_waited_for() {
 }
 
 #[test]
+fn r67_nor_is_it_beside_a_stream_that_goes_on() {
+    let upstream = Puppet::new();
+    let gate = impatient(&upstream.url());
+    for head in [frame(1, 1, 3, &block(&GET)), headers(3, true, &GET)[..40].to_vec()] {
+        let mut client = Frames::begin(gate.address(), &[]);
+        client.send(headers(1, true, &GET));
+        let mut line = upstream.accept();
+        line.head();
+        line.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+        assert_eq!(client.outcome(1), Outcome::Status(200));
+        client.send(head);
+        while client.next().is_some() {}
+        line.ended();
+    }
+}
+
+#[test]
 fn r67_who_opens_no_window_is_not_waited_for() {
     let upstream = Puppet::new();
     let gate = impatient(&upstream.url());

@@ -74,6 +74,27 @@ fn r66_a_connection_that_says_goodbye_is_not_used_again() {
 }
 
 #[test]
+fn r66_what_is_under_way_goes_on_after_a_goodbye_and_new_requests_go_elsewhere() {
+    let upstream = Http2Upstream::start();
+    let gate = gate(&upstream.url());
+    let token = gate.token("ada");
+    run(async {
+        let session = Session::open(gate.address()).await;
+        let post = |target: &str| session.request(Method::POST, target, Some(&token));
+        let (answer, mut up) = session.send(post("/app/x"), false).await;
+        send(&mut up, b"one").await;
+        let mut down = answer.await.unwrap().into_body();
+        assert_eq!(more(&mut down).await.unwrap().unwrap(), "one");
+        for target in ["/app/leave", "/app/y", "/app/z"] {
+            assert_eq!(session.ask(post(target), b"body").await.text(), "body", "{target}");
+        }
+        send(&mut up, b"two").await;
+        assert_eq!(more(&mut down).await.unwrap().unwrap(), "two");
+    });
+    assert_eq!(upstream.seen().connections, 2);
+}
+
+#[test]
 fn a_stream_that_is_refused_is_502_and_the_connection_goes_on() {
     let upstream = Http2Upstream::start();
     let gate = gate(&upstream.url());

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::client::ClientStream;
-use super::watch::Plain;
+use super::plain::Plain;
 use crate::wire::dial::{Address, DialError, dial, dial_http2};
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::Trust;
@@ -223,6 +223,11 @@ impl Link {
     fn has_room(&self) -> bool {
         let streams = self.streams.load(Ordering::Relaxed);
         let idle = streams == 0 && self.idle_since.lock().elapsed() >= KEEP_FOR;
+        // Whoever has said goodbye may still be answering what was asked before.
+        let mut nobody_waits = Context::from_waker(Waker::noop());
+        if matches!(self.handle().poll_ready(&mut nobody_waits), Poll::Ready(Err(_))) {
+            return false;
+        }
         !idle && !self.retired.load(Ordering::Relaxed) && streams < self.handle.current_max_send_streams()
     }
 

@@ -10,10 +10,13 @@
 //! takes nothing, and floods of frames that carry nothing end the connection.
 
 mod body;
+mod budget;
 mod client;
+mod frames;
 mod head;
 mod links;
 pub(crate) mod paths;
+mod plain;
 pub(crate) mod preface;
 mod server;
 pub(crate) mod watch;
