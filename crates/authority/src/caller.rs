@@ -84,6 +84,10 @@ impl Passerby {
     }
 }
 
+/// The same, whoever is cut: signing out is always allowed.
+#[derive(Debug)]
+pub struct SigningOut(pub(crate) Principal);
+
 impl AnySignIn {
     /// The caller.
     pub const fn principal(&self) -> &Principal {
@@ -218,6 +222,23 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let principal = Principal::from_request_parts(parts, state).await?;
+        if principal.kind() == CredentialKind::Login {
+            Ok(Self(principal))
+        } else {
+            Err(no_sign_in(&principal, parts, state))
+        }
+    }
+}
+
+impl<S> FromRequestParts<S> for SigningOut
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let (principal, _) = calling(parts, &Arc::<Verifier>::from_ref(state)).await?;
         if principal.kind() == CredentialKind::Login {
             Ok(Self(principal))
         } else {

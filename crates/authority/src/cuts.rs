@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::{CredentialKind, is_expired};
 use fallgate_domain::cut::CutReason;
@@ -14,20 +15,25 @@ use fallgate_store::{CutOn, CutRow};
 use crate::entry::{Entry, Parent};
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
-/// The cuts, also those whose time is over. Every account has them, so that whatever rests on one is judged by them.
+/// The cuts, also some whose time is over. Every account has them, so that whatever rests on one is judged by them.
 #[derive(Debug)]
 pub(crate) struct Cuts {
     /// Whether there are any. As long as there are none, a decision looks no further.
     any: AtomicBool,
-    known: Mutex<Known>,
+    /// As of the last change; whoever decides waits for nobody.
+    known: ArcSwap<Known>,
+    /// Held while they change.
+    changing: Mutex<()>,
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Known {
     /// Oldest first, for each thing.
     on: HashMap<CutOn, Vec<StandingCut>>,
     ids: HashMap<CutId, CutOn>,
+    /// When the last of them ends; none: one has no end.
+    last_end: Option<Timestamp>,
 }
 
 /// A cut that stops something.
@@ -53,16 +59,36 @@ pub(crate) struct Asked<'a> {
 
 impl Cuts {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { any: AtomicBool::new(false), known: Mutex::new(Known::default()), clock }
+        Self { any: AtomicBool::new(false), known: ArcSwap::default(), changing: Mutex::new(()), clock }
+    }
+
+    /// Those that there are, if any may stand now.
+    fn standing(&self) -> Option<(Guard<Arc<Known>>, Timestamp)> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let (known, now) = (self.known.load(), self.clock.now());
+        if is_expired(known.last_end, now) {
+            self.change(|known| known.forget_expired(now));
+            return None;
+        }
+        Some((known, now))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let changing = self.changing.lock();
+        let mut known = Known::clone(&self.known.load());
+        change(&mut known);
+        known.last_end = known.last_end();
+        let any = !known.ids.is_empty();
+        self.known.store(Arc::new(known));
+        self.any.store(any, Ordering::Release);
+        drop(changing);
     }
 
     /// The cut that stops this now, if one does.
     pub(crate) fn stopping(&self, asked: Asked<'_>) -> Option<StandingCut> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        let now = self.clock.now();
-        let known = self.known.lock();
+        let (known, now) = self.standing()?;
         let spared = asked.mends && asked.entry.is_some_and(|(entry, role)| is_admins_sign_in(entry, role));
         let everything = || if spared { None } else { known.first(&CutOn::Everything, now) };
         let caller = || asked.entry.and_then(|(entry, _)| known.on_caller(entry, now));
@@ -72,11 +98,7 @@ impl Cuts {
 
     /// The cut that keeps a user from signing in now, if one does.
     pub(crate) fn on_sign_in(&self, user: UserId, role: Role) -> Option<StandingCut> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        let now = self.clock.now();
-        let known = self.known.lock();
+        let (known, now) = self.standing()?;
         // Somebody has to be able to come and lift it.
         let everything = known.first(&CutOn::Everything, now).filter(|_| role != Role::Admin);
         everything.or_else(|| known.first(&CutOn::User(user), now)).cloned()
@@ -94,22 +116,20 @@ impl Cuts {
 
     fn insert(&self, row: CutRow, unwritten: bool) {
         let CutRow { id, on, reason, expires_at } = row;
-        let mut known = self.known.lock();
-        known.forget(id);
-        if !unwritten {
-            known.forget_unwritten(&on);
-        }
-        let cuts = known.on.entry(on.clone()).or_default();
-        cuts.push(StandingCut { id, reason, expires_at, unwritten });
-        known.ids.insert(id, on);
-        self.any.store(true, Ordering::Release);
+        self.change(|known| {
+            known.forget(id);
+            if !unwritten {
+                known.forget_unwritten(&on);
+            }
+            let cuts = known.on.entry(on.clone()).or_default();
+            cuts.push(StandingCut { id, reason, expires_at, unwritten });
+            known.ids.insert(id, on);
+        });
     }
 
     /// Takes one out that does not stand any more.
     pub(crate) fn forget(&self, id: CutId) {
-        let mut known = self.known.lock();
-        known.forget(id);
-        self.any.store(!known.ids.is_empty(), Ordering::Release);
+        self.change(|known| known.forget(id));
     }
 }
 
@@ -135,6 +155,19 @@ impl Known {
             }
             None
         })
+    }
+
+    fn last_end(&self) -> Option<Timestamp> {
+        let ends: Option<Vec<_>> = self.on.values().flatten().map(|cut| cut.expires_at).collect();
+        ends?.into_iter().max()
+    }
+
+    fn forget_expired(&mut self, now: Timestamp) {
+        let over = self.on.values().flatten().filter(|cut| is_expired(cut.expires_at, now));
+        let ids: Vec<_> = over.map(|cut| cut.id).collect();
+        for id in ids {
+            self.forget(id);
+        }
     }
 
     fn forget_unwritten(&mut self, on: &CutOn) {

@@ -66,7 +66,7 @@ pub enum CutError {
     #[error("nobody owns this credential, so it cannot cut")]
     Ownerless,
     /// A browser's sign-in that is too old to lift by.
-    #[error("you signed in more than ten minutes ago: sign in again, then lift the cut")]
+    #[error("you signed in more than ten minutes ago: sign in again at /login?fresh=1, then lift the cut")]
     Stale,
     /// As many of theirs stand on the same thing as one may place.
     #[error("you have placed too many cuts on {0} already: lift some first")]

@@ -74,7 +74,7 @@ impl Verifier {
         Unwritten
     }
 
-    /// The same with all that somebody has of a kind, but one and what hangs on it.
+    /// The same with all that somebody has of a kind, but one and the sign-ins that hang on it.
     pub(crate) fn halt_owned(
         &self,
         owner: UserId,
@@ -85,7 +85,9 @@ impl Verifier {
         if let Some(account) = self.view.account(owner) {
             self.view.each(|entry| {
                 let is_theirs = entry.account.user.as_ref().is_some_and(|user| user.id == owner);
-                let spared = except.is_some_and(|except| entry.id == except || entry.parent.is(except));
+                // Of what hangs on it, only the sign-ins: a token that it minted is as good as any.
+                let hangs = |except| entry.kind == CredentialKind::Login && entry.parent.is(except);
+                let spared = except.is_some_and(|except| entry.id == except || hangs(except));
                 if is_theirs && what.has(entry) && !spared {
                     entry.halt();
                 }

@@ -82,10 +82,19 @@ impl Ended {
             Self::Credential(Denial::OwnerGone) => "user deleted".into(),
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
-            Self::Closed { by } => format!("closed by {by}").into(),
+            // Not by whom: that is the house's own affair.
+            Self::Closed { .. } => "closed by an operator".into(),
             Self::TooOld => "stream too old".into(),
             Self::Cut(None) => "cut".into(),
             Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
+        }
+    }
+
+    /// The same for the audit trail, which names who did it.
+    fn noted(&self) -> Cow<'static, str> {
+        match self {
+            Self::Closed { by } => format!("closed by {by}").into(),
+            _ => self.reason(),
         }
     }
 
@@ -273,7 +282,7 @@ impl Lease {
     pub async fn ended(&self) -> Ended {
         loop {
             if let Some(ended) = self.judge() {
-                self.because(ended.reason());
+                self.because(ended.noted());
                 return ended;
             }
             let listed = self.list_if_old();

@@ -87,7 +87,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
-pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, Somebody};
+pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
 pub use cutting::{CutError, CutOrder, CutPlaced};
@@ -109,7 +109,7 @@ pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
 pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Terms};
 pub use policy::Policy;
-pub use presented::{Presented, RequestFacts, carries_ours};
+pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;
 pub use refusal::{CHALLENGE, Denial, Refusal};
 pub use registrar::{Actor, Registrar, RevokeOutcome};

@@ -11,7 +11,7 @@ use fallgate_store::{ChangedPassphrase, CredentialFilter, EndedCredentials, List
 use zeroize::Zeroizing;
 
 use crate::accounts::{UserError, UserPatch};
-use crate::caller::{AnySignIn, SignedIn};
+use crate::caller::{SignedIn, SigningOut};
 use crate::enter::is_brought_over;
 use crate::entry::{Entry, Parent};
 use crate::halt::{Owned, or_halt};
@@ -39,8 +39,8 @@ impl SignedIn {
 impl Verifier {
     /// Ends the sign-in that asks for it, wherever it was brought over to and from wherever it asks. Open connections are cut before this returns, also when it fails with
     /// [`TokenError::Unwritten`]; so it is with all that ends sign-ins.
-    pub async fn sign_out(&self, caller: &AnySignIn, ip: Option<IpAddr>) -> Result<(), TokenError> {
-        let AnySignIn(principal) = caller;
+    pub async fn sign_out(&self, caller: &SigningOut, ip: Option<IpAddr>) -> Result<(), TokenError> {
+        let SigningOut(principal) = caller;
         let credential = origin_of(&principal.entry);
         // Nobody owns the sign-in of an anonymous old token.
         let actor = Actor::standing(principal, ip).unwrap_or(Actor::Holder { credential, ip });

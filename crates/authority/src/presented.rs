@@ -10,6 +10,7 @@ use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
+use crate::verifier::Verifier;
 
 /// What a request presents, as a hash: the secret itself goes no further than this module.
 #[derive(Clone)]
@@ -71,11 +72,18 @@ impl Presented {
     }
 }
 
-/// Whether the value of an `Authorization` field that is not ours to read holds one of our secrets all the same, of a form
-/// that nobody else mints. Nobody is asked.
-pub fn carries_ours(value: &[u8]) -> bool {
+impl Verifier {
+    /// Whether the value of an `Authorization` field that is not ours to read holds one of our secrets all the same: of
+    /// a form that nobody else mints, or a credential that we know. What we do not know is the application's own.
+    pub fn carries_ours(&self, value: &[u8]) -> bool {
+        carries(value, |hash| self.view.entry(hash).is_some())
+    }
+}
+
+fn carries(value: &[u8], is_known: impl Fn(&TokenHash) -> bool) -> bool {
     let ours = |secret: &[u8]| {
         [TokenKind::Token, TokenKind::Login].iter().any(|kind| PlainToken::parse(*kind, secret).is_ok())
+            || secret::hash(secret).is_ok_and(|hash| is_known(&hash))
     };
     let mut words = value.splitn(2, |byte| *byte == b' ');
     let (scheme, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().trim_ascii());
@@ -126,10 +134,18 @@ mod tests {
             format!("Basic {}", STANDARD.encode(format!("ada:{token}"))),
             format!("basic {}", STANDARD.encode(format!("{login}:"))),
         ] {
-            assert!(carries_ours(value.as_bytes()), "{value}");
+            assert!(carries(value.as_bytes(), |_| false), "{value}");
         }
         for value in ["", "Bearer", "Bearer fgt_x", "token 0123", "Basic %%%", "Basic YTpi", "Digest a=b"] {
-            assert!(!carries_ours(value.as_bytes()), "{value}");
+            assert!(!carries(value.as_bytes(), |_| true), "{value}");
+        }
+        let internal = "0123456789abcdef".repeat(4);
+        for value in
+            [format!("Bearer {internal}"), format!("Basic {}", STANDARD.encode(format!("a:{internal}")))]
+        {
+            let known = secret::hash(internal.as_bytes()).unwrap();
+            assert!(carries(value.as_bytes(), |hash| *hash == known), "{value}");
+            assert!(!carries(value.as_bytes(), |_| false), "{value}");
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Authority {
     Standing,
     /// It must stand and have this scope, within what its owner's role allows.
     Scope(PlainScope),
+    /// The same, for what an admin's sign-in may do while everything is cut.
+    Mending(PlainScope),
 }
 
 impl Actor {
@@ -94,7 +96,7 @@ impl Actor {
             username: principal.username()?.clone(),
             credential: principal.credential(),
             ip,
-            by: Authority::Scope(A::SCOPE),
+            by: if A::MENDS { Authority::Mending(A::SCOPE) } else { Authority::Scope(A::SCOPE) },
         })
     }
 
@@ -112,19 +114,26 @@ impl Actor {
     /// The same, acting for somebody else: as an admin.
     pub(crate) fn for_others(mut self) -> Self {
         if let Self::User { by, .. } = &mut self {
-            *by = Authority::Scope(PlainScope::Admin);
+            *by = match by {
+                Authority::Mending(_) => Authority::Mending(PlainScope::Admin),
+                _ => Authority::Scope(PlainScope::Admin),
+            };
         }
         self
     }
 
     fn author(&self, at: Timestamp, action: audit::Action) -> Option<Author> {
         let Self::User { credential, by, .. } = self else { return None };
+        // Whoever signs out only gives away what they have: nothing stands in their way, cuts neither.
+        if action == audit::Action::Logout {
+            return None;
+        }
         let needs = match by {
             Authority::New => return None,
             Authority::Standing => None,
-            Authority::Scope(scope) => Some(*scope),
+            Authority::Scope(scope) | Authority::Mending(scope) => Some(*scope),
         };
-        let though_all_is_cut = matches!(action, audit::Action::CutPlace | audit::Action::CutLift);
+        let though_all_is_cut = matches!(by, Authority::Mending(_));
         Some(Author { credential: *credential, needs, at, though_all_is_cut })
     }
 

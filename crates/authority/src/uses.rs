@@ -10,7 +10,7 @@ use fallgate_domain::credential::LastUse;
 use fallgate_store::{NotedUse, StoreError};
 use tokio::sync::mpsc;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Parent};
 use crate::presented::RequestFacts;
 use crate::sync::Ordering;
 use crate::verifier::Verifier;
@@ -38,6 +38,19 @@ impl UseQueue {
 
     pub(crate) fn note(&self, entry: &Entry, facts: &RequestFacts<'_>, now: Timestamp) {
         entry.uses.fetch_add(1, Ordering::Relaxed);
+        self.put_down(entry, facts, now);
+        // Whoever uses it uses the sign-ins that it hangs on: a restart must not find those idle.
+        let mut parent = &entry.parent;
+        while let Parent::Entry(entry) = parent {
+            if entry.can_lie_idle() {
+                self.put_down(entry, facts, now);
+            }
+            parent = &entry.parent;
+        }
+    }
+
+    /// At most once a minute.
+    fn put_down(&self, entry: &Entry, facts: &RequestFacts<'_>, now: Timestamp) {
         let last = entry.noted_at.load(Ordering::Relaxed);
         if now.millis().saturating_sub(last) < AT_MOST_EVERY
             || entry

@@ -128,13 +128,23 @@ impl View {
         self.revision.store(revision.0, StdOrdering::Release);
     }
 
-    /// What ends by lying idle and has something open that rests on it.
+    /// What ends by lying idle and has something open that rests on it, or on what hangs on it.
     pub(crate) fn held(&self) -> Vec<Arc<Entry>> {
         let mut held = Vec::new();
         for account in self.accounts.pin().values() {
             let leases = account.leases.lock();
-            let entries = leases.iter().filter_map(|(_, lease)| lease.credential());
-            held.extend(entries.filter(|entry| entry.can_lie_idle()));
+            for (_, lease) in leases.iter() {
+                let mut link = lease.credential();
+                while let Some(entry) = link {
+                    link = match &entry.parent {
+                        Parent::Entry(parent) => Some(parent.clone()),
+                        Parent::None | Parent::Gone => None,
+                    };
+                    if entry.can_lie_idle() {
+                        held.push(entry);
+                    }
+                }
+            }
         }
         held
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use axum_core::extract::FromRequestParts;
 use fallgate_authority::{
-    Actor, AnySignIn, CameByHttps, Challenge, Denial, EnterError, EnterOrder, Entered, Entrant, Knock, Lease,
-    NewSignIn, Newcomer, Passphrase, PeerAddress, Policy, Presented, Refusal, Registrar, RequestFacts,
-    RoutePolicy, SignInOrder, UserOrder, Verifier, knock_cookie_name,
+    Actor, CameByHttps, Challenge, Denial, EnterError, EnterOrder, Entered, Entrant, Knock, Lease, NewSignIn,
+    Newcomer, Passphrase, PeerAddress, Policy, Presented, Refusal, Registrar, RequestFacts, RoutePolicy,
+    SignInOrder, SigningOut, UseNotes, UserOrder, Verifier, knock_cookie_name,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -29,7 +29,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// One user, who signed in, and one route.
 struct House {
-    _folder: TempDir,
+    folder: TempDir,
+    notes: UseNotes,
     clock: Arc<TestClock>,
     verifier: Arc<Verifier>,
     login: NewSignIn,
@@ -55,7 +56,7 @@ impl House {
             passphrase,
         };
         registrar.create_user(order, &Actor::Cli { os_user: "tester".to_owned() }).await.unwrap();
-        let (verifier, _notes) = Verifier::start(registrar).await.unwrap();
+        let (verifier, notes) = Verifier::start(registrar).await.unwrap();
         let order =
             SignInOrder { username: Zeroizing::new("alice".to_owned()), passphrase: text, device_name: None };
         let lease = verifier.lease();
@@ -63,7 +64,17 @@ impl House {
         let login = verifier.sign_in(order, &newcomer).await.unwrap();
         let route = Arc::new(RoutePolicy::new("app".parse().unwrap(), Admission::default()));
         let knock = verifier.knock(&HeaderMap::new(), false).unwrap();
-        Self { _folder: folder, clock, verifier, login, route, knock }
+        Self { folder, notes, clock, verifier, login, route, knock }
+    }
+
+    /// What another process makes of the store as it is now.
+    #[expect(clippy::disallowed_methods, reason = "a test assembles its own house")]
+    async fn started_anew(folder: &TempDir, clock: &Arc<TestClock>) -> Arc<Verifier> {
+        let location = Location::Sqlite(folder.path().join("fallgate.db"));
+        let (store, vault) = fallgate_store::open(&location).await.unwrap();
+        let registrar =
+            Registrar::new(store, vault, clock.clone(), Arc::new(SystemEntropy), Policy::default());
+        Verifier::start(registrar).await.unwrap().0
     }
 
     fn code(&self) -> PlainToken {
@@ -165,7 +176,7 @@ async fn r27_r31_what_was_brought_over_opens_one_route_and_ends_with_what_it_han
     // Signing out with it ends its origin, and so all.
     let other = house.enter(&house.code()).await.unwrap();
     let asking = house.verifier.lease();
-    let caller = AnySignIn::from_request_parts(&mut parts(Some(&other.secret), &asking), &house.verifier)
+    let caller = SigningOut::from_request_parts(&mut parts(Some(&other.secret), &asking), &house.verifier)
         .await
         .unwrap();
     house.verifier.sign_out(&caller, None).await.unwrap();
@@ -207,4 +218,42 @@ async fn a_browser_that_knocks_again_keeps_what_it_has() {
     assert_ne!(house.verifier.knock(&headers, true).unwrap().challenge(), house.knock.challenge());
     headers.append(header::COOKIE, pair.parse().unwrap());
     assert_ne!(house.verifier.knock(&headers, false).unwrap().challenge(), house.knock.challenge());
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn stands_in(verifier: &Arc<Verifier>, secret: &PlainToken) -> Result<(), Refusal> {
+    let presented = Presented::from_authorization(Some(bearer(secret).as_bytes()))?;
+    let lease = verifier.lease();
+    verifier.verify(&presented, &RequestFacts { ip: None, user_agent: None }, &lease.handle()).await.map(drop)
+}
+
+#[tokio::test]
+async fn r20_a_sign_in_that_is_used_only_where_it_was_brought_over_to_outlives_a_restart() {
+    let house = House::new().await;
+    let child = house.enter(&house.code()).await.unwrap().secret;
+    for _ in 0..9 {
+        house.clock.advance(DAY);
+        stands_in(&house.verifier, &child).await.unwrap();
+    }
+    house.notes.run(&house.verifier, async {}).await;
+    let anew = House::started_anew(&house.folder, &house.clock).await;
+    assert_eq!(stands_in(&anew, &child).await, Ok(()));
+    assert_eq!(stands_in(&anew, &house.login.secret).await, Ok(()));
+}
+
+#[tokio::test]
+async fn r20_a_sign_in_by_whose_child_something_is_open_outlives_a_restart() {
+    let house = House::new().await;
+    let child = house.enter(&house.code()).await.unwrap().secret;
+    let lease = house.verifier.lease();
+    house.stands(&child, &lease).await.unwrap();
+    for _ in 0..9 {
+        house.clock.advance(DAY);
+        assert_eq!(lease.judge(), None);
+        house.verifier.note_held().await.unwrap();
+    }
+    let anew = House::started_anew(&house.folder, &house.clock).await;
+    assert_eq!(stands_in(&anew, &child).await, Ok(()));
+    assert_eq!(stands_in(&anew, &house.login.secret).await, Ok(()));
 }

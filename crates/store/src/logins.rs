@@ -159,10 +159,14 @@ impl Vault {
             return Ok(());
         }
         let act = move |act: &Transaction<'_>| {
-            let mut update =
-                act.prepare_cached("UPDATE last_use SET at = ?2 WHERE credential = ?1 AND at < ?2")?;
+            // What was brought over has no row before its first use.
+            let mut upsert = act.prepare_cached(
+                "INSERT INTO last_use (credential, at, uses)
+                 SELECT id, ?2, 0 FROM credential WHERE id = ?1
+                 ON CONFLICT (credential) DO UPDATE SET at = max(at, excluded.at)",
+            )?;
             for id in held {
-                update.execute((id.bytes(), at.millis()))?;
+                upsert.execute((id.bytes(), at.millis()))?;
             }
             Ok(())
         };

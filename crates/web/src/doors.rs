@@ -1,7 +1,7 @@
 //! The table of doors: each mounts a handler *and* becomes a row that tests walk.
 //!
 //! Who may come in is not written here: it is read off the handler's type (requirement R28). A handler's first
-//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`] or [`AnySignIn`], a [`Newcomer`], a [`Passerby`], or [`Public`]; one that takes
+//! argument is a [`Permit`] of an action, a [`Principal`], a [`SignedIn`], [`AnySignIn`] or [`SigningOut`], a [`Newcomer`], a [`Passerby`], or [`Public`]; one that takes
 //! none of them does not compile as a door. How to add one: `docs/adding-a-door.md`.
 
 use std::sync::LazyLock;
@@ -11,7 +11,9 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use fallgate_authority::{Action, AnySignIn, Newcomer, Passerby, Permit, Principal, SignedIn, Somebody};
+use fallgate_authority::{
+    Action, AnySignIn, Newcomer, Passerby, Permit, Principal, SignedIn, SigningOut, Somebody,
+};
 use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
@@ -200,6 +202,10 @@ macro_rules! guarded {
         }
 
         impl<M, $($rest),*> Guarded for (M, AnySignIn, $($rest),*) {
+            const ACCESS: Access = Access::Login;
+        }
+
+        impl<M, $($rest),*> Guarded for (M, SigningOut, $($rest),*) {
             const ACCESS: Access = Access::Login;
         }
 

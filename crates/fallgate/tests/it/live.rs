@@ -186,11 +186,11 @@ fn r46_whoever_may_closes_one_stream_and_no_other() {
     assert_eq!(scene.close(&json!("nonsense"), &ada), 404);
     let (first, first_upstream) = (first.watched(), first_upstream.watched());
     assert_eq!(scene.close(one, &ada), 204);
-    first.join().unwrap().assert_closed(4403, "closed by ada");
+    first.join().unwrap().assert_closed(4403, "closed by an operator");
     assert_eq!(first_upstream.join().unwrap().bytes, b"");
     let third = third.watched();
     assert_eq!(scene.close(three, &root), 204);
-    third.join().unwrap().assert_closed(4403, "closed by root");
+    third.join().unwrap().assert_closed(4403, "closed by an operator");
     wait_for("their rows' end", || (scene.live(&ada).len() == 1).then_some(()));
     assert_eq!(scene.close(one, &ada), 404, "it is closed already");
     second.send(WsFrame::from_client("still here"));

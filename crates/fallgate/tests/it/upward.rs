@@ -239,6 +239,14 @@ fn r15_no_credential_of_any_kind_reaches_an_upstream_whatever_carries_it() {
             ("app.example", format!("Authorization: Bearer {secret}\r\nCookie: a=1\r\n")),
             ("app.example", format!("Authorization: Basic {basic}\r\nCookie: a=1\r\n")),
             ("lab.example", format!("Fallgate-Token: {secret}\r\nCookie: a=1\r\n")),
+            (
+                "lab.example",
+                format!("Fallgate-Token: {token}\r\nAuthorization: Bearer {secret}\r\nCookie: a=1\r\n"),
+            ),
+            (
+                "lab.example",
+                format!("Fallgate-Token: {token}\r\nAuthorization: Basic {basic}\r\nCookie: a=1\r\n"),
+            ),
         ]);
     }
     for (host, carrier) in &carriers {

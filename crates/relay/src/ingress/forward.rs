@@ -160,7 +160,7 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         strip_authorization: route.authorization == Authorization::Ours
             || head
                 .field(FieldId::Authorization)
-                .is_some_and(|value| fallgate_authority::carries_ours(value.of(buffer))),
+                .is_some_and(|value| connection.worker.gate.verifier.carries_ours(value.of(buffer))),
         identity,
         assertion: way.assertion.as_deref(),
         inject: &route.inject,

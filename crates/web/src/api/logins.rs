@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use fallgate_authority::{
-    AnySignIn, CameByHttps, Newcomer, PeerAddress, RevokeOutcome, SignInOrder, SignedIn, Verifier,
+    CameByHttps, Newcomer, PeerAddress, RevokeOutcome, SignInOrder, SignedIn, SigningOut, Verifier,
 };
 use fallgate_domain::credential::TokenName;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ pub(crate) async fn login(
 }
 
 pub(crate) async fn logout(
-    caller: AnySignIn,
+    caller: SigningOut,
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Extension(came): Extension<CameByHttps>,

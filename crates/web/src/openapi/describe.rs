@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
-use fallgate_authority::{AnySignIn, Newcomer, Permit, Principal, SignedIn};
+use fallgate_authority::{AnySignIn, Newcomer, Permit, Principal, SignedIn, SigningOut};
 use http::HeaderName;
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -175,6 +175,7 @@ impl Argument for Public {}
 impl Argument for Principal {}
 impl Argument for SignedIn {}
 impl Argument for AnySignIn {}
+impl Argument for SigningOut {}
 impl<A> Argument for Permit<A> {}
 impl<T> Argument for State<T> {}
 impl<T> Argument for Extension<T> {}

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    AnySignIn, CHALLENGE, CameByHttps, Challenge, EnterError, EnterOrder, Newcomer, Passerby, PeerAddress,
-    Refusal, SignInOrder, is_navigation,
+    CHALLENGE, CameByHttps, Challenge, EnterError, EnterOrder, Newcomer, Passerby, PeerAddress, Refusal,
+    SignInOrder, SigningOut, is_navigation,
 };
 use fallgate_domain::return_to::ReturnTo;
 use fallgate_domain::token::PlainToken;
@@ -33,7 +33,8 @@ struct LoginPage<'a> {
     challenge: Option<Challenge>,
 }
 
-/// `GET /login`: whoever is signed in already goes on, everybody else is asked.
+/// `GET /login`: whoever is signed in already goes on, everybody else is asked. With `fresh=1` they are asked too, since
+/// some acts need a sign-in that is not old.
 pub(crate) async fn show(
     passerby: Passerby,
     State(app): State<App>,
@@ -43,8 +44,11 @@ pub(crate) async fn show(
         return Err(WebError::Refused(Refusal::SetupNeeded));
     }
     let settings = app.settings.now();
-    let wanted = Wanted::read(&settings, form_urlencoded::parse(query.unwrap_or_default().as_bytes()));
-    if let Some(caller) = passerby.held() {
+    let query = query.unwrap_or_default();
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let wanted = Wanted::read(&settings, pairs.clone());
+    let fresh = pairs.into_iter().any(|(name, value)| name == "fresh" && value == "1");
+    if let Some(caller) = passerby.held().filter(|_| !fresh) {
         let give = |order: &EnterOrder<'_>| app.verifier.enter_code(caller, order);
         return see_other(&onward(&settings, &wanted, give)?);
     }
@@ -85,7 +89,7 @@ pub(crate) async fn sign_in(
 
 /// `POST /logout`, and `POST /.fallgate/logout` on any host: ends the sign-in wherever it was brought over to.
 pub(crate) async fn sign_out(
-    caller: AnySignIn,
+    caller: SigningOut,
     State(app): State<App>,
     AskedHost(host): AskedHost,
     Extension(peer): Extension<PeerAddress>,

@@ -1,7 +1,7 @@
 //! A cut on everything: who is spared, and for what.
 
 use super::*;
-use crate::support::PASSPHRASE;
+use crate::support::{PASSPHRASE, SignIn};
 
 #[test]
 fn r49_everything_spares_an_admins_sign_in_for_the_cuts_and_nothing_and_nobody_else() {
@@ -46,6 +46,21 @@ fn r49_everything_spares_an_admins_sign_in_for_the_cuts_and_nothing_and_nobody_e
             (&listed["cuts"][0]["id"], &listed["cuts"][0]["target"]),
             (&json!(id), &json!("everything"))
         );
+    }
+    // Streams are theirs to see and to close; there is none of that name.
+    assert_eq!(gate.ask("GET /api/live", &since.bearer(), &Value::Null).status, 200);
+    let none = "DELETE /api/live/0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
+    assert_eq!(gate.ask(none, &since.bearer(), &Value::Null).status, 404);
+    // Whoever is signed in can sign in anew, and sign out, cut or not.
+    let location = |line: &str, login: &SignIn| {
+        let answer = gate.ask(line, &login.sent_by_page(), &Value::Null);
+        (answer.status, answer.header("location").map(str::to_owned))
+    };
+    assert_eq!(location("GET /login", &since), (303, Some("/".to_owned())));
+    assert_eq!(location("GET /login?fresh=1", &since), (200, None));
+    for login in [&before, &bobs] {
+        assert_eq!(location("POST /logout", login), (303, Some("/login".to_owned())));
+        assert_eq!(gate.ask("GET /api/whoami", &login.bearer(), &Value::Null).status, 401);
     }
     let more = gate.cut(&since.sent_by_page(), "user:bob", "him too");
     assert_eq!(gate.try_lift(&since.sent_by_page(), &id).status, 204);
