@@ -46,7 +46,7 @@ pub(crate) async fn show(
     let settings = app.settings.now();
     let query = query.unwrap_or_default();
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let wanted = Wanted::read(&settings, pairs.clone());
+    let wanted = Wanted::read(&settings, pairs);
     let fresh = pairs.into_iter().any(|(name, value)| name == "fresh" && value == "1");
     if let Some(caller) = passerby.held().filter(|_| !fresh) {
         let give = |order: &EnterOrder<'_>| app.verifier.enter_code(caller, order);
