@@ -72,7 +72,7 @@ fn row(cut: &CutView) -> Vec<String> {
         cut.reason.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string),
         cut.placed_by.clone(),
         output::to_the_second(cut.created_at),
-        cut.expires_at.map_or_else(|| "lifted".to_owned(), output::to_the_second),
+        cut.expires_at.map_or_else(|| "it is lifted".to_owned(), output::to_the_second),
     ]
 }
 

@@ -107,8 +107,9 @@ impl Answer {
     /// Writes the whole answer.
     pub(crate) fn write(&self, out: &mut Vec<u8>, manner: Manner) {
         let Manner { bodiless, close, https, now, page } = manner;
-        let kind = if page.is_some() { "text/html; charset=utf-8" } else { MEDIA_TYPE };
-        let fields = if page.is_some() { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
+        let is_page = page.is_some();
+        let kind = if is_page { "text/html; charset=utf-8" } else { MEDIA_TYPE };
+        let fields = if is_page { &PAGE_FIELDS[..] } else { &[("cache-control", "no-store")] };
         let body = page.unwrap_or_else(|| self.problem.json());
         let status = self.problem.status;
         let mut line = |text: &str| out.extend_from_slice(text.as_bytes());
@@ -129,7 +130,11 @@ impl Answer {
         }
         if let Some(location) = &self.location {
             let name = if status == 303 { "location" } else { "fallgate-login" };
-            line(&format!("{name}: {location}\r\nreferrer-policy: no-referrer\r\n"));
+            line(&format!("{name}: {location}\r\n"));
+            // A page says it for itself.
+            if !is_page {
+                line("referrer-policy: no-referrer\r\n");
+            }
         }
         if let Some(knock) = &self.knock {
             line("set-cookie: ");
