@@ -88,7 +88,8 @@ fn r49_in_a_browser_lifting_takes_a_sign_in_of_the_last_ten_minutes() {
     let id = cut();
     let refused = gate.try_lift(&login.sent_by_page(), &id);
     assert_eq!(refused.status, 403);
-    let detail = "You signed in more than ten minutes ago: sign in again at /login?fresh=1, then lift the cut.";
+    let detail =
+        "You signed in more than ten minutes ago: sign in again at /login?fresh=1, then lift the cut.";
     assert_eq!(refused.json()["detail"], detail);
     // Placing needs nothing of the kind, nor does whoever presents it on purpose.
     let more = gate.cut(&login.sent_by_page(), "user:bob", "x");
