@@ -1,12 +1,10 @@
 //! `[limits]`: how much a client may ask for.
 
-use std::time::Duration;
-
-use fallgate_domain::lifetime::{self, Lifetime};
+use fallgate_domain::lifetime;
 use fallgate_relay::Limits;
 
 use super::file::Section;
-use super::policy::Rule;
+use super::policy::{Rule, duration};
 use super::{Setting, Source};
 use crate::failure::Failure;
 
@@ -45,19 +43,4 @@ pub(super) fn read(root: Option<&mut Section<'_>>, rules: &mut Vec<Rule>) -> Res
     let line = duration(section.as_mut(), "idle", &mut limits.idle)?;
     rule("limits.idle", lifetime::written(limits.idle), line);
     Ok(limits)
-}
-
-fn duration(
-    section: Option<&mut Section<'_>>,
-    key: &str,
-    into: &mut Duration,
-) -> Result<Option<usize>, Failure> {
-    let Some(section) = section else { return Ok(None) };
-    let document = section.document;
-    let Some(text) = section.text(key)? else { return Ok(None) };
-    *into = text.read(document, key, |text| match text.parse() {
-        Ok(Lifetime::For(duration)) if !duration.is_zero() => Ok(duration),
-        _ => Err("write a duration such as 10s or 5m"),
-    })?;
-    Ok(Some(text.line))
 }

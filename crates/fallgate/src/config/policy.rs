@@ -90,7 +90,7 @@ fn table<'d>(
 }
 
 /// A duration that must be one; tells the line, if there is one.
-fn duration(
+pub(super) fn duration(
     section: Option<&mut Section<'_>>,
     key: &str,
     into: &mut Duration,

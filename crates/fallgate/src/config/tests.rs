@@ -220,7 +220,7 @@ fn every_complaint_names_its_line_and_what_would_be_right() {
         (route("host = \"a\"\ninject = { a = \"${env:x}\" }"), 5, "only ${file:/path}"),
         (route("host = \"a\"\ninject = { a = \"${file:/x\" }"), 5, "not closed"),
         ("[limits]\nhead_fields = 1".to_owned(), 2, "from 16 to 256"),
-        ("[limits]\nidle = \"never\"".to_owned(), 2, "such as 10s"),
+        ("[limits]\nidle = \"never\"".to_owned(), 2, "write a duration such as"),
         ("[log]\naccess = \"log.json\"".to_owned(), 2, "absolute path"),
         (route(""), 1, "needs a place to come in"),
         (route("path = \"/a\"\nhost = \"a\""), 4, "leave one of them out"),

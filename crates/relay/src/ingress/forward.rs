@@ -9,7 +9,6 @@ use fallgate_authority::{Ended, Lease, Principal};
 use fallgate_domain::live::StreamKind;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::problem::Problem;
-use fallgate_domain::user::{DisplayName, Role, Username};
 
 use super::connection::{After, CONTINUE, Connection};
 use super::decide::{Passage, Way, WayPath};
@@ -142,12 +141,7 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         _ => None,
     };
     let display_name = caller.and_then(Principal::display_name);
-    let identity = caller.map(|principal| Identity {
-        user: principal.username().map_or("", Username::as_str),
-        name: display_name.as_ref().map_or("", DisplayName::as_str),
-        groups: principal.role().map_or("", Role::name),
-        email: "",
-    });
+    let identity = caller.map(|principal| Identity::of(principal, display_name.as_ref()));
     let upgrade = Protocol::wanted(head, buffer, route);
     let up = Upward {
         path: stripped.as_ref().map_or(path, CanonicalPath::as_str),

@@ -10,7 +10,6 @@ use fallgate_authority::actions::UseRoute;
 use fallgate_authority::{Fields, LeaseHandle, Occurs, Permit, Principal, occurs};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::problem::Problem;
-use fallgate_domain::user::{DisplayName, Role, Username};
 
 use super::access::Line;
 use super::connection::{After, Connection};
@@ -235,12 +234,7 @@ impl Allowed {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
         let caller = self.permit.as_ref().map(Permit::principal).filter(|_| self.told.headers);
         let display_name = caller.and_then(Principal::display_name);
-        let identity = caller.map(|principal| Identity {
-            user: principal.username().map_or("", Username::as_str),
-            name: display_name.as_ref().map_or("", DisplayName::as_str),
-            groups: principal.role().map_or("", Role::name),
-            email: "",
-        });
+        let identity = caller.map(|principal| Identity::of(principal, display_name.as_ref()));
         write_identity(out, identity.unwrap_or_default());
         write_field(out, b"Fallgate-Assertion", self.assertion.as_deref().unwrap_or_default().as_bytes());
         write_field(out, b"Date", now.http_date().as_bytes());

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::net::IpAddr;
 
+use fallgate_authority::Principal;
 use fallgate_domain::secret::HiddenText;
+use fallgate_domain::user::{DisplayName, Role, Username};
 
 use super::{FieldId, cookies, folded_eq, named_by_connection, write_field, write_trailer_names};
 use crate::wire::http1::{BodyKind, Field, RequestHead, list_items};
@@ -50,6 +52,18 @@ pub(crate) struct Identity<'a> {
     pub(crate) groups: &'a str,
     /// `Remote-Email`: empty where there is none.
     pub(crate) email: &'a str,
+}
+
+impl<'a> Identity<'a> {
+    /// What is told of a caller, whoever asks for it: the inline proxy or, by forward-auth, another one.
+    pub(crate) fn of(principal: &'a Principal, display_name: Option<&'a DisplayName>) -> Self {
+        Self {
+            user: principal.username().map_or("", Username::as_str),
+            name: display_name.map_or("", DisplayName::as_str),
+            groups: principal.role().map_or("", Role::name),
+            email: "",
+        }
+    }
 }
 
 /// Writes the head of a request for the upstream: the client's end-to-end fields in their order, then ours
