@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use fallgate_domain::clock::{Clock, Timestamp};
+use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
 use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
@@ -91,6 +92,11 @@ impl Verifier {
     /// The clock that decisions are made by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.registrar.clock
+    }
+
+    /// Bytes that nobody can guess, from the source that secrets come from.
+    pub fn fresh_bytes<const N: usize>(&self) -> Result<[u8; N], NoEntropy> {
+        entropy::bytes(&*self.registrar.entropy)
     }
 
     /// What may be listed and shown.

@@ -22,7 +22,7 @@ use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{enter, home, login, style};
+use crate::pages::{assets, enter, home, login};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +102,11 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
-        .page(Method::GET, "/static/{file}", style::file)
+        .page(Method::GET, "/favicon.svg", assets::favicon)
+        .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)
         .page(Method::POST, "/.fallgate/logout", login::sign_out)
-        .page(Method::GET, "/.fallgate/static/{file}", style::file);
+        .page(Method::GET, "/.fallgate/static/{file}", assets::file);
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows, doors.description)
 }

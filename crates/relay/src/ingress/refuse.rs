@@ -8,8 +8,7 @@ use crate::wire::http1::Malformed;
 
 /// What a page may do: be shown, with our own style, and send its forms home. More is added behind it: `form-action`
 /// stands last.
-pub const CONTENT_POLICY: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+pub const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 /// What goes with every page of ours (20-web, "Browser safety").
 pub const PAGE_FIELDS: [(&str, &str); 5] = [

@@ -6,7 +6,7 @@ use axum::response::Response;
 use fallgate_authority::{AnySignIn, Principal};
 use fallgate_relay::{Entrance, Route, Settings};
 
-use super::page;
+use super::frame::{Frame, Place};
 use crate::app::App;
 use crate::error::WebError;
 use crate::view::role_name;
@@ -14,8 +14,7 @@ use crate::view::role_name;
 #[derive(Template)]
 #[template(path = "home.html")]
 struct HomePage {
-    name: String,
-    username: String,
+    frame: Frame,
     role: String,
     routes: Vec<RouteLine>,
 }
@@ -31,13 +30,12 @@ struct RouteLine {
 pub(crate) async fn home(caller: AnySignIn, State(app): State<App>) -> Result<Response, WebError> {
     let settings = app.settings.now();
     let principal = caller.principal();
-    let username = principal.username().map_or_else(|| "—".to_owned(), ToString::to_string);
-    page(&HomePage {
-        name: principal.display_name().map_or_else(|| username.clone(), |name| name.to_string()),
-        username,
+    let page = HomePage {
+        frame: Frame::of(&app, principal, Place::Home)?,
         role: role_name(principal).to_owned(),
         routes: routes_for(&settings, principal),
-    })
+    };
+    page.frame.show(&page)
 }
 
 fn routes_for(settings: &Settings, caller: &Principal) -> Vec<RouteLine> {

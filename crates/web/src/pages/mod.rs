@@ -1,11 +1,16 @@
-//! Pages for people: drawn here, shown by any browser, with no script and nothing of anybody else's in them.
+//! Pages for people: drawn here, shown by any browser, with nothing of anybody else's in them. Scripts help; nothing but
+//! lists that follow what happens needs them.
 
+mod ask;
+pub(crate) mod assets;
 pub(crate) mod enter;
 mod form;
+mod frame;
 pub(crate) mod home;
 pub(crate) mod login;
+mod moment;
+mod notice;
 pub(crate) mod problem;
-pub(crate) mod style;
 mod wanted;
 
 use askama::Template;
