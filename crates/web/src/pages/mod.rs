@@ -11,6 +11,7 @@ pub(crate) mod login;
 mod moment;
 mod notice;
 pub(crate) mod problem;
+pub(crate) mod setup;
 mod wanted;
 
 use askama::Template;
