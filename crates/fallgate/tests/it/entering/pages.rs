@@ -52,6 +52,20 @@ fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
 }
 
 #[test]
+fn r17_no_hostile_address_takes_whoever_is_signed_in_anywhere_but_home() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let hostile: Vec<String> =
+        serde_json::from_str(include_str!("../../../../domain/src/return_to/hostile.json")).unwrap();
+    assert!(hostile.len() >= 300);
+    for back in hostile {
+        let encoded = back.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let answer = ada.open(&site.url("box", &format!("/login?returnTo={encoded}")));
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{back:?}");
+    }
+}
+
+#[test]
 fn r20_the_form_is_shown_only_to_whoever_is_signed_in_no_more() {
     let site = Site::new();
     let mut ada = site.entered();
