@@ -22,7 +22,7 @@ use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{assets, enter, home, login};
+use crate::pages::{self, assets, enter, home, login};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,15 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/tokens", pages::tokens::list)
+        .page(Method::POST, "/tokens", pages::tokens::create::mint)
+        .page(Method::GET, "/tokens/new", pages::tokens::create::show)
+        .page(Method::GET, "/tokens/revoke-all", pages::tokens::change::ask_revoke_all)
+        .page(Method::POST, "/tokens/revoke-all", pages::tokens::change::revoke_all)
+        .page(Method::GET, "/tokens/{id}/rename", pages::tokens::change::ask_rename)
+        .page(Method::POST, "/tokens/{id}/rename", pages::tokens::change::rename)
+        .page(Method::GET, "/tokens/{id}/revoke", pages::tokens::change::ask_revoke)
+        .page(Method::POST, "/tokens/{id}/revoke", pages::tokens::change::revoke)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)
@@ -225,6 +234,7 @@ guarded!(T1);
 guarded!(T1, T2);
 guarded!(T1, T2, T3);
 guarded!(T1, T2, T3, T4);
+guarded!(T1, T2, T3, T4, T5);
 
 /// Only a caller with a credential learns which doors there are: 401 comes before 404, and 404 before any other 403.
 async fn no_such_door(_caller: Somebody) -> WebError {

@@ -10,7 +10,10 @@ pub(crate) mod home;
 pub(crate) mod login;
 mod moment;
 mod notice;
+pub(crate) mod once;
 pub(crate) mod problem;
+mod qr;
+pub(crate) mod tokens;
 mod wanted;
 
 use askama::Template;
