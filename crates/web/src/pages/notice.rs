@@ -85,7 +85,9 @@ impl Notice {
             },
             Self::DeviceSignedOut => format!("The device is signed out{}.", cut(count)),
             Self::DevicesSignedOut => match count {
-                Some(count) => format!("{} signed out.", counted(count, "other device is", "other devices are")),
+                Some(count) => {
+                    format!("{} signed out.", counted(count, "other device is", "other devices are"))
+                }
                 None => "All other devices are signed out.".to_owned(),
             },
             Self::UserCreated => "The account is made.".to_owned(),
@@ -125,7 +127,9 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
 fn cut(count: Option<u64>) -> String {
     match count {
         None | Some(0) => String::new(),
-        Some(count) => format!(", and {} cut", counted(count, "open connection was", "open connections were")),
+        Some(count) => {
+            format!(", and {} cut", counted(count, "open connection was", "open connections were"))
+        }
     }
 }
 

@@ -5,12 +5,16 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
+use askama::Template;
+use axum::response::{IntoResponse, Response};
 use fallgate_authority::Principal;
 use fallgate_domain::hex;
 use fallgate_domain::id::CredentialId;
+use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::form::FormBody;
+use super::frame::Frame;
 use crate::app::App;
 use crate::error::WebError;
 
@@ -94,5 +98,24 @@ impl Drop for Claim {
             sent.keys.remove(&sending);
             sent.order.retain(|other| *other != sending);
         }
+    }
+}
+
+/// What is shown to whoever sends a form again.
+#[derive(Template)]
+#[template(path = "sent-already.html")]
+pub(crate) struct SentAlready {
+    pub(crate) frame: Frame,
+    /// What was made, in a sentence.
+    pub(crate) says: &'static str,
+    pub(crate) back: &'static str,
+    pub(crate) back_says: &'static str,
+    pub(crate) again: &'static str,
+    pub(crate) again_says: &'static str,
+}
+
+impl SentAlready {
+    pub(crate) fn show(&self) -> Result<Response, WebError> {
+        Ok((StatusCode::CONFLICT, self.frame.show(self)?).into_response())
     }
 }

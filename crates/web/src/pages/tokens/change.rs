@@ -179,11 +179,7 @@ pub(crate) async fn revoke_all(
 }
 
 /// Whose tokens "all" means: one's own, or, for an admin, those of the user whose are listed.
-async fn owner_of_all(
-    app: &App,
-    permit: &Permit<WriteTokens>,
-    listing: &Listing,
-) -> Result<User, WebError> {
+async fn owner_of_all(app: &App, permit: &Permit<WriteTokens>, listing: &Listing) -> Result<User, WebError> {
     let caller = permit.principal();
     let own = caller.username().ok_or_else(not_yours)?;
     let wanted: &Username = listing.owner.as_ref().filter(|_| caller.is_admin()).unwrap_or(own);

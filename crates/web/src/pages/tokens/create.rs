@@ -22,7 +22,7 @@ use crate::error::WebError;
 use crate::pages::form::{FormBody, Troubles};
 use crate::pages::frame::{Frame, Place};
 use crate::pages::moment::Moment;
-use crate::pages::once::FormKey;
+use crate::pages::once::{FormKey, SentAlready};
 use crate::pages::qr;
 
 #[derive(Template)]
@@ -62,18 +62,6 @@ struct MadePage {
     secret: Zeroizing<String>,
     qr: Zeroizing<String>,
     origin: String,
-}
-
-#[derive(Template)]
-#[template(path = "sent-already.html")]
-pub(crate) struct SentAlready {
-    pub(crate) frame: Frame,
-    /// What was made, in a sentence.
-    pub(crate) says: &'static str,
-    pub(crate) back: &'static str,
-    pub(crate) back_says: &'static str,
-    pub(crate) again: &'static str,
-    pub(crate) again_says: &'static str,
 }
 
 pub(crate) async fn show(
@@ -154,9 +142,8 @@ async fn form_page(
 
 /// The routes that a token can be made for: those that the caller may use; for an admin all, since others may use others.
 fn routes_for(settings: &Settings, caller: &Principal) -> Vec<String> {
-    let open = settings.routes.iter().filter(|route| {
-        caller.is_admin() || caller.may_use(&route.policy).is_ok()
-    });
+    let open =
+        settings.routes.iter().filter(|route| caller.is_admin() || caller.may_use(&route.policy).is_ok());
     open.map(|route| route.policy.name.to_string()).collect()
 }
 
@@ -185,7 +172,7 @@ fn sent_already(app: &App, caller: &Principal) -> Result<Response, WebError> {
         again: "/tokens/new",
         again_says: "Create another token",
     };
-    Ok((StatusCode::CONFLICT, page.frame.show(&page)?).into_response())
+    page.show()
 }
 
 impl Draft {

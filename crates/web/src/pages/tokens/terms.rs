@@ -33,7 +33,13 @@ impl Terms {
         let longest = policy.token_life.filter(|_| presets.is_empty()).map(lifetime::written);
         // The day that is chosen is over when the token ends.
         let last_day = policy.token_life.map(|longest| now.plus(longest.saturating_sub(DAY)));
-        Self { presets, longest, first_day: day(now), last_day: last_day.map(day), never: policy.token_life.is_none() }
+        Self {
+            presets,
+            longest,
+            first_day: day(now),
+            last_day: last_day.map(day),
+            never: policy.token_life.is_none(),
+        }
     }
 
     /// What is chosen when nothing is said: the longest preset.
