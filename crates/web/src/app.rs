@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 
 use crate::error::WebError;
+use crate::pages::once::SentForms;
 
 /// The state of every door.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
     /// What the config says now.
     pub(crate) settings: LiveSettings,
+    /// What must not be carried out twice.
+    pub(crate) sent: SentForms,
 }
 
 impl FromRef<App> for Arc<Verifier> {

@@ -1,6 +1,7 @@
 //! Pages for people: drawn here, shown by any browser, with nothing of anybody else's in them. Scripts help; nothing but
 //! lists that follow what happens needs them.
 
+pub(crate) mod account;
 mod ask;
 pub(crate) mod assets;
 pub(crate) mod enter;
@@ -10,8 +11,13 @@ pub(crate) mod home;
 pub(crate) mod login;
 mod moment;
 mod notice;
+pub(crate) mod once;
 pub(crate) mod problem;
 pub(crate) mod setup;
+mod qr;
+mod resume;
+pub(crate) mod tokens;
+pub(crate) mod users;
 mod wanted;
 
 use askama::Template;
