@@ -22,7 +22,7 @@ use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{assets, enter, home, login};
+use crate::pages::{self, assets, enter, home, login};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,20 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/live", pages::live::own)
+        .page(Method::GET, "/live/events", pages::live::own_events)
+        .page(Method::GET, "/live/streams/{id}/close", pages::live::ask_close)
+        .page(Method::POST, "/live/streams/{id}/close", pages::live::close)
+        .page(Method::GET, "/live/cut", pages::live::ask_cut)
+        .page(Method::POST, "/live/cut", pages::live::cut)
+        .page(Method::GET, "/live/cuts/{id}/lift", pages::live::ask_lift)
+        .page(Method::POST, "/live/cuts/{id}/lift", pages::live::lift)
+        .page(Method::GET, "/admin/live", pages::live::all)
+        .page(Method::GET, "/admin/live/events", pages::live::all_events)
+        .page(Method::GET, "/admin/audit", pages::audit::show)
+        .page(Method::GET, "/admin/audit/events", pages::audit::events)
+        .page(Method::POST, "/admin/audit/verify", pages::audit::verify)
+        .page(Method::GET, "/admin/routes", pages::routes::show)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)

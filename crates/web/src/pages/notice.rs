@@ -1,6 +1,9 @@
 //! What a page says has just been done. It comes by the address, so it says only what stands here.
 
+use std::time::Duration;
+
 use axum::response::Response;
+use fallgate_authority::Closed;
 
 use super::see_other;
 use crate::error::WebError;
@@ -9,15 +12,39 @@ use crate::error::WebError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
     SignedOut,
+    /// A stream was closed.
+    Closed,
+    /// It is closed already.
+    ClosedBefore,
+    /// Something was cut; with what that closed.
+    Cut,
+    Lifted,
+    LiftedBefore,
+    /// The audit trail was walked, or is being.
+    Walked,
 }
 
 impl Notice {
-    const ALL: &[Self] = &[Self::SignedOut];
+    const ALL: &[Self] = &[
+        Self::SignedOut,
+        Self::Closed,
+        Self::ClosedBefore,
+        Self::Cut,
+        Self::Lifted,
+        Self::LiftedBefore,
+        Self::Walked,
+    ];
 
     /// As the address names it.
     const fn key(self) -> &'static str {
         match self {
             Self::SignedOut => "signed-out",
+            Self::Closed => "closed",
+            Self::ClosedBefore => "closed-before",
+            Self::Cut => "cut",
+            Self::Lifted => "lifted",
+            Self::LiftedBefore => "lifted-before",
+            Self::Walked => "walked",
         }
     }
 
@@ -25,6 +52,12 @@ impl Notice {
     fn says(self, _count: Option<u64>) -> String {
         match self {
             Self::SignedOut => "You are signed out.".to_owned(),
+            Self::Closed => "The connection is cut.".to_owned(),
+            Self::ClosedBefore => "That connection is closed already.".to_owned(),
+            Self::Cut => "The cut stands.".to_owned(),
+            Self::Lifted => "The cut is lifted.".to_owned(),
+            Self::LiftedBefore => "That cut does not stand any more.".to_owned(),
+            Self::Walked => "The chain is below as it was found, or is still being verified.".to_owned(),
         }
     }
 
@@ -33,9 +66,24 @@ impl Notice {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
+        let number = |name: &str| value(name).and_then(|number| number.parse::<u64>().ok());
         let done = value("done")?;
         let notice = *Self::ALL.iter().find(|notice| notice.key() == done)?;
-        Some(notice.says(value("count").and_then(|count| count.parse().ok())))
+        let says = notice.says(number("count"));
+        match (notice, number("streams"), number("requests"), number("ms")) {
+            (Self::Cut, Some(streams), Some(requests), Some(ms)) => {
+                let (streams, requests) = (counted(streams, "connection"), counted(requests, "request"));
+                Some(format!("{says} It closed {streams} and ended {requests} in {ms} ms."))
+            }
+            _ => Some(says),
+        }
+    }
+
+    /// Sends the browser on to a page that says what a cut closed, and how long that took.
+    pub(crate) fn cut(location: &str, closed: Closed, took: Duration) -> Result<Response, WebError> {
+        let Closed { streams, requests } = closed;
+        let (key, ms) = (Self::Cut.key(), took.as_millis());
+        see_other(&format!("{location}?done={key}&streams={streams}&requests={requests}&ms={ms}"))
     }
 
     /// Sends the browser on to a page that says so. `location` has no query.
@@ -45,6 +93,10 @@ impl Notice {
     }
 }
 
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +104,10 @@ mod tests {
     #[test]
     fn an_address_says_nothing_of_its_own() {
         assert_eq!(Notice::read("x=1&done=signed-out&count=7").as_deref(), Some("You are signed out."));
+        let cut = "done=cut&streams=1&requests=0&ms=7";
+        let told = "The cut stands. It closed 1 connection and ended 0 requests in 7 ms.";
+        assert_eq!(Notice::read(cut).as_deref(), Some(told));
+        assert_eq!(Notice::read("done=cut&streams=x&requests=0&ms=7").as_deref(), Some("The cut stands."));
         for query in ["", "done", "done=<script>", "done=Signed-out", "count=7"] {
             assert_eq!(Notice::read(query), None, "{query}");
         }
