@@ -55,11 +55,15 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
+    // Somebody is there already.
+    ("GET", "/setup", Access::Public, 404),
+    ("POST", "/setup", Access::Public, 415),
     ("GET", "/login", Access::Public, 200),
     // The body is none of a form.
     ("POST", "/login", Access::Public, 415),
     ("POST", "/logout", Access::Login, 303),
     ("GET", "/favicon.svg", Access::Public, 200),
+    ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
     // Not on the host of a route.
     ("GET", "/.fallgate/enter", Access::Public, 404),
@@ -90,7 +94,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let mut user = Caller::of(&gate, Access::AnyCredential, &ended);
     let mut admin = Caller::of(&gate, Access::Scope(PlainScope::Admin), &ended);
     let mut refusals = Vec::new();
-    for (method, path, access, good) in ORACLE {
+    for &(method, path, access, good) in ORACLE {
         let victim =
             if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
         let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
@@ -139,7 +143,8 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                     303
                 }
                 (Access::Public, Fate::Foreign)
-                    if ["/api/login", "/api/setup", "/login"].contains(&path.as_str()) && !is_safe =>
+                    if ["/api/login", "/api/setup", "/login", "/setup"].contains(&path.as_str())
+                        && !is_safe =>
                 {
                     403
                 }

@@ -15,6 +15,7 @@ mod moment;
 mod notice;
 pub(crate) mod problem;
 pub(crate) mod routes;
+pub(crate) mod setup;
 mod trail_check;
 mod wanted;
 
