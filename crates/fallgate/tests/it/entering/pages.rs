@@ -1,8 +1,7 @@
 //! What the pages show, where they lead, and what browsers may do with them.
 
 use super::{Site, asks, location};
-use crate::support::visitor::encoded;
-use crate::support::{Gate, PASSPHRASE, Visitor, nobodys_address};
+use crate::support::{Gate, PASSPHRASE, Visitor, encoded, nobodys_address};
 
 #[test]
 fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
