@@ -69,7 +69,7 @@ const words = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
 /** Says how far away a moment is, as the server does. */
 export const relative = (moment, now = Date.now()) => {
   const seconds = Math.round((new Date(moment).getTime() - now) / 1000);
-  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
+  const [unit, size] = units.find(([unit, size]) => Math.abs(seconds) >= (unit === 'month' ? 8_640_000 : size)) ?? ['second', 1];
   return Math.abs(seconds) < 5 ? 'now' : words.format(Math.trunc(seconds / size), unit);
 };
 

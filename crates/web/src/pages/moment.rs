@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 
-/// From the longest; lengths in seconds, years and months as they are on average.
+/// From the longest, each with its length in seconds, years and months as they are on average.
 const UNITS: [(&str, u64); 6] = [
     ("year", 31_557_600),
     ("month", 2_629_800),
@@ -13,6 +13,9 @@ const UNITS: [(&str, u64); 6] = [
     ("minute", 60),
     ("second", 1),
 ];
+
+/// From so many seconds on, a hundred days, a length is told in months.
+const FEWEST_MONTHS: u64 = 8_640_000;
 
 /// A point in time, seen from now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,10 +46,12 @@ pub(crate) fn ends_soon(end: Option<Timestamp>, now: Timestamp) -> bool {
     end.is_some_and(|end| end <= now.plus(SOON))
 }
 
-/// In its longest unit that it fills once.
+/// In its longest unit that it fills once; days are counted up to a hundred, since tokens end after ninety.
 pub(crate) fn length(of: Duration) -> String {
     let seconds = of.as_secs();
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| seconds >= *size).unwrap_or(("second", 1));
+    let fits =
+        |(unit, size): &(&str, u64)| seconds >= *size && (*unit != "month" || seconds >= FEWEST_MONTHS);
+    let (unit, size) = UNITS.into_iter().find(fits).unwrap_or(("second", 1));
     let count = seconds / size;
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
@@ -65,6 +70,8 @@ mod tests {
             ("2026-06-15T11:58:59Z", "1 minute ago"),
             ("2026-06-15T14:59:59Z", "in 2 hours"),
             ("2026-06-27T12:00:00Z", "in 12 days"),
+            ("2026-09-13T12:00:00Z", "in 90 days"),
+            ("2026-10-13T12:00:00Z", "in 3 months"),
             ("2024-01-01T00:00:00Z", "2 years ago"),
         ] {
             assert_eq!(Moment::of(Timestamp::parse(at).unwrap(), now).relative, relative, "{at}");
