@@ -1,4 +1,5 @@
 //! A real browser at the gate: Chromium signs in and out as people do.
 
+mod first_run;
 mod hosts;
 mod jupyter;

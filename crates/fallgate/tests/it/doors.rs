@@ -55,6 +55,9 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
+    // Somebody is there already.
+    ("GET", "/setup", Access::Public, 404),
+    ("POST", "/setup", Access::Public, 415),
     ("GET", "/login", Access::Public, 200),
     // The body is none of a form.
     ("POST", "/login", Access::Public, 415),
@@ -91,6 +94,7 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 415),
     ("GET", "/favicon.svg", Access::Public, 200),
+    ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
     // Not on the host of a route.
     ("GET", "/.fallgate/enter", Access::Public, 404),
@@ -173,7 +177,8 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                     303
                 }
                 (Access::Public, Fate::Foreign)
-                    if ["/api/login", "/api/setup", "/login"].contains(&path.as_str()) && !is_safe =>
+                    if ["/api/login", "/api/setup", "/login", "/setup"].contains(&path.as_str())
+                        && !is_safe =>
                 {
                     403
                 }

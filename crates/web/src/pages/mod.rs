@@ -13,6 +13,7 @@ mod moment;
 mod notice;
 pub(crate) mod once;
 pub(crate) mod problem;
+pub(crate) mod setup;
 mod qr;
 mod resume;
 pub(crate) mod tokens;

@@ -1,5 +1,7 @@
 //! Chromium, driven from outside. Every host is this machine; each browser has a profile of its own.
 
+mod devtools;
+
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,14 +49,24 @@ pub(crate) struct Browser {
 struct Program(Child);
 
 impl Browser {
+    /// Starts one that nobody was signed in with.
+    pub(crate) fn new() -> Self {
+        Self::started(&[])
+    }
+
     /// Starts one that takes this certificate for good.
     pub(crate) fn trusting(pair: &Pair) -> Self {
+        let trusted = format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint());
+        Self::started(&[&trusted])
+    }
+
+    fn started(more: &[&str]) -> Self {
         let (profile, address) = (tempfile::tempdir().unwrap(), nobodys_address());
         let program = Program::start(address, &profile);
         let folder = format!("--user-data-dir={}", profile.path().join("profile").display());
-        let trusted = format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint());
         let everywhere = "--host-resolver-rules=MAP * 127.0.0.1";
-        let arguments: Vec<_> = ARGUMENTS.into_iter().chain([&*folder, &*trusted, everywhere]).collect();
+        let told = [&*folder, everywhere];
+        let arguments: Vec<_> = ARGUMENTS.iter().chain(&told).chain(more).copied().collect();
         let wanted = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
         let Value::Object(wanted) = wanted else { panic!("an object is one") };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
