@@ -127,8 +127,13 @@ fn r20_signing_out_everywhere_ends_another_browser_on_its_next_click_and_going_b
     // Two tabs: signed out in one, the other is at its next click; and going back shows nobody's page.
     phone.open(&url("/tokens"));
     phone.shows(&url("/tokens"), "kept name");
+    let first = phone.new_tab();
+    phone.open(&url("/account"));
     phone.press("Sign out");
     phone.shows(&url("/login"), "Passphrase");
+    phone.turn_to(first);
+    phone.click("a[href='/tokens/new']");
+    phone.shows(&url("/login?returnTo="), "Passphrase");
     phone.run("history.back()");
     phone.shows(&url("/login?returnTo="), "Passphrase");
     assert!(!phone.run("return document.body.textContent").as_str().unwrap().contains("kept name"));
@@ -144,7 +149,7 @@ fn r58_accounts_are_made_changed_and_deleted_in_a_browser() {
     browser.open(&url("/admin/users"));
     browser.shows(&url("/admin/users"), "root");
     browser.click("a[href='/admin/new-user']");
-    browser.shows(&url("/admin/new-user"), "Draw one");
+    browser.shows(&url("/admin/new-user"), "Generate one");
     browser.looks_right("user-new");
     browser.fill("username", "ada");
     browser.fill("display_name", "\u{202e}</script><img src=x onerror=alert(1)>");
