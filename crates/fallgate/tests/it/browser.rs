@@ -3,3 +3,4 @@
 mod first_run;
 mod hosts;
 mod jupyter;
+mod live;
