@@ -101,6 +101,11 @@ impl SignedIn {
         &self.principal
     }
 
+    /// Whose account it is.
+    pub const fn id(&self) -> UserId {
+        self.owner
+    }
+
     /// As they are called.
     pub const fn username(&self) -> &Username {
         &self.username

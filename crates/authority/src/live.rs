@@ -248,6 +248,12 @@ impl Live {
         self.rows.lock().get(&id).cloned()
     }
 
+    /// The credential of each, of those that have one.
+    pub(crate) fn credentials(&self) -> Vec<Arc<Entry>> {
+        let listings: Vec<_> = self.rows.lock().values().cloned().collect();
+        listings.into_iter().filter_map(|listing| listing.lease.credential()).collect()
+    }
+
     /// Those that `which` picks. The rows are held meanwhile, so that none of them ends and begins anew under our eyes.
     fn rows(&self, which: impl Fn(&Holder) -> bool) -> Vec<LiveStream> {
         let rows = self.rows.lock();

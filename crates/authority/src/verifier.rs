@@ -14,6 +14,7 @@ use crate::enter::EnterCodes;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
+use crate::policy::Policy;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -92,6 +93,11 @@ impl Verifier {
     /// The clock that decisions are made by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.registrar.clock
+    }
+
+    /// The rules that acts keep to.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.registrar.policy()
     }
 
     /// Bytes that nobody can guess, from the source that secrets come from.

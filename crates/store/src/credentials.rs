@@ -11,7 +11,7 @@ use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::Username;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction};
 
 use crate::changes::Moved;
 use crate::error::Fault;
@@ -246,12 +246,46 @@ pub(crate) fn list(connection: &mut Connection, filter: &CredentialFilter) -> Re
         Some(_) => concat!(listed_columns!(), "WHERE credential.owner = ?1 ORDER BY credential.id"),
         None => concat!(listed_columns!(), "WHERE ?1 IS NULL ORDER BY credential.id"),
     })?;
-    let mut rows = statement.query([filter.owner.map(|id| id.bytes())])?;
+    let rows = statement.query([filter.owner.map(|id| id.bytes())])?;
+    chosen(&snapshot, rows, filter, usize::MAX)
+}
+
+/// At most `limit` credentials to show, the youngest first, from before `before` on.
+pub(crate) fn youngest(
+    connection: &mut Connection,
+    filter: &CredentialFilter,
+    before: Option<CredentialId>,
+    limit: usize,
+) -> Result<Vec<Listed>, Fault> {
+    let snapshot = connection.transaction()?;
+    let mut statement = snapshot.prepare_cached(match filter.owner {
+        Some(_) => concat!(
+            listed_columns!(),
+            "WHERE credential.owner = ?1 AND (?2 IS NULL OR credential.id < ?2) ORDER BY credential.id DESC"
+        ),
+        None => concat!(
+            listed_columns!(),
+            "WHERE ?1 IS NULL AND (?2 IS NULL OR credential.id < ?2) ORDER BY credential.id DESC"
+        ),
+    })?;
+    let rows = statement.query((filter.owner.map(|id| id.bytes()), before.map(|id| id.bytes())))?;
+    chosen(&snapshot, rows, filter, limit)
+}
+
+/// The first `limit` of the rows that the filter takes.
+fn chosen(
+    snapshot: &Transaction<'_>,
+    mut rows: Rows<'_>,
+    filter: &CredentialFilter,
+    limit: usize,
+) -> Result<Vec<Listed>, Fault> {
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let listed = show(row)?;
         if filter.kinds.is_empty() || filter.kinds.contains(&listed.credential.kind) {
-            let listed = with_lineage(&snapshot, listed)?;
+            let listed = with_lineage(snapshot, listed)?;
             if filter.with_ended || listed.credential.status(filter.now) == Status::Active {
                 found.push(listed);
             }

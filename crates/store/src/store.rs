@@ -1,5 +1,6 @@
 //! The handle for looking: lists and single things to show, nothing that decides.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,6 +99,23 @@ impl Store {
     pub async fn credentials(&self, filter: &CredentialFilter) -> Result<Vec<Listed>, StoreError> {
         let filter = filter.clone();
         self.backend.read(move |connection| credentials::list(connection, &filter)).await
+    }
+
+    /// At most `limit` of them, the youngest first: those that are older than `before`.
+    pub async fn youngest_credentials(
+        &self,
+        filter: &CredentialFilter,
+        before: Option<CredentialId>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let filter = filter.clone();
+        self.backend.read(move |connection| credentials::youngest(connection, &filter, before, limit)).await
+    }
+
+    /// When each of these accounts was last used by any of its credentials, to about a minute; those that never were
+    /// are left out.
+    pub async fn last_seen(&self, accounts: Vec<UserId>) -> Result<HashMap<UserId, Timestamp>, StoreError> {
+        self.backend.read(move |connection| users::last_seen(connection, &accounts)).await
     }
 
     /// The credential of that id, ended or not.

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 
 use crate::error::WebError;
+use crate::pages::once::SentForms;
 use crate::pages::{Followers, TrailCheck};
 
 /// The state of every door.
@@ -18,6 +19,8 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
     /// What the config says now.
     pub(crate) settings: LiveSettings,
+    /// What must not be carried out twice.
+    pub(crate) sent: SentForms,
     /// Whether upstreams take connections.
     pub(crate) reaches: Reaches,
     /// Whoever follows what happens on a page.
@@ -34,6 +37,7 @@ impl App {
             reaches: Reaches::default(),
             followers: Followers::default(),
             trail_check: TrailCheck::default(),
+            sent: SentForms::default(),
         }
     }
 }

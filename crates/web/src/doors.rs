@@ -104,6 +104,36 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/tokens", pages::tokens::list)
+        .page(Method::POST, "/tokens", pages::tokens::create::mint)
+        .page(Method::GET, "/tokens/new", pages::tokens::create::show)
+        .page(Method::GET, "/tokens/revoke-all", pages::tokens::change::ask_revoke_all)
+        .page(Method::POST, "/tokens/revoke-all", pages::tokens::change::revoke_all)
+        .page(Method::GET, "/tokens/{id}/rename", pages::tokens::change::ask_rename)
+        .page(Method::POST, "/tokens/{id}/rename", pages::tokens::change::rename)
+        .page(Method::GET, "/tokens/{id}/revoke", pages::tokens::change::ask_revoke)
+        .page(Method::POST, "/tokens/{id}/revoke", pages::tokens::change::revoke)
+        .page(Method::GET, "/account", pages::account::show)
+        .page(Method::POST, "/account", pages::account::rename)
+        .page(Method::POST, "/account/passphrase", pages::account::change_passphrase)
+        .page(Method::GET, "/account/devices/sign-out", pages::account::devices::ask_sign_out_others)
+        .page(Method::POST, "/account/devices/sign-out", pages::account::devices::sign_out_others)
+        .page(Method::GET, "/account/devices/{id}/sign-out", pages::account::devices::ask_sign_out)
+        .page(Method::POST, "/account/devices/{id}/sign-out", pages::account::devices::sign_out)
+        .page(Method::GET, "/admin/users", pages::users::list)
+        .page(Method::POST, "/admin/users", pages::users::create::create)
+        .page(Method::GET, "/admin/new-user", pages::users::create::show)
+        .page(Method::GET, "/admin/users/{u}", pages::users::show)
+        .page(Method::POST, "/admin/users/{u}", pages::users::change::rename)
+        .page(Method::GET, "/admin/users/{u}/role", pages::users::change::ask_role)
+        .page(Method::POST, "/admin/users/{u}/role", pages::users::change::change_role)
+        .page(Method::GET, "/admin/users/{u}/disable", pages::users::change::ask_disable)
+        .page(Method::POST, "/admin/users/{u}/disable", pages::users::change::disable)
+        .page(Method::POST, "/admin/users/{u}/enable", pages::users::change::enable)
+        .page(Method::GET, "/admin/users/{u}/delete", pages::users::change::ask_delete)
+        .page(Method::POST, "/admin/users/{u}/delete", pages::users::change::delete)
+        .page(Method::GET, "/admin/users/{u}/passphrase", pages::users::passphrase::ask_reset)
+        .page(Method::POST, "/admin/users/{u}/passphrase", pages::users::passphrase::reset)
         .page(Method::GET, "/live", pages::live::own)
         .page(Method::GET, "/live/events", pages::live::own_events)
         .page(Method::GET, "/live/streams/{id}/close", pages::live::ask_close)
@@ -242,6 +272,7 @@ guarded!(T1);
 guarded!(T1, T2);
 guarded!(T1, T2, T3);
 guarded!(T1, T2, T3, T4);
+guarded!(T1, T2, T3, T4, T5);
 
 /// Only a caller with a credential learns which doors there are: 401 comes before 404, and 404 before any other 403.
 async fn no_such_door(_caller: Somebody) -> WebError {

@@ -252,7 +252,7 @@ impl From<CheckPassphraseError> for WebError {
 }
 
 /// An error's text with a capital and a full stop.
-fn sentence(error: &impl std::fmt::Display) -> String {
+pub(crate) fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut rest = text.chars();
     let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();

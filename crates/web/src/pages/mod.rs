@@ -1,6 +1,7 @@
 //! Pages for people: drawn here, shown by any browser, with nothing of anybody else's in them. Scripts help; nothing but
 //! lists that follow what happens needs them.
 
+pub(crate) mod account;
 mod ask;
 pub(crate) mod assets;
 pub(crate) mod audit;
@@ -13,10 +14,15 @@ pub(crate) mod live;
 pub(crate) mod login;
 mod moment;
 mod notice;
+pub(crate) mod once;
 pub(crate) mod problem;
+mod qr;
+mod resume;
 pub(crate) mod routes;
 pub(crate) mod setup;
+pub(crate) mod tokens;
 mod trail_check;
+pub(crate) mod users;
 mod wanted;
 
 use askama::Template;

@@ -35,6 +35,14 @@ impl Moment {
     }
 }
 
+/// How long before its end people are told of it.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// Whether what ends then does so within two weeks.
+pub(crate) fn ends_soon(end: Option<Timestamp>, now: Timestamp) -> bool {
+    end.is_some_and(|end| end <= now.plus(SOON))
+}
+
 /// In its longest unit that it fills once.
 pub(crate) fn length(of: Duration) -> String {
     let seconds = of.as_secs();

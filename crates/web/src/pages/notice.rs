@@ -12,6 +12,20 @@ use crate::error::WebError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
     SignedOut,
+    TokenRenamed,
+    TokenRevoked,
+    TokensRevoked,
+    AccountRenamed,
+    PassphraseChanged,
+    DeviceSignedOut,
+    DevicesSignedOut,
+    UserCreated,
+    UserRenamed,
+    RoleChanged,
+    UserDisabled,
+    UserEnabled,
+    UserDeleted,
+    PassphraseReset,
     /// A stream was closed.
     Closed,
     /// It is closed already.
@@ -27,6 +41,20 @@ pub(crate) enum Notice {
 impl Notice {
     const ALL: &[Self] = &[
         Self::SignedOut,
+        Self::TokenRenamed,
+        Self::TokenRevoked,
+        Self::TokensRevoked,
+        Self::AccountRenamed,
+        Self::PassphraseChanged,
+        Self::DeviceSignedOut,
+        Self::DevicesSignedOut,
+        Self::UserCreated,
+        Self::UserRenamed,
+        Self::RoleChanged,
+        Self::UserDisabled,
+        Self::UserEnabled,
+        Self::UserDeleted,
+        Self::PassphraseReset,
         Self::Closed,
         Self::ClosedBefore,
         Self::Cut,
@@ -39,6 +67,20 @@ impl Notice {
     const fn key(self) -> &'static str {
         match self {
             Self::SignedOut => "signed-out",
+            Self::TokenRenamed => "token-renamed",
+            Self::TokenRevoked => "token-revoked",
+            Self::TokensRevoked => "tokens-revoked",
+            Self::AccountRenamed => "account-renamed",
+            Self::PassphraseChanged => "passphrase-changed",
+            Self::DeviceSignedOut => "device-signed-out",
+            Self::DevicesSignedOut => "devices-signed-out",
+            Self::UserCreated => "user-created",
+            Self::UserRenamed => "user-renamed",
+            Self::RoleChanged => "role-changed",
+            Self::UserDisabled => "user-disabled",
+            Self::UserEnabled => "user-enabled",
+            Self::UserDeleted => "user-deleted",
+            Self::PassphraseReset => "passphrase-reset",
             Self::Closed => "closed",
             Self::ClosedBefore => "closed-before",
             Self::Cut => "cut",
@@ -49,9 +91,37 @@ impl Notice {
     }
 
     /// In words, with how many things that came to, where that is known.
-    fn says(self, _count: Option<u64>) -> String {
+    fn says(self, count: Option<u64>) -> String {
         match self {
             Self::SignedOut => "You are signed out.".to_owned(),
+            Self::TokenRenamed => "The token is renamed.".to_owned(),
+            Self::TokenRevoked => format!("The token is revoked{}.", cut(count)),
+            Self::TokensRevoked => match count {
+                Some(count) => format!("{} revoked.", counted(count, "token is", "tokens are")),
+                None => "The tokens are revoked.".to_owned(),
+            },
+            Self::AccountRenamed => "Your display name is changed.".to_owned(),
+            Self::PassphraseChanged => match count {
+                Some(count) => {
+                    let ended = counted(count, "other sign-in has", "other sign-ins have");
+                    format!("Your passphrase is changed. {ended} ended.")
+                }
+                None => "Your passphrase is changed.".to_owned(),
+            },
+            Self::DeviceSignedOut => format!("The device is signed out{}.", cut(count)),
+            Self::DevicesSignedOut => match count {
+                Some(count) => {
+                    format!("{} signed out.", counted(count, "other device is", "other devices are"))
+                }
+                None => "All other devices are signed out.".to_owned(),
+            },
+            Self::UserCreated => "The account is made.".to_owned(),
+            Self::UserRenamed => "The display name is changed.".to_owned(),
+            Self::RoleChanged => "The role is changed.".to_owned(),
+            Self::UserDisabled => format!("The account is disabled{}.", cut(count)),
+            Self::UserEnabled => "The account is enabled.".to_owned(),
+            Self::UserDeleted => format!("The account is deleted{}.", cut(count)),
+            Self::PassphraseReset => "The passphrase is reset. Their sign-ins have ended.".to_owned(),
             Self::Closed => "The connection is cut.".to_owned(),
             Self::ClosedBefore => "That connection is closed already.".to_owned(),
             Self::Cut => "The cut stands.".to_owned(),
@@ -72,7 +142,8 @@ impl Notice {
         let says = notice.says(number("count"));
         match (notice, number("streams"), number("requests"), number("ms")) {
             (Self::Cut, Some(streams), Some(requests), Some(ms)) => {
-                let (streams, requests) = (counted(streams, "connection"), counted(requests, "request"));
+                let (streams, requests) =
+                    (counted(streams, "connection", "connections"), counted(requests, "request", "requests"));
                 Some(format!("{says} It closed {streams} and ended {requests} in {ms} ms."))
             }
             _ => Some(says),
@@ -86,15 +157,27 @@ impl Notice {
         see_other(&format!("{location}?done={key}&streams={streams}&requests={requests}&ms={ms}"))
     }
 
-    /// Sends the browser on to a page that says so. `location` has no query.
+    /// Sends the browser on to a page that says so.
     pub(crate) fn at(self, location: &str, count: Option<u64>) -> Result<Response, WebError> {
         let count = count.map(|count| format!("&count={count}")).unwrap_or_default();
-        see_other(&format!("{location}?done={}{count}", self.key()))
+        let joint = if location.contains('?') { '&' } else { '?' };
+        see_other(&format!("{location}{joint}done={}{count}", self.key()))
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+/// So many, in words.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+/// What an act has closed, if that is anything.
+fn cut(count: Option<u64>) -> String {
+    match count {
+        None | Some(0) => String::new(),
+        Some(count) => {
+            format!(", and {} cut", counted(count, "open connection was", "open connections were"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +187,10 @@ mod tests {
     #[test]
     fn an_address_says_nothing_of_its_own() {
         assert_eq!(Notice::read("x=1&done=signed-out&count=7").as_deref(), Some("You are signed out."));
+        assert_eq!(
+            Notice::read("done=token-revoked&count=1").as_deref(),
+            Some("The token is revoked, and 1 open connection was cut.")
+        );
         let cut = "done=cut&streams=1&requests=0&ms=7";
         let told = "The cut stands. It closed 1 connection and ended 0 requests in 7 ms.";
         assert_eq!(Notice::read(cut).as_deref(), Some(told));

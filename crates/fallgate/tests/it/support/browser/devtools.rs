@@ -1,4 +1,4 @@
-//! What WebDriver has no words for, told to Chromium in its own (Chrome DevTools Protocol): a phone's width, a dark theme.
+//! What WebDriver has no words for, told to Chromium in its own (Chrome's devtools protocol): a phone's width, a dark theme.
 
 use std::fs;
 use std::path::{Path, PathBuf};
