@@ -32,6 +32,9 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     let mut socket = WebSocket::open(address, "/app/", Some(&token)).unwrap();
     browser.shows(&live, NAME);
     assert_eq!(browser.run("return document.images.length"), 1, "there is the mark of ours only");
+    wait_for("the end of its entrance", || {
+        (browser.run("return document.getAnimations().length") == 0).then_some(())
+    });
     browser.looks_right("live");
     // A row that stays is the same element, with whoever is on it.
     browser.run(
@@ -71,6 +74,9 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     browser.shows(&live, "It closed 1 connection and ended 0 requests in ");
     browser.shows(&live, "lost laptop");
     assert_eq!(socket.close_code(), Some(4403));
+    wait_for("the end of its entrance", || {
+        (browser.run("return document.getAnimations().length") == 0).then_some(())
+    });
     browser.looks_right("live-cuts");
     browser.click("a[data-href=lift]");
     browser.shows(&live, "Lift the cut on user bob?");
@@ -155,6 +161,9 @@ fn r58_the_other_pages_look_right_whatever_they_are_to_show() {
     browser.shows(&at("/admin/audit"), "Every link fits");
     gate.user("mallory");
     browser.shows(&at("/admin/audit"), "mallory");
+    wait_for("the end of its entrance", || {
+        (browser.run("return document.getAnimations().length") == 0).then_some(())
+    });
     browser.looks_right("audit");
     assert_eq!(browser.run("return document.title"), json!("Audit · Fallgate"));
 }
