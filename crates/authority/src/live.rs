@@ -254,10 +254,11 @@ impl Live {
         listings.into_iter().filter_map(|listing| listing.lease.credential()).collect()
     }
 
-    /// Those that `which` picks. The rows are held meanwhile, so that none of them ends and begins anew under our eyes.
+    /// Those that `which` picks, and that nobody closes already. The rows are held meanwhile, so that none of them ends and begins anew under our eyes.
     fn rows(&self, which: impl Fn(&Holder) -> bool) -> Vec<LiveStream> {
         let rows = self.rows.lock();
-        rows.values().filter(|listing| which(&listing.holder)).map(|listing| listing.row()).collect()
+        let open = rows.values().filter(|listing| which(&listing.holder) && listing.closed_by().is_none());
+        open.map(|listing| listing.row()).collect()
     }
 }
 
@@ -283,7 +284,8 @@ impl Verifier {
     pub fn closable(&self, permit: &Permit<CloseLive>, id: StreamId) -> Option<LiveStream> {
         let caller = permit.principal();
         let listing = self.live.find(id)?;
-        (caller.is_admin() || listing.holder.is(caller)).then(|| listing.row())
+        let may = caller.is_admin() || listing.holder.is(caller);
+        (may && listing.closed_by().is_none()).then(|| listing.row())
     }
 
     /// How many of the listed streams a cut on that would close now, as far as the caller may know.

@@ -5,3 +5,4 @@ mod hosts;
 mod jupyter;
 mod tour;
 mod tokens;
+mod live;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::follow::{Watched, follow};
 use super::frame::{Frame, Place};
 use super::moment::Moment;
-use super::notice::Notice;
+use super::see_other;
 use super::trail_check::Walk;
 use crate::app::App;
 use crate::error::WebError;
@@ -114,7 +114,7 @@ pub(crate) async fn events(
 /// `POST /admin/audit/verify`
 pub(crate) async fn verify(permit: Permit<ReadAudit>, State(app): State<App>) -> Result<Response, WebError> {
     app.trail_check.walk(&app.verifier, permit).await;
-    Notice::Walked.at("/admin/audit", None)
+    see_other("/admin/audit#chain")
 }
 
 struct Watch {

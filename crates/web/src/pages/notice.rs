@@ -34,8 +34,6 @@ pub(crate) enum Notice {
     Cut,
     Lifted,
     LiftedBefore,
-    /// The audit trail was walked, or is being.
-    Walked,
 }
 
 impl Notice {
@@ -60,7 +58,6 @@ impl Notice {
         Self::Cut,
         Self::Lifted,
         Self::LiftedBefore,
-        Self::Walked,
     ];
 
     /// As the address names it.
@@ -86,7 +83,6 @@ impl Notice {
             Self::Cut => "cut",
             Self::Lifted => "lifted",
             Self::LiftedBefore => "lifted-before",
-            Self::Walked => "walked",
         }
     }
 
@@ -127,7 +123,6 @@ impl Notice {
             Self::Cut => "The cut stands.".to_owned(),
             Self::Lifted => "The cut is lifted.".to_owned(),
             Self::LiftedBefore => "That cut does not stand any more.".to_owned(),
-            Self::Walked => "The chain is below as it was found, or is still being verified.".to_owned(),
         }
     }
 

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Response;
 use fallgate_authority::actions::{CloseLive, ManageCuts};
-use fallgate_authority::{CloseOutcome, CutError, CutOrder, PeerAddress, Permit};
+use fallgate_authority::{CloseOutcome, CutError, CutOrder, PeerAddress, Permit, Principal};
 use fallgate_domain::cut::CutTarget;
 use fallgate_domain::id::{CutId, StreamId};
 use fallgate_domain::lifetime::Lifetime;
@@ -57,9 +57,9 @@ enum Wrong {
 }
 
 /// The page that somebody came from: everybody's streams, or their own.
-fn back(query: Option<&str>) -> (bool, &'static str) {
+fn back(query: Option<&str>, caller: &Principal) -> (bool, &'static str) {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let all = pairs.any(|(name, value)| name == "all" && value == "1");
+    let all = caller.is_admin() && pairs.any(|(name, value)| name == "all" && value == "1");
     (all, if all { "/admin/live" } else { "/live" })
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn ask_close(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
-    let (all, back) = back(query.as_deref());
+    let (all, back) = back(query.as_deref(), permit.principal());
     let stream = id.parse::<StreamId>().ok().and_then(|id| app.verifier.closable(&permit, id));
     let Some(stream) = stream else { return Notice::ClosedBefore.at(back, None) };
     let rows = super::rows_of(vec![stream], all, &app.verifier).await?;
@@ -97,7 +97,7 @@ pub(crate) async fn close(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
-    let (_, back) = back(query.as_deref());
+    let (_, back) = back(query.as_deref(), permit.principal());
     let Ok(id) = id.parse() else { return Notice::ClosedBefore.at(back, None) };
     match app.verifier.close_live(&permit, id, peer.0).await? {
         CloseOutcome::Closed => Notice::Closed.at(back, None),
@@ -140,7 +140,7 @@ pub(crate) async fn cut(
             }
         };
     let placed = app.verifier.cut(&permit, order, peer.0).await?;
-    Notice::cut(back(query.as_deref()).1, placed.closed, placed.took)
+    Notice::cut(back(query.as_deref(), permit.principal()).1, placed.closed, placed.took)
 }
 
 /// `GET /live/cuts/{id}/lift`
@@ -150,7 +150,7 @@ pub(crate) async fn ask_lift(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
-    let (all, back) = back(query.as_deref());
+    let (all, back) = back(query.as_deref(), permit.principal());
     let cuts = app.verifier.cuts(&permit).await?;
     let Some(cut) = cuts.into_iter().find(|cut| cut.id.to_string() == id) else {
         return Notice::LiftedBefore.at(back, None);
@@ -180,7 +180,7 @@ pub(crate) async fn lift(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
-    let (all, back) = back(query.as_deref());
+    let (all, back) = back(query.as_deref(), permit.principal());
     let Ok(id) = id.parse() else { return Notice::LiftedBefore.at(back, None) };
     match app.verifier.lift(&permit, id, peer.0).await {
         Ok(_) => Notice::Lifted.at(back, None),
@@ -228,8 +228,8 @@ impl CutPage<'_> {
         query: Option<&str>,
     ) -> Result<Self, WebError> {
         app.verifier.expect_may_cut(permit, target)?;
-        let (all, back) = back(query);
         let caller = permit.principal();
+        let (all, back) = back(query, caller);
         let what = match target {
             CutTarget::Credential(id) => {
                 let names = app.verifier.store().credential_names(vec![*id]).await?;
