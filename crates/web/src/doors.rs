@@ -18,11 +18,11 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, setup, tokens, users};
+use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, pairings, setup, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{assets, enter, home, login};
+use crate::pages::{assets, enter, home, login, pair, pairing};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +97,36 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
         .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
+        .door(
+            Method::POST,
+            "/api/pair",
+            pairings::pair,
+            "Signs a device in by a pairing code, once it is let in.",
+            &[401, 403, 404, 409, 410, 429],
+        )
+        .door(Method::POST, "/api/pairings", pairings::start, "Makes a pairing code, shown this once.", &[])
+        .door(Method::GET, "/api/pairings/{id}", pairings::show, "Tells what became of a pairing code.", &[])
+        .door(
+            Method::POST,
+            "/api/pairings/{id}",
+            pairings::answer,
+            "Lets the device in that used a code, or refuses it.",
+            &[409, 410, 429],
+        )
+        .door(Method::DELETE, "/api/pairings/{id}", pairings::withdraw, "Takes a pairing code back.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
         .page(Method::GET, "/", home::home)
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/pair", pair::show)
+        .page(Method::POST, "/pair", pair::submit)
+        .page(Method::GET, "/pair/wait", pair::wait)
+        .page(Method::POST, "/pair/wait", pair::collect)
+        .page(Method::GET, "/pair/wait/status", pair::status)
+        .page(Method::GET, "/pair/new", pairing::start)
+        .page(Method::GET, "/pair/new/{id}", pairing::show)
+        .page(Method::POST, "/pair/new/{id}", pairing::answer)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)

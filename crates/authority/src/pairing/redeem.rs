@@ -120,9 +120,10 @@ impl Verifier {
         }
     }
 
-    /// What the other side has said to the device that holds this, which stays as it is.
-    pub fn pairing_status(&self, claim: &[u8]) -> Option<PairingStatus> {
-        self.claimed(claim).map(|pairing| pairing.status)
+    /// Where it stands for the device that holds this, and the number that both sides show.
+    pub fn pairing_wait(&self, claim: &[u8]) -> Option<(PairingStatus, u8)> {
+        let pairing = self.claimed(claim)?;
+        Some((pairing.status, pairing.asker?.number))
     }
 
     /// Signs in the device that holds this, once it was let in.

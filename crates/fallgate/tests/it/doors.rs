@@ -53,12 +53,27 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/cuts", Access::Scope(PlainScope::Cut), 404),
     ("DELETE", "/api/cuts/{id}", Access::Scope(PlainScope::Cut), 404),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/api/pair", Access::Public, 400),
+    ("POST", "/api/pairings", Access::Login, 201),
+    // No id in here is a pairing's.
+    ("GET", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
     ("GET", "/login", Access::Public, 200),
     // The body is none of a form.
     ("POST", "/login", Access::Public, 415),
     ("POST", "/logout", Access::Login, 303),
+    ("GET", "/pair", Access::Public, 200),
+    ("POST", "/pair", Access::Public, 415),
+    // Nobody here waits to be let in.
+    ("GET", "/pair/wait", Access::Public, 404),
+    ("POST", "/pair/wait", Access::Public, 404),
+    ("GET", "/pair/wait/status", Access::Public, 200),
+    ("GET", "/pair/new", Access::Login, 200),
+    ("GET", "/pair/new/{id}", Access::Login, 404),
+    ("POST", "/pair/new/{id}", Access::Login, 415),
     ("GET", "/favicon.svg", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
     // Not on the host of a route.
@@ -114,7 +129,10 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-                ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase") => "{}".to_owned(),
+                ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => {
+                    "{}".to_owned()
+                }
+                ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
                 ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
@@ -139,7 +157,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                     303
                 }
                 (Access::Public, Fate::Foreign)
-                    if ["/api/login", "/api/setup", "/login"].contains(&path.as_str()) && !is_safe =>
+                    if ["/api/login", "/api/setup", "/api/pair", "/login", "/pair", "/pair/wait"]
+                        .contains(&path.as_str())
+                        && !is_safe =>
                 {
                     403
                 }

@@ -41,6 +41,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     vec![
         asset!("fallgate.css", "text/css; charset=utf-8"),
         asset!("fallgate.js", "text/javascript; charset=utf-8"),
+        asset!("pair.js", "text/javascript; charset=utf-8"),
         asset!("favicon.svg", "image/svg+xml"),
     ]
 });

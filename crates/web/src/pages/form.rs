@@ -16,6 +16,11 @@ impl FormBody {
         form_urlencoded::parse(&self.0)
     }
 
+    /// A field that may be left out; what is there twice is as if it were not there.
+    pub(crate) fn optional(&self, name: &str) -> Option<Zeroizing<String>> {
+        self.text(name).ok()
+    }
+
     /// A field that must be there once.
     pub(crate) fn text(&self, name: &str) -> Result<Zeroizing<String>, WebError> {
         let mut values = self.fields().filter(|(told, _)| told == name);

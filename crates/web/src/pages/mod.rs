@@ -10,7 +10,10 @@ pub(crate) mod home;
 pub(crate) mod login;
 mod moment;
 mod notice;
+pub(crate) mod pair;
+pub(crate) mod pairing;
 pub(crate) mod problem;
+mod qr;
 mod wanted;
 
 use askama::Template;
