@@ -133,10 +133,7 @@ impl Verifier {
         newcomer: &Newcomer,
     ) -> Result<Collected, PairingError> {
         let now = self.clock().now();
-        let Some(mut pairing) = self.claimed(claim) else {
-            self.pairings.throttle.count(newcomer.ip, now)?;
-            return Err(PairingError::Unknown);
-        };
+        let mut pairing = self.claimed(claim).ok_or(PairingError::Unknown)?;
         let asker = pairing.asker.take().ok_or(PairingError::Unknown)?;
         if pairing.status == PairingStatus::Asked {
             return Ok(Collected::Waiting { number: asker.number, until: pairing.until });

@@ -105,7 +105,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let mut user = Caller::of(&gate, Access::AnyCredential, &ended);
     let mut admin = Caller::of(&gate, Access::Scope(PlainScope::Admin), &ended);
     let mut refusals = Vec::new();
-    for (method, path, access, good) in ORACLE {
+    for (method, path, access, good) in ORACLE.iter().copied() {
         let victim =
             if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
         let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };

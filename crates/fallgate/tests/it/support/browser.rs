@@ -1,6 +1,7 @@
 //! Chromium, driven from outside. Every host is this machine; each browser has a profile of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,20 @@ impl Browser {
         let given = self.wait(self.driver().execute_async(&script, Vec::new()));
         assert!(given["error"].is_null(), "the script failed: {given}");
         given
+    }
+
+    /// Makes the window as large as that, in CSS pixels.
+    #[track_caller]
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.wait(self.driver().set_window_size(width, height));
+    }
+
+    /// Writes what is shown to `screenshots/` in the target folder, for people to look at.
+    #[track_caller]
+    pub(crate) fn screenshot(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), self.wait(self.driver().screenshot())).unwrap();
     }
 
     /// A cookie of the host that is shown, whether a script may see it or not.
