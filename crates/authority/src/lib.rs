@@ -59,6 +59,7 @@ mod logins;
 mod mint;
 mod network;
 mod old_link;
+mod pairing;
 mod passphrase;
 mod permit;
 mod policy;
@@ -108,6 +109,10 @@ pub use lease::{Ended, Lease, LeaseHandle};
 pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
+pub use pairing::{
+    Claim, Collected, PAIRING_LIFE, PairingError, PairingNow, PairingOffer, PairingSide, PairingStatus,
+    RedeemOrder, Redeemed, StartedPairing, pairing_cookie_name,
+};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
 pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Terms};
 pub use policy::Policy;

@@ -20,7 +20,7 @@ pub fn hash(text: &[u8]) -> Result<TokenHash, InvalidToken> {
 }
 
 /// How secrets begin, of whatever kind. The internal token has no such beginning; it is 64 hexadecimal digits.
-const BEGINNINGS: [&[u8]; 4] = [b"fgt_", b"fgl_", b"fge_", b"sas_"];
+const BEGINNINGS: [&[u8]; 5] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"sas_"];
 const DIGITS: usize = 64;
 
 /// Whether a secret of ours may stand anywhere in a part of an address, or what begins like one: however it is

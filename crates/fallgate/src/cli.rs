@@ -14,7 +14,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 
 use fallgate_relay::ListenAt;
 
-pub(crate) use self::access::{Login, Passwd, Where};
+pub(crate) use self::access::{Login, Pair, Passwd, Where};
 pub(crate) use self::cutting::{Cut, Lift};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
@@ -136,6 +136,12 @@ pub(crate) enum Noun {
     /// Without --server it is the gate you are signed in to already, else the one on this machine, at 127.0.0.1:7400.
     #[command(after_help = "Example: fallgate login --server https://gate.example --username alice")]
     Login(Login),
+    /// Sign a phone in: show a QR code, and ask before whoever scans it is let in.
+    ///
+    /// The code is good once, for two minutes, and is no credential: this asks on the terminal, with the device's name,
+    /// its address and a number that it shows too. Ctrl+C ends the code. A running gate is needed.
+    #[command(after_help = "Example: fallgate pair --username alice")]
+    Pair(Pair),
     /// End the saved sign-in to a gate, there and here.
     Logout,
     /// Say who you are at a gate, and with which credential. Exit code 1 when you are not signed in.
@@ -172,6 +178,12 @@ pub(crate) enum Noun {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) settings: Settings,
+    /// Whom the pairing QR is for that a terminal shows at start [default: the first enabled admin].
+    #[arg(long, value_name = "USER", conflicts_with = "no_qr")]
+    pub(crate) qr_owner: Option<Username>,
+    /// Show no QR at start.
+    #[arg(long)]
+    pub(crate) no_qr: bool,
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.

@@ -10,6 +10,7 @@ mod import;
 mod internal_token;
 mod key;
 mod live;
+mod pair;
 mod passphrase;
 mod reference;
 mod reload;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             settings.config.clone_from(&flags.config);
             doctor::run(&settings, format.json, &home()?, environment)
         }
+        Noun::Pair(pair) => pair::run(&pair, place()?),
         Noun::Login(login) => access::login(login, &flags, environment),
         Noun::Logout => access::logout(&flags, environment),
         Noun::Status { format } => access::status(&format, &flags, environment),

@@ -30,6 +30,7 @@ pub(crate) use policy::Rule;
 use self::file::{Document, Section};
 use crate::cli::Settings;
 use crate::failure::Failure;
+use crate::welcome;
 
 /// Where the gate listens when nothing is said (requirement R70).
 const LISTEN: ListenAt = ListenAt::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
@@ -161,6 +162,7 @@ impl Config {
         fallgate_relay::Settings {
             hosts: self.own_hosts(),
             origin: self.origin(),
+            reached_at: welcome::reached_at(&self.origin()),
             limits: self.limits,
             routes: self.routes,
             trusted_proxies: self.trusted_proxies.value,
@@ -481,7 +483,7 @@ fn own_host(text: &str) -> Result<Host<'static>, String> {
         .map_err(|_| "write a name such as box.example, without scheme, port and path".to_owned())
 }
 
-fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
+pub(crate) fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
     let text = match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Actor, Verifier};
-use fallgate_web::view::{ClosedView, LiveList};
+use fallgate_authority::{Actor, PairingSide, Verifier};
+use fallgate_relay::LiveSettings;
+use fallgate_web::view::{ClosedView, LiveList, PairingView, StartedPairingView};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -40,6 +41,7 @@ pub(crate) struct ControlSocket {
 pub(crate) struct Answers {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) reloader: Arc<Reloader>,
+    pub(crate) settings: LiveSettings,
 }
 
 impl ControlSocket {
@@ -129,8 +131,29 @@ impl Answers {
                 Ok(reloaded) => Answer::Done(reloaded),
                 Err(failure) => Answer::Failed(failure.to_string()),
             }),
+            Request::Pair { username } => {
+                let started = self.verifier.start_pairing_for(username.as_ref(), actor).await;
+                let reached_at = &self.settings.now().reached_at;
+                line_of(&answer_of(started.map(|started| StartedPairingView::of(&started, reached_at))))
+            }
+            Request::Pairing { id } => {
+                let pairing = self.verifier.pairing(PairingSide::Operator(actor), id);
+                line_of(&answer_of(pairing.map(PairingView::from)))
+            }
+            Request::AnswerPairing { id, allow } => {
+                let side = PairingSide::Operator(actor);
+                let answered = self.verifier.answer_pairing(side, id, allow).await;
+                line_of(&answer_of(answered.map(PairingView::from)))
+            }
+            Request::WithdrawPairing { id } => {
+                line_of(&answer_of(self.verifier.withdraw_pairing(PairingSide::Operator(actor), id)))
+            }
         }
     }
+}
+
+fn answer_of<T>(done: Result<T, impl std::fmt::Display>) -> Answer<T> {
+    done.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Done)
 }
 
 fn line_of(answer: &impl Serialize) -> Vec<u8> {

@@ -3,6 +3,7 @@
 mod first_run;
 mod hosts;
 mod jupyter;
-mod tour;
-mod tokens;
 mod live;
+mod pairing;
+mod tokens;
+mod tour;

@@ -49,6 +49,7 @@ mod mishaps;
 mod moving_in;
 mod old_links;
 mod oversize;
+mod pairing;
 mod policy;
 mod proxying;
 mod races;

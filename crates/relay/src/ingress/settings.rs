@@ -31,6 +31,9 @@ pub struct Settings {
     /// The origin of our own pages, such as `https://box.example`: as the operator says it, never as a client does
     /// (requirement R18).
     pub origin: String,
+    /// The same as other devices find it: with an address of this machine where `origin` says no more than that we listen
+    /// on all of them.
+    pub reached_at: String,
 }
 
 /// The settings that count now, shared by all who need them.
@@ -143,6 +146,7 @@ mod tests {
             forward_auth: false,
             limits: Limits::default(),
             origin: origin.to_owned(),
+            reached_at: origin.to_owned(),
         }
     }
 
