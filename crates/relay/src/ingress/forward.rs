@@ -23,6 +23,7 @@ use crate::wire::http1::{
 use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Told, Upward};
 use crate::wire::patience::{Patience, Vigil};
 use crate::wire::pump::{Pump, PumpError, Side};
+use crate::wire::pipe::Word;
 use crate::wire::socket::Wire;
 use crate::wire::splice::{self, Farewell};
 
@@ -318,7 +319,10 @@ impl Attempt<'_> {
         let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
         let link = if self.by_http2() { self.worker.links.take(address, tls) } else { None };
         // There may be one on which an upstream chose HTTP/1.1 all the same.
-        link.or_else(|| self.worker.pool.take(address, tls))
+        // What the upstream did before this request came, the runtime knows. If it closes just now, a request that can be
+        // repeated is; for any other the system is asked.
+        let word = if self.request.repeatable { Word::Runtime } else { Word::System };
+        link.or_else(|| self.worker.pool.take(address, tls, word))
     }
 
     /// A protocol is changed to over HTTP/1.1, whatever else the upstream speaks.
