@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
+    /// The `Host` of the request that is being passed on.
+    pub(crate) host: Vec<u8>,
     /// For heads on their way out.
     pub(crate) scratch: Vec<u8>,
     /// What the request under way was answered.
@@ -91,6 +93,7 @@ impl Connection {
             worker,
             lease,
             head,
+            host: Vec::new(),
             scratch: Vec::new(),
             answered: None,
             line: None,
