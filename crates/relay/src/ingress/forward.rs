@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use fallgate_authority::{Ended, Lease, Principal};
 use fallgate_domain::live::StreamKind;
@@ -182,6 +183,7 @@ pub(crate) async fn serve(
     route: &Route,
     upstream: &Upstream,
     mut request: Prepared,
+    idle: Duration,
 ) -> After {
     connection.host.clear();
     connection.host.extend_from_slice(connection.head.host().of(connection.client.input.filled()));
@@ -199,7 +201,7 @@ pub(crate) async fn serve(
         answered: &mut connection.answered,
         lease: &connection.lease,
         ip: connection.asker.ip,
-        patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
+        patience: Patience::new(idle),
     };
     let outcome = tokio::select! {
         biased;

@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
 use super::http2::{ClientStream, ServerStream};
+use super::patience::within;
 use super::pipe::{Pipe, Word};
 use super::tls::Sealed;
 
@@ -213,11 +213,11 @@ impl Wire {
     pub(crate) async fn write_within(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
             let writing = poll_fn(|context| self.poll_write(context, bytes));
-            let count = timeout(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let count = within(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
             bytes = bytes.get(count..).unwrap_or_default();
         }
         let flushing = poll_fn(|context| self.poll_flush(context));
-        timeout(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
+        within(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Writes what fits at once; never waits. Under TLS all of it or nothing.
