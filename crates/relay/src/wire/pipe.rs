@@ -137,3 +137,31 @@ impl Pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_sends_or_leaves_has_stirred_by_either_word() {
+        for leaves in [false, true] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let pipe = Pipe::Unix(ours);
+            assert!(!pipe.has_stirred(Word::System) && !pipe.has_stirred(Word::Runtime));
+            let _kept = if leaves {
+                drop(theirs);
+                None
+            } else {
+                theirs.writable().await.unwrap();
+                theirs.try_write(b"x").unwrap();
+                Some(theirs)
+            };
+            assert!(pipe.has_stirred(Word::System));
+            // It hears of that when it next waits for anything.
+            poll_fn(|context| pipe.poll_read_ready(context)).await.unwrap();
+            assert!(pipe.has_stirred(Word::Runtime));
+        }
+    }
+}
