@@ -9,6 +9,7 @@
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
@@ -22,6 +23,9 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::{Role, Username};
 
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 use crate::closing::{Closing, Leaving};
 use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
@@ -42,6 +46,8 @@ pub struct Lease {
     pub(crate) live: Arc<Live>,
     /// Only its holder looks at this: the lock is never waited for.
     pub(crate) flow: parking_lot::Mutex<Flow>,
+    /// When to look next. Kept from one exchange to the next, as is the lock's rule above.
+    alarm: parking_lot::Mutex<Alarm>,
 }
 
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
@@ -247,7 +253,8 @@ impl Need {
 
 impl Lease {
     pub(crate) fn new(clock: Arc<dyn Clock>, live: Arc<Live>) -> Self {
-        Self { state: Arc::default(), clock, live, flow: parking_lot::Mutex::default() }
+        let (flow, alarm) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
+        Self { state: Arc::default(), clock, live, flow, alarm }
     }
 
     /// For the verifier and the doors.
@@ -288,11 +295,12 @@ impl Lease {
             let listed = self.list_if_old();
             let wait = [self.until_look(), listed].into_iter().flatten().min();
             let wait = wait.map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
-            let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
-            tokio::select! {
-                () = poked => {}
-                () = tokio::time::sleep(wait) => {}
-            }
+            let at = Instant::now() + wait;
+            poll_fn(|context| match self.state.poll_poked(context) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => self.alarm.lock().poll_until(context, at),
+            })
+            .await;
         }
     }
 

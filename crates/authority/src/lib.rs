@@ -31,6 +31,7 @@
 
 mod accounts;
 pub mod actions;
+mod alarm;
 mod assertion;
 mod caller;
 mod closing;
@@ -89,6 +90,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use alarm::Alarm;
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};

@@ -36,7 +36,7 @@ pub(crate) const OWN_SEGMENTS: [&str; 19] = [
 ];
 
 /// Under this first segment everything is ours on every host, routes' hosts included.
-const OWN_ON_EVERY_HOST: &str = ".fallgate";
+const OWN_ON_EVERY_HOST: &str = "/.fallgate";
 
 /// Where a route's requests come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +218,8 @@ impl RouteTable {
 
     /// A host route beats a path route; the longest prefix wins, by whole segments; all else is ours.
     pub(crate) fn find(&self, host: &Host<'_>, path: &CanonicalPath<'_>) -> Destination<'_> {
-        if path.segments().next() == Some(OWN_ON_EVERY_HOST) {
+        let below = path.as_str().strip_prefix(OWN_ON_EVERY_HOST);
+        if below.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/' | b';', ..])) {
             return Destination::Own;
         }
         if let Some(route) = self.by_host.get(host.as_str()) {
@@ -339,6 +340,9 @@ pub(crate) mod tests {
             ("box.example", "/app/deeper", Some("short")),
             ("app.example", "/app/deep/x", Some("host")),
             ("app.example", "/.fallgate/enter", None),
+            ("app.example", "/.fallgate", None),
+            ("app.example", "/.fallgate;x/enter", None),
+            ("app.example", "/.fallgated", Some("host")),
             ("app.example", "/api/tokens", Some("host")),
             ("box.example", "/api/tokens", None),
         ] {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 use fallgate_authority::Challenge;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
@@ -73,10 +73,26 @@ impl LiveSettings {
         self.refused.load_full()
     }
 
+    /// The same for one who asks again and again.
+    pub(crate) fn cached(&self) -> CachedSettings {
+        CachedSettings(Cache::new(self.now.clone()))
+    }
+
     /// Puts others in their place, and returns those before.
     pub(crate) fn replace(&self, settings: Settings) -> Arc<Settings> {
         self.refused.store(None);
         self.now.swap(Arc::new(settings))
+    }
+}
+
+/// The settings that count now, with those at hand that counted when they were last asked for.
+#[derive(Debug)]
+pub(crate) struct CachedSettings(Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>);
+
+impl CachedSettings {
+    /// Those that count now.
+    pub(crate) fn now(&mut self) -> &Arc<Settings> {
+        self.0.load()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::buffer::Stock;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Word};
 use super::socket::{Socket, Wire};
 use super::tls::{HTTP1, HTTP2, Sealed, Trust};
 
@@ -77,19 +77,19 @@ struct Kept {
 
 impl Kept {
     /// As far as is known.
-    fn is_good(&mut self) -> bool {
-        self.since.elapsed() < KEEP_FOR && !self.wire.has_stirred()
+    fn is_good(&mut self, word: Word) -> bool {
+        self.since.elapsed() < KEEP_FOR && !self.wire.has_stirred(word)
     }
 }
 
 impl Pool {
-    /// An idle connection that, as far as is known, is still good.
-    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>) -> Option<Wire> {
+    /// An idle connection that, by that word, is still good.
+    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>, word: Word) -> Option<Wire> {
         let mut idle = self.idle.lock();
         let kept = idle.get_mut(address)?;
         while let Some(place) = kept.iter().rposition(|kept| kept.tls.as_ref() == tls) {
             let mut last = kept.swap_remove(place);
-            if last.is_good() {
+            if last.is_good(word) {
                 return Some(last.wire);
             }
         }
@@ -116,7 +116,7 @@ impl Pool {
     /// Closes what has been idle for too long. Called now and then.
     pub(crate) fn sweep(&self) {
         self.idle.lock().retain(|_, kept| {
-            kept.retain_mut(Kept::is_good);
+            kept.retain_mut(|kept| kept.is_good(Word::System));
             !kept.is_empty()
         });
     }

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
 use super::http2::{ClientStream, ServerStream};
-use super::pipe::Pipe;
+use super::patience::within;
+use super::pipe::{Pipe, Word};
 use super::tls::Sealed;
 
 /// A connection's socket: as it is, or under TLS; or a stream among others on one.
@@ -74,10 +74,10 @@ impl Socket {
         }
     }
 
-    fn has_stirred(&mut self) -> bool {
+    fn has_stirred(&mut self, word: Word) -> bool {
         match self {
-            Self::Plain(pipe) => pipe.has_stirred(),
-            Self::Tls(sealed) => sealed.has_stirred(),
+            Self::Plain(pipe) => pipe.has_stirred(word),
+            Self::Tls(sealed) => sealed.has_stirred(word),
             // It is good for one exchange.
             Self::Stream(_) | Self::Upstream(_) => true,
         }
@@ -213,11 +213,11 @@ impl Wire {
     pub(crate) async fn write_within(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
             let writing = poll_fn(|context| self.poll_write(context, bytes));
-            let count = timeout(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let count = within(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
             bytes = bytes.get(count..).unwrap_or_default();
         }
         let flushing = poll_fn(|context| self.poll_flush(context));
-        timeout(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
+        within(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Writes what fits at once; never waits. Under TLS all of it or nothing.
@@ -226,8 +226,8 @@ impl Wire {
     }
 
     /// Whether the peer closed or sent anything. For connections that should be silent.
-    pub(crate) fn has_stirred(&mut self) -> bool {
-        !self.input.is_empty() || self.socket.has_stirred()
+    pub(crate) fn has_stirred(&mut self, word: Word) -> bool {
+        !self.input.is_empty() || self.socket.has_stirred(word)
     }
 
     /// Whether both sides have agreed on HTTP/2 when they shook hands.

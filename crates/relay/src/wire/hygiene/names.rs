@@ -178,7 +178,9 @@ pub(crate) fn trailer(name: &[u8]) -> Trailer {
 }
 
 fn known(name: &[u8], candidates: &[(&str, FieldId)]) -> Option<FieldId> {
-    candidates.iter().find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
+    let first = name.first()?.to_ascii_lowercase();
+    let mut alike = candidates.iter().filter(|(text, _)| text.as_bytes().first() == Some(&first));
+    alike.find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
 }
 
 /// The names that are told by how they begin. For these whatever is neither letter nor digit is `-`: many servers make
