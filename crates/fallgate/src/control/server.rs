@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::{Actor, Verifier};
+use fallgate_relay::Seldom;
 use fallgate_web::view::{ClosedView, LiveList};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -26,6 +27,8 @@ const MOST_CLIENTS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A pause after an accept that failed for want of something, such as file descriptors.
 const BREATHE: Duration = Duration::from_millis(50);
+/// How often it is said at most that accepting fails.
+const SAY_EVERY: Duration = Duration::from_secs(1);
 const ROOT: u32 = 0;
 const OWNERS_ALONE: u32 = 0o600;
 
@@ -60,6 +63,7 @@ impl ControlSocket {
     /// Answers whoever asks, until it is dropped.
     pub(crate) async fn serve(self, answers: Arc<Answers>) {
         let mut clients = JoinSet::new();
+        let failures = Seldom::every(SAY_EVERY);
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -69,7 +73,9 @@ impl ControlSocket {
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection on the control socket");
+                        if let Some(times) = failures.now() {
+                            tracing::warn!(%error, times, "cannot accept a connection on the control socket");
+                        }
                         sleep(BREATHE).await;
                     }
                 },

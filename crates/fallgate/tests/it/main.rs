@@ -31,6 +31,7 @@ mod dump;
 mod durability;
 mod entering;
 mod failing;
+mod files;
 mod forward_auth;
 mod forwarded;
 mod framing;
