@@ -364,6 +364,7 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         min_bytes = 16
         [tokens]
         max_lifetime = "365d"
+        max_per_user = 7
         unused_days = 0
         [audit]
         keep = "forever"
@@ -374,6 +375,7 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         login_idle: Duration::from_hours(12),
         passphrase_bytes: 16,
         token_life: Some(Duration::from_hours(365 * 24)),
+        tokens_per_user: 7,
         token_unused: None,
         audit_kept: None,
         ..Policy::default()
@@ -392,8 +394,9 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
             "logins.life=30d (default)",
             "passphrases.min_bytes=16 (line 5)",
             "tokens.max_lifetime=365d (line 7)",
-            "tokens.unused_days=0 (line 8)",
-            "audit.keep=forever (line 10)",
+            "tokens.max_per_user=7 (line 8)",
+            "tokens.unused_days=0 (line 9)",
+            "audit.keep=forever (line 11)",
         ]
     );
 }
