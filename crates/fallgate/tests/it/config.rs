@@ -44,6 +44,27 @@ fn a_misspelt_key_stops_the_start_and_names_the_right_one() {
 }
 
 #[test]
+fn what_is_wrong_with_a_route_among_others_names_the_line_of_the_key() {
+    let home = Home::new();
+    let first = "[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"http://127.0.0.1:1\"\n";
+    for (second, line, words) in [
+        ("name = \"a\"\npath = \"/b\"\nupstream = \"http://127.0.0.1:1\"\n", 6, "two routes named a"),
+        ("upstream = \"http://127.0.0.1:1\"\nname = \"b\"\npath = \"/a/\"\n", 8, "the same place"),
+        ("name = \"b\"\nupstream = \"http://127.0.0.1:1\"\npath = \"/api\"\n", 8, "Fallgate's own"),
+        ("name = \"b\"\npath = \"/b\"\nupstream = \"http://127.0.0.1:7400\"\n", 8, "the gate itself"),
+        ("name = \"b\"\nupstream = \"http://127.0.0.1:1\"\n", 5, "needs a place to come in"),
+    ] {
+        let file = home.write_config(&format!("{first}[[route]]\n{second}"));
+        let refused = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).refused(1);
+        assert!(refused.starts_with(&format!("{}:{line}: ", file.display())), "{line}: {refused}");
+        assert!(refused.contains(words), "{refused}");
+    }
+    let file = home.write_config("[server]\ntrusted_proxies = [\n  \"10.0.0.1\",\n  \"0.0.0.0/0\",\n]\n");
+    let refused = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).refused(1);
+    assert!(refused.starts_with(&format!("{}:4: ", file.display())), "{refused}");
+}
+
+#[test]
 fn a_config_that_cannot_be_read_is_one_line() {
     let home = Home::new();
     for path in [home.beside().join("missing.toml"), home.beside().to_owned()] {
