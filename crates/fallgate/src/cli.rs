@@ -486,6 +486,9 @@ pub(crate) enum Config {
     Check {
         #[command(flatten)]
         settings: Settings,
+        /// Print JSON, with what may not be meant.
+        #[arg(long)]
+        json: bool,
     },
     /// Show every setting, where it comes from, and the routes in the order in which they are tried.
     Explain {

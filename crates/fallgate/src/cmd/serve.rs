@@ -68,7 +68,6 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.clone(), config.file.clone());
-    let exposed = config.is_exposed();
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
     let parts = assemble::gate(home, folder, config, root_key, access).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
@@ -107,11 +106,6 @@ async fn serve_until_stopped(
     output::say(banner.text());
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
-    if exposed {
-        tracing::warn!(
-            "other machines can reach this address, and tokens come over plain http: set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
-        );
-    }
     if let Some(file) = setup_file {
         let verifier = parts.verifier.clone();
         tokio::spawn(async move {

@@ -6,6 +6,7 @@ mod inject;
 mod limits;
 mod policy;
 mod route;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -167,47 +168,6 @@ impl Config {
             trusted_proxies: self.trusted_proxies.value,
             forward_auth: self.forward_auth.value,
         }
-    }
-
-    /// What is allowed, and may not be what was meant.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let by_host = self.routes.iter().find(|route| matches!(route.entrance, Entrance::Host(_)));
-        if let Some(route) = by_host.filter(|_| self.public_url.is_none()) {
-            warnings.push(format!(
-                "whoever opens the route {} in a browser is sent to sign in at {}: if that is not where browsers find \
-                 this gate, set server.public_url",
-                route.policy.name,
-                self.origin()
-            ));
-        }
-        for route in self.routes.iter() {
-            let name = &route.policy.name;
-            if route.same_origin() {
-                warnings.push(format!(
-                    "the route {name} has same_origin = true: whatever its upstream serves can act as whoever looks at \
-                     it, on Fallgate's own pages too"
-                ));
-            }
-            if route.upstream.is_none() && self.trusted_proxies.value.is_empty() {
-                warnings.push(format!(
-                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: name it in \
-                     server.trusted_proxies"
-                ));
-            } else if route.upstream.is_none() && !self.forward_auth.value {
-                warnings.push(format!(
-                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: take \
-                     server.forward_auth = false out"
-                ));
-            }
-        }
-        warnings
-    }
-
-    /// Whether other machines can come in, and nothing says that they come by TLS.
-    pub(crate) fn is_exposed(&self) -> bool {
-        let https = self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.value.0.https);
-        self.listen.value.ip().is_some_and(|ip| !ip.is_loopback()) && !https
     }
 
     /// Reads the files that the config only names: our certificate, and the authorities that vouch for upstreams. A

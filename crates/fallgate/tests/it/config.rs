@@ -88,6 +88,50 @@ fn config_check_says_what_it_found() {
 }
 
 #[test]
+fn config_check_warns_of_what_may_not_be_meant() {
+    let home = Home::new();
+    home.user("ada");
+    fs::write(home.beside().join("secret"), "s3cret").unwrap();
+    let secret = home.beside().join("secret");
+    let route = format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"http://127.0.0.1:1\"\n\
+         allow = [\"user:ada\", \"user:eve\"]\npublic = [\"/hook\"]\ninject = {{ x-key = \"${{file:{}}}\" }}\n",
+        secret.display()
+    );
+    let server = "[server]\nlisten = \"0.0.0.0:7400\"\n";
+    let check = |text: &str, more: &[&str]| {
+        let file = home.write_config(text);
+        home.fallgate(&[&["config", "check", "--config", file.to_str().unwrap()], more].concat()).ok()
+    };
+    let wanted = [
+        "0.0.0.0:7400: other machines can reach this address",
+        "the route app injects x-key into each request, also into those for its public path /hook",
+        "the route app allows user:eve, and there is no such user",
+    ];
+    let checked = check(&format!("{server}{route}"), &[]);
+    let warned: Vec<_> = checked.stderr.lines().collect();
+    assert_eq!(warned.len(), wanted.len(), "{warned:?}");
+    for (line, wanted) in warned.iter().zip(wanted) {
+        assert!(line.starts_with(&format!("warning: {wanted}")), "{line}");
+    }
+    assert!(checked.stdout.contains("is good: one route"), "{}", checked.stdout);
+    let checked = check(&format!("{server}{route}"), &["--json"]);
+    let told = checked.json();
+    let warnings = told["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (3, &json!(1), ""));
+    for (warning, wanted) in warnings.iter().zip(wanted) {
+        assert!(warning.as_str().unwrap().starts_with(wanted), "{warning}");
+    }
+    // Behind a proxy that is known; and where there is no store, nobody is missed in it.
+    let behind = "[server]\nlisten = \"0.0.0.0:7400\"\npublic_url = \"https://box.example\"\n\
+                  trusted_proxies = [\"10.0.0.1\"]\n";
+    let quiet = route.replace("public = [\"/hook\"]\n", "");
+    fs::remove_dir_all(home.path()).unwrap();
+    assert_eq!(check(&format!("{behind}{quiet}"), &["--json"]).json()["warnings"], json!([]));
+    assert!(!home.path().exists(), "a check has made a home");
+}
+
+#[test]
 fn the_file_is_found_by_flag_then_variable_then_the_users_config_folder() {
     let home = Home::new();
     let usual = home.beside().join(".config/fallgate/fallgate.toml");

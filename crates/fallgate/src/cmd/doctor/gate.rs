@@ -155,7 +155,7 @@ fn address(config: &Config) -> Option<Check> {
         Check::warn(
             "port",
             format!("{listen} can be reached from other machines, and there is no https in front of it"),
-            "set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1",
+            "set server.tls, or put a proxy with TLS before it, set server.public_url and name the proxy in server.trusted_proxies, or listen on 127.0.0.1",
         )
     })
 }
