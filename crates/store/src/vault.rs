@@ -219,10 +219,16 @@ impl Vault {
         self.backend.in_place(|connection| credentials::count(connection))
     }
 
-    /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
+    /// What moved after `since`, seen at one moment, not before this call; everything, if that cannot be told any more
+    /// ([`Vault::prune_changes`]). Answered in place on SQLite.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
         self.backend.in_place(|connection| changes::since(connection, since))
+    }
+
+    /// Forgets what moved more than `kept` revisions ago, about `most` rows at once; tells how many. Nothing else changes.
+    pub async fn prune_changes(&self, kept: u64, most: u32) -> Result<u64, StoreError> {
+        self.backend.add(None, move |act| changes::prune(act, kept, most)).await
     }
 
     /// Makes an account. Someone without a passphrase cannot sign in with one.

@@ -15,6 +15,7 @@ mod advice;
 mod assertion;
 mod audit;
 mod behind;
+mod behindhand;
 mod browser;
 mod canaries;
 mod cli;
