@@ -33,11 +33,20 @@ pub(crate) enum Request {
     Live {},
     /// To read the config again: [`crate::reload::Reloaded`].
     Reload {},
+    /// Where the config lies that counts: [`ConfigFile`].
+    Config {},
     /// What a cut closed: [`Option<fallgate_web::view::ClosedView>`], none if the gate knows of no such cut.
     Closed {
         /// Which.
         cut: CutId,
     },
+}
+
+/// Where a gate's config lies.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConfigFile {
+    /// The file's absolute path, if there is one.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// What comes back.

@@ -16,13 +16,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Address, Answer, LONGEST_REQUEST, Request};
+use super::{Address, Answer, ConfigFile, LONGEST_REQUEST, Request};
 use crate::home::Home;
 use crate::lifecycle;
 use crate::reload::Reloader;
 
 /// Who asks more is not waited for.
-const MOST_CLIENTS: usize = 8;
+const MOST_CLIENTS: usize = 24;
 /// How long a client may take to send a request, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A pause after an accept that failed for want of something, such as file descriptors.
@@ -128,6 +128,9 @@ impl Answers {
     async fn answer(&self, request: Request, actor: &Actor) -> Vec<u8> {
         match request {
             Request::Live {} => line_of(&Answer::Done(LiveList::from(self.verifier.live_for_operator()))),
+            Request::Config {} => {
+                line_of(&Answer::Done(ConfigFile { file: self.reloader.config_file().await }))
+            }
             Request::Closed { cut } => {
                 line_of(&Answer::Done(self.verifier.closed_by(cut).await.map(ClosedView::from)))
             }

@@ -158,6 +158,39 @@ fn the_file_is_found_by_flag_then_variable_then_the_users_config_folder() {
 }
 
 #[test]
+fn commands_on_a_home_folder_go_by_the_config_of_the_gate_that_serves_it() {
+    let route = |name: &str| {
+        format!("[[route]]\nname = {name:?}\npath = \"/{name}\"\nupstream = \"http://127.0.0.1:1\"\n")
+    };
+    let gate = Gate::configured(&format!("[tokens]\nmax_lifetime = \"2h\"\n{}", route("served")));
+    gate.user("ada");
+    let mint = |more: &[&str], variable: bool| {
+        let arguments = [&["token", "create", "--username", "ada"], more].concat();
+        let mut command = gate.command(&arguments);
+        if variable {
+            command.env("FALLGATE_CONFIG", gate.beside().join("other.toml"));
+        }
+        Run::of(command, b"")
+    };
+    let refused = mint(&["--expires", "3h"], false).refused(1);
+    assert!(refused.contains("at most 2h here"), "{refused}");
+    let unknown = "the config has no route";
+    for (name, is_known) in [("served", true), ("other", false)] {
+        let minted = mint(&["--scope", &format!("route:{name}")], false).ok();
+        assert_eq!(!minted.stderr.contains(unknown), is_known, "{}", minted.stderr);
+    }
+    gate.fallgate(&["cut", "route:other"]).refused(1);
+    // What is said beats what is asked.
+    fs::write(gate.beside().join("other.toml"), route("other")).unwrap();
+    mint(&["--expires", "3h"], true).ok();
+    let other = gate.beside().join("other.toml");
+    mint(&["--expires", "3h", "--config", other.to_str().unwrap()], false).ok();
+    // Without a gate there is nothing to go by.
+    let home = gate.kill();
+    home.fallgate(&["token", "create", "--username", "ada", "--expires", "3h"]).ok();
+}
+
+#[test]
 fn config_explain_shows_where_each_value_comes_from_and_the_routes_as_they_are_tried() {
     let home = Home::new();
     let file = home.write_config(GOOD);
