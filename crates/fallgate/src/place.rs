@@ -14,6 +14,7 @@ use crate::config::{Config, Environment, Origin, Secrets};
 use crate::control::{self, ConfigFile, Request};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
+use crate::output;
 
 /// A gate that does not answer at once is not waited for: it could only say where its config lies.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
@@ -148,9 +149,17 @@ pub(crate) fn policy(flags: &Where, environment: &Environment) -> Result<Policy,
 /// What was said counts; else what a gate that serves the folder goes by; else what is found in the usual place.
 fn load(flags: &Where, environment: &Environment, folder: &HomeFolder) -> Result<Config, Failure> {
     let said = flags.config.is_some() || environment.config_file().is_some();
-    let config = if said { flags.config.clone() } else { config_in_use(folder) };
-    let settings = Settings { listen: None, config };
-    Config::load(&settings, environment, Secrets::Skip)
+    let load = |config| Config::load(&Settings { listen: None, config }, environment, Secrets::Skip);
+    if !said && let Some(in_use) = config_in_use(folder) {
+        match load(Some(in_use)) {
+            Ok(config) => return Ok(config),
+            // It was changed, and the gate goes by what it was before.
+            Err(failure) => output::warn(format_args!(
+                "what the running gate goes by cannot be told, and so it is not kept to here: {failure}"
+            )),
+        }
+    }
+    load(flags.config.clone())
 }
 
 /// The config of the gate that serves the folder, if one does and the file is there for us too: it may run where paths
