@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::lifetime;
 use fallgate_relay::{Authorization, Entrance, Paths, Route};
 use serde::Serialize;
@@ -23,8 +24,10 @@ pub(crate) fn run(
     match verb {
         Verb::Check { settings, json } => {
             let config = Config::load(&Settings { config: file, ..settings }, environment, Secrets::Read)?;
-            config.read_files()?;
+            let certificate = config.read_files()?;
             let mut warnings = config.warnings();
+            let doubts = certificate.map(|shown| config.certificate_doubts(&shown, SystemClock.now()));
+            warnings.extend(doubts.unwrap_or_default());
             warnings.extend(folder.into_iter().flat_map(|folder| strangers(&config, &folder)));
             if json {
                 return output::data(&output::json(&Checked::of(&config, warnings))?);

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use fallgate_authority::{Actor, UseNotes, Verifier};
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::root_key::RootKey;
 use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
@@ -43,7 +44,12 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     }
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
+    let doubts = certificate.as_deref().map(|shown| config.certificate_doubts(shown, SystemClock.now()));
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Some clients do not look, and it can be replaced while we run.
+    if let Some(doubts) = doubts.filter(|doubts| !doubts.is_empty()) {
+        tracing::warn!("{}; clients will not trust this gate", doubts.join(", and "));
+    }
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;

@@ -1,8 +1,10 @@
 //! What a config may say, and what may not be meant by it.
 
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::host::Host;
 use fallgate_domain::route::Admit;
 use fallgate_domain::user::Username;
-use fallgate_relay::{Entrance, Route};
+use fallgate_relay::{Entrance, OwnCertificate, Route};
 
 use super::Config;
 
@@ -57,6 +59,17 @@ impl Config {
         let proxied = self.public_url.as_ref().is_some_and(|url| url.value.0.https)
             && !self.trusted_proxies.value.is_empty();
         self.listen.value.ip().is_some_and(|ip| !ip.is_loopback()) && self.tls.is_none() && !proxied
+    }
+
+    /// Why clients may not take our certificate under the names that the config gives this place.
+    pub(crate) fn certificate_doubts(&self, certificate: &OwnCertificate, now: Timestamp) -> Vec<String> {
+        let public = self.public_url.as_ref().map(|url| &url.value.0.host);
+        let of_routes = self.routes.iter().filter_map(|route| match &route.entrance {
+            Entrance::Host(host) => Some(host),
+            Entrance::Path { .. } => None,
+        });
+        let names = public.into_iter().chain(&self.hosts.value).chain(of_routes);
+        certificate.doubts(names.map(Host::as_str), now)
     }
 
     /// The users that routes name, each with a route that does.
