@@ -127,6 +127,12 @@ impl Cuts {
         });
     }
 
+    /// Those that the store has, or had.
+    pub(crate) fn written(&self) -> Vec<CutId> {
+        let known = self.known.load();
+        known.on.values().flatten().filter(|cut| !cut.unwritten).map(|cut| cut.id).collect()
+    }
+
     /// Takes one out that does not stand any more.
     pub(crate) fn forget(&self, id: CutId) {
         self.change(|known| known.forget(id));

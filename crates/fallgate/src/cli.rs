@@ -2,6 +2,7 @@
 
 mod access;
 mod cutting;
+mod plain;
 
 use std::path::PathBuf;
 
@@ -47,7 +48,7 @@ impl Cli {
 
     /// All commands, as they are parsed, explained and written down.
     pub(crate) fn tree() -> Command {
-        access::show_places(Self::command())
+        plain::plain(access::show_places(Self::command()))
     }
 }
 
@@ -111,7 +112,7 @@ pub(crate) enum Noun {
     /// Have the running gate read its config again.
     ///
     /// It counts from the next request on, and what it does not allow any more is closed. A config that makes no sense
-    /// changes nothing. SIGHUP does the same.
+    /// changes nothing. SIGHUP does the same, and opens the access log's file anew, for whoever has moved it away.
     Reload {
         #[command(flatten)]
         format: Format,
@@ -498,6 +499,9 @@ pub(crate) enum Config {
     Check {
         #[command(flatten)]
         settings: Settings,
+        /// Print JSON, with what may not be meant.
+        #[arg(long)]
+        json: bool,
     },
     /// Show every setting, where it comes from, and the routes in the order in which they are tried.
     Explain {

@@ -295,7 +295,7 @@ impl From<MintError> for WebError {
         let detail = format!("The token was not minted: {error}.");
         match error {
             MintError::UnknownUser(_) => Self::NotFound(detail),
-            MintError::OwnerDisabled(_) => Self::Conflict(detail),
+            MintError::OwnerDisabled(_) | MintError::TooMany { .. } => Self::Conflict(detail),
             MintError::ScopeBeyond(_)
             | MintError::ScopeBeyondParent(_)
             | MintError::OutlivesParent(_)

@@ -241,9 +241,15 @@ impl Verifier {
         let at = credential.created_at;
         let mut event = actor.event(at, audit::Action::Login, user.username.to_string(), detail);
         event.author = pairing.author(at);
-        match self.registrar.vault.mint(new, event).await {
+        match self.registrar.vault.mint(new, u32::MAX, event).await {
             Ok(Minted::Minted(_)) => {}
-            Ok(Minted::OwnerUnknown | Minted::OwnerDisabled | Minted::ParentEnded | Minted::TooDeep)
+            Ok(
+                Minted::OwnerUnknown
+                | Minted::OwnerDisabled
+                | Minted::ParentEnded
+                | Minted::TooDeep
+                | Minted::TooMany,
+            )
             | Err(StoreError::CallerEnded) => return Err(PairingError::StarterEnded),
             Err(error) => return Err(error.into()),
         }

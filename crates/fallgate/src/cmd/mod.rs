@@ -59,7 +59,11 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Store(store) => store::run(store, &this_home()?),
         Noun::Live { format } => live::run(&format, place()?),
         Noun::Reload { format } => reload::run(&format, &this_home()?),
-        Noun::Config(config) => here().and_then(|()| config::run(config, flags.config.clone(), environment)),
+        Noun::Config(config) => {
+            // It is looked into, if it is there.
+            let folder = environment.home_folder(flags.home.as_deref()).ok();
+            here().and_then(|()| config::run(config, flags.config.clone(), folder, environment))
+        }
         Noun::Doctor { mut settings, format } => {
             settings.config.clone_from(&flags.config);
             doctor::run(&settings, format.json, &home()?, environment)

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use fallgate_authority::{Actor, UseNotes, Verifier};
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::root_key::RootKey;
 use fallgate_domain::setup::SetupToken;
 use fallgate_domain::user::Username;
@@ -48,7 +49,12 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
     let first_admin = FirstAdmin::named_in(environment)?;
+    let doubts = certificate.as_deref().map(|shown| config.certificate_doubts(shown, SystemClock.now()));
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Some clients do not look, and it can be replaced while we run.
+    if let Some(doubts) = doubts.filter(|doubts| !doubts.is_empty()) {
+        tracing::warn!("{}; clients will not trust this gate", doubts.join(", and "));
+    }
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
@@ -75,7 +81,6 @@ async fn serve_until_stopped(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.clone(), config.file.clone());
-    let exposed = config.is_exposed();
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
     let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
@@ -127,11 +132,6 @@ async fn serve_until_stopped(
     }
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
-    if exposed {
-        tracing::warn!(
-            "other machines can reach this address, and tokens come over plain http: set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
-        );
-    }
     if let Some((_, file)) = setup {
         let verifier = parts.verifier.clone();
         tokio::spawn(async move {

@@ -34,6 +34,8 @@ pub(crate) enum Request {
     Live {},
     /// To read the config again: [`crate::reload::Reloaded`].
     Reload {},
+    /// Where the config lies that counts: [`ConfigFile`].
+    Config {},
     /// What a cut closed: [`Option<fallgate_web::view::ClosedView>`], none if the gate knows of no such cut.
     Closed {
         /// Which.
@@ -61,6 +63,13 @@ pub(crate) enum Request {
         /// Which.
         id: PairingId,
     },
+}
+
+/// Where a gate's config lies.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConfigFile {
+    /// The file's absolute path, if there is one.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// What comes back.

@@ -17,7 +17,7 @@ use super::refuse::Answer;
 use super::route::{Authorization, Route, Upstream};
 use crate::gate::Worker;
 use crate::wire::buffer::Stock;
-use crate::wire::dial::{DialError, dial};
+use crate::wire::dial::DialError;
 use crate::wire::http1::{
     AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, RequestHead, Version,
 };
@@ -252,13 +252,17 @@ impl Failure {
             Self::ClientMalformed(malformed) => Answer::from(*malformed),
             Self::ClientStalled => Problem::new(408, "The request's body took too long to arrive.").into(),
             Self::ClientGone => Problem::new(400, "The request broke off.").into(),
+            // The log is told of it now and then.
+            Self::Dial(DialError::NoRoom) => {
+                Problem::new(503, "The gate has no room for another connection now; try again.").into()
+            }
             Self::Dial(error) => {
                 tracing::warn!(route = %name, %upstream, %error, "upstream not reached");
                 match error {
                     DialError::TimedOut(_) => {
                         Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
                     }
-                    DialError::Refused(_) => {
+                    DialError::Refused(_) | DialError::NoRoom => {
                         Problem::new(502, format!("The upstream of {name} is not reachable.")).into()
                     }
                     DialError::NoTls(_) => {
@@ -318,7 +322,7 @@ impl Attempt<'_> {
         let fresh = if self.by_http2() {
             self.worker.links.open(address, tls).await
         } else {
-            dial(address, tls).await
+            self.worker.pool.open(address, tls).await
         };
         self.exchange(fresh.map_err(Failure::Dial)?).await
     }

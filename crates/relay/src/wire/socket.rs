@@ -12,6 +12,7 @@ use super::http2::{ClientStream, ServerStream};
 use super::patience::within;
 use super::pipe::{Pipe, Word};
 use super::tls::Sealed;
+use crate::files::FilePlace;
 
 /// A connection's socket: as it is, or under TLS; or a stream among others on one.
 #[derive(Debug)]
@@ -113,11 +114,18 @@ impl Socket {
 pub(crate) struct Wire {
     socket: Socket,
     pub(crate) input: Buffer,
+    /// Among all sockets, where nobody else holds it.
+    _place: Option<FilePlace>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, input: Buffer::default() }
+        Self { socket, input: Buffer::default(), _place: None }
+    }
+
+    /// Holds a place among all sockets as long as there is this one.
+    pub(crate) fn holding(self, place: FilePlace) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Reads once. `0`: the peer will send no more. `flowing` asks for a larger buffer. Whoever waits holds none: there may

@@ -100,7 +100,7 @@ fn write_upstream_field(
     match field.id {
         id if id.hop_by_hop() => {}
         FieldId::SetCookie if cookies::sets_own(value) => {}
-        FieldId::ServiceWorkerAllowed | FieldId::ClearSiteData if down.own_origin => {}
+        FieldId::OriginWide if down.own_origin => {}
         _ if head.connection_names_fields() && named_by_connection(field, head.fields(), buffer) => {}
         FieldId::Location | FieldId::ContentLocation => write_location(out, name, value, down.rewrite),
         _ => write_field(out, name, value),
