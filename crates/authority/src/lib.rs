@@ -107,7 +107,7 @@ pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
-pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Terms};
+pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Successor, Terms};
 pub use policy::Policy;
 pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;

@@ -29,6 +29,7 @@ mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod ending;
 mod entering;
 mod failing;
 mod forward_auth;
