@@ -116,7 +116,7 @@ pub use pairing::{
     RedeemOrder, Redeemed, StartedPairing, pairing_cookie_name,
 };
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
-pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Terms};
+pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Successor, Terms};
 pub use policy::Policy;
 pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;

@@ -7,7 +7,7 @@ use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::credential::{
     Credential, CredentialKind, LastUse, NewCredential, Revocation, TokenName,
 };
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -71,9 +71,9 @@ pub enum SignInError {
     /// There is no user who could sign in.
     #[error("there is no user yet")]
     SetupNeeded,
-    /// A cut stops them, for this reason, if one was given. Told to nobody who does not know the passphrase.
+    /// A cut stops them. Told to nobody who does not know the passphrase.
     #[error("they are cut")]
-    Cut(Option<CutReason>),
+    Cut(CutNotice),
     /// Too many tries.
     #[error(transparent)]
     Throttled(#[from] Throttled),
@@ -157,7 +157,7 @@ impl Verifier {
         self.freshen().await?;
         if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
             self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
-            return Err(SignInError::Cut(cut.reason));
+            return Err(SignInError::Cut(cut.notice()));
         }
         let (new, secret) = self.new_login(&user, device_name, newcomer)?;
         let credential = new.credential.clone();

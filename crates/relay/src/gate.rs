@@ -140,11 +140,11 @@ struct Hand {
 
 impl Gate {
     /// Has a later config count from the next request on, and closes what it does not allow any more: streams on routes
-    /// that are gone or whose list has become narrower (requirement R57). One call at a time.
+    /// that are gone, that have become others, or whose list has become narrower (requirement R57). One call at a time.
     pub fn apply(&self, settings: Settings) {
-        let policies: Vec<_> = settings.routes.policies().cloned().collect();
         let before = self.settings.replace(settings);
-        self.verifier.succeed(before.routes.policies(), &policies);
+        let now = self.settings.now();
+        self.verifier.succeed(before.routes.successions(&now.routes));
     }
 
     /// Serves clients on `workers` threads until `stopping` turns true, then lets requests under way end.

@@ -117,7 +117,7 @@ impl From<StoreError> for WebError {
             StoreError::CallerEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded))
             }
-            StoreError::CallerCut { reason } => Self::Refused(Refusal::Cut(reason)),
+            StoreError::CallerCut(notice) => Self::Refused(Refusal::Cut(notice)),
             error => {
                 tracing::error!(%error, "the store failed");
                 Self::Unavailable
@@ -148,7 +148,7 @@ impl From<SignInError> for WebError {
         match error {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
-            SignInError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
+            SignInError::Cut(notice) => Self::Refused(Refusal::Cut(notice)),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::PairingId;
 use fallgate_domain::pairing::{CODE_RANDOM, PairingCode};
@@ -174,7 +174,7 @@ pub enum PairingError {
     NoAdmin,
     /// A cut stops them.
     #[error("they are cut")]
-    Cut(Option<CutReason>),
+    Cut(CutNotice),
     /// Too many tries from one network.
     #[error(transparent)]
     Throttled(#[from] Throttled),

@@ -225,7 +225,7 @@ impl Verifier {
         let user = self.store().user(pairing.owner).await?.ok_or(PairingError::StarterEnded)?;
         if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
             self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
-            return Err(PairingError::Cut(cut.reason));
+            return Err(PairingError::Cut(cut.notice()));
         }
         let (new, secret) = self.new_login(&user, device.parse().ok(), newcomer)?;
         let credential = new.credential.clone();

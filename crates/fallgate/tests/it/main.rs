@@ -30,6 +30,7 @@ mod doctor;
 mod doors;
 mod dump;
 mod durability;
+mod ending;
 mod entering;
 mod failing;
 mod files;

@@ -1,5 +1,6 @@
 //! Reading the config again while the gate runs (requirement R57).
 
+mod changed;
 mod files;
 
 use std::fs;

@@ -1,9 +1,9 @@
 //! Which upstream a request is for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use fallgate_authority::RoutePolicy;
+use fallgate_authority::{RoutePolicy, Successor};
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::secret::HiddenText;
@@ -201,9 +201,18 @@ impl RouteTable {
         self.by_host.get(host.as_str()).filter(|route| route.paths == Paths::Raw)
     }
 
-    /// Every route's policy.
-    pub(crate) fn policies(&self) -> impl Iterator<Item = &Arc<RoutePolicy>> {
-        self.by_host.values().chain(&self.by_path).map(|route| &route.policy)
+    /// Every route's policy, and what a later table has in the place of that route.
+    pub(crate) fn successions(&self, later: &Self) -> impl Iterator<Item = (&Arc<RoutePolicy>, Successor)> {
+        self.iter().map(|route| (&route.policy, later.successor_of(route)))
+    }
+
+    /// A name is a route's identity, as long as it leads to the same place in the same way.
+    fn successor_of(&self, route: &Route) -> Successor {
+        match self.iter().find(|one| one.policy.name == route.policy.name) {
+            None => Successor::Nothing,
+            Some(one) if one.leads_like(route) => Successor::Same(one.policy.clone()),
+            Some(_) => Successor::Another,
+        }
     }
 
     /// The route that has that host.
@@ -233,6 +242,32 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether requests come in and go on as by the other one, whoever may make them: what is open may stay so.
+    fn leads_like(&self, other: &Self) -> bool {
+        let Self {
+            policy: _,
+            entrance,
+            upstream,
+            upstream_host,
+            identity,
+            authorization,
+            inject,
+            paths,
+            upgrades,
+        } = self;
+        let led = match (upstream, &other.upstream) {
+            (Some(upstream), Some(other)) => upstream.is_like(other),
+            (upstream, other) => upstream.is_none() && other.is_none(),
+        };
+        led && *entrance == other.entrance
+            && *upstream_host == other.upstream_host
+            && *identity == other.identity
+            && *authorization == other.authorization
+            && *paths == other.paths
+            && same(upgrades.iter(), other.upgrades.iter())
+            && same(injected(inject), injected(&other.inject))
+    }
+
     /// Whether [`Route::inject`] may have a field of that name.
     pub fn may_inject(name: &str) -> bool {
         may_inject(name.as_bytes())
@@ -281,6 +316,27 @@ impl Route {
         };
         relative.filter(|relative| terms.is_public(relative))
     }
+}
+
+impl Upstream {
+    /// Whether it is the same one, spoken to in the same way. Two configs never share the authorities that they trust:
+    /// here it counts where those stand.
+    fn is_like(&self, other: &Self) -> bool {
+        let Self { address, tls, http2, origin } = self;
+        *address == other.address
+            && tls.as_ref().map(Trust::file) == other.tls.as_ref().map(Trust::file)
+            && *http2 == other.http2
+            && *origin == other.origin
+    }
+}
+
+fn injected(fields: &[(String, HiddenText)]) -> impl Iterator<Item = (&str, &str)> {
+    fields.iter().map(|(name, text)| (name.as_str(), text.expose()))
+}
+
+/// Whether both have the same, in whatever order.
+fn same<T: Ord>(one: impl Iterator<Item = T>, other: impl Iterator<Item = T>) -> bool {
+    one.collect::<BTreeSet<_>>() == other.collect::<BTreeSet<_>>()
 }
 
 #[cfg(test)]
