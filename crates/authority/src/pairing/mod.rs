@@ -146,7 +146,7 @@ pub enum PairingError {
     #[error("this pairing code has ended after five wrong tries: have a new one shown")]
     Worn,
     /// The other side did not let the device in.
-    #[error("the other side refused: this device was not signed in")]
+    #[error("this device was not signed in. If you meant it to be, have a new code shown")]
     Refused,
     /// Whoever made it took it back.
     #[error("this pairing code was taken back: have a new one shown")]
