@@ -8,7 +8,6 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::clock::Timestamp;
@@ -29,9 +28,6 @@ use crate::registrar::Actor;
 use crate::signin::SignInError;
 use crate::throttle::Throttled;
 use crate::verifier::Verifier;
-
-/// How long a code is good.
-pub const PAIRING_LIFE: Duration = LIFE;
 
 /// Where a pairing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,6 +80,9 @@ async fn serve_until_stopped(
         let bound = Listener::bind(&listen.value).await;
         bound.map_err(|error| cannot_listen(&listen.value, &error))?
     };
+    if let ListenAt::Tcp(address) = listener.address()? {
+        parts.gate.settings.took_port(address.port());
+    }
     let scheme = if entry.certificate.is_some() { "https" } else { "http" };
     if let Some(certificate) = entry.certificate {
         listener = listener.with_certificate(certificate.clone())?;
@@ -114,8 +117,8 @@ async fn serve_until_stopped(
     };
     output::say(banner.text());
     if !welcome.no_qr && !without_users {
-        let origin = reached_at(&settings.reached_at, &listener)?;
-        welcome::show_pairing(&parts.verifier, &origin, welcome.qr_owner.as_ref()).await;
+        let owner = welcome.qr_owner.as_ref();
+        welcome::show_pairing(&parts.verifier, &settings.reached_at, owner).await;
     }
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
@@ -199,14 +202,6 @@ fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
             "cannot listen on the socket that the service manager hands over: {error}"
         ))
     })
-}
-
-/// Where other devices find the gate, also when it was to take any free port.
-fn reached_at(configured: &str, listener: &Listener) -> io::Result<String> {
-    match (configured.strip_suffix(":0"), listener.address()?) {
-        (Some(origin), ListenAt::Tcp(address)) => Ok(format!("{origin}:{}", address.port())),
-        _ => Ok(configured.to_owned()),
-    }
 }
 
 /// As people and other programs write it.

@@ -105,7 +105,7 @@ fn a_terminal_is_shown_a_code_only_where_a_phone_could_use_it() {
     let silent = serve(&home, address, true, &["--no-qr"]);
     wait_for("the gate", || {
         let asked = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        silent.shown().contains("listening on").then(|| Client::exchange(address, asked.to_owned()))
+        silent.shown().contains("listening on").then(|| Client::exchange(address, asked))
     });
     assert!(!silent.shown().contains("/pair#"), "{}", silent.shown());
     drop(silent);

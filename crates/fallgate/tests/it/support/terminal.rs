@@ -78,7 +78,7 @@ pub(crate) fn on_terminal(command: &Command, answers: &[Answer<'_>]) -> (Option<
 
 /// Runs a command on a pseudo-terminal: what comes on stdin is typed, what is shown goes to stdout. When nobody types
 /// any more, the command is killed.
-const OPEN: &str = r#"
+const OPEN: &str = r"
 import os, pty, select, signal, sys
 pid, terminal = pty.fork()
 if pid == 0:
@@ -100,7 +100,7 @@ while True:
             break
         os.write(1, read)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)
-"#;
+";
 
 /// A terminal that stays open. The command on it ends with it.
 pub(crate) struct Terminal {
