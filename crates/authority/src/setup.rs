@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::accounts::CheckPassphraseError;
 use crate::caller::Newcomer;
 use crate::passphrase::HashFailed;
+use crate::policy::Policy;
 use crate::registrar::{Actor, Authority};
 use crate::signin::NewSignIn;
 use crate::verifier::Verifier;
@@ -87,6 +88,11 @@ impl Verifier {
         // Another process may have made one a moment ago.
         self.freshen().await?;
         Ok(!self.view.has_users())
+    }
+
+    /// How many bytes a passphrase must have at least.
+    pub fn fewest_passphrase_bytes(&self) -> usize {
+        self.registrar.policy().passphrase_bytes.max(Policy::FEWEST_BYTES)
     }
 
     /// Returns when there is a user, by whatever way.

@@ -11,6 +11,7 @@ use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder};
 use crate::reload::Outline;
 use crate::{cmd, internal, root_key};
@@ -45,10 +46,14 @@ pub(crate) async fn gate(
     config: Config,
     root_key: Option<RootKey>,
     access: Option<AccessLog>,
+    first_admin: Option<FirstAdmin>,
 ) -> Result<Assembled, Failure> {
     let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
     internal::settle(home, &registrar).await.iter().for_each(|warning| tracing::warn!("{warning}"));
+    if let Some(admin) = first_admin {
+        admin.make(&registrar).await?;
+    }
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let outline = Outline::of(&config);
     let settings = LiveSettings::new(config.settings());

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod desk;
 mod failure;
+mod first_run;
 mod home;
 mod internal;
 mod lifecycle;

@@ -18,11 +18,11 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{account, audit, cuts, gate, identity, keys, live, logins, pairings, setup, tokens, users};
+use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{assets, enter, home, login, pair, pairing};
+use crate::pages::{assets, enter, home, login, pair, pairing, setup};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::GET, "/api/whoami", identity::whoami, "Tells who one is, and by which credential.", &[])
         .door(Method::POST, "/api/login", logins::login, "Signs in; the answer sets the cookie.", &[401, 429])
         .door(Method::POST, "/api/logout", logins::logout, "Ends the sign-in in use.", &[])
-        .door(Method::POST, "/api/setup", setup::setup, "Makes the first admin, once.", &[401, 409])
+        .door(Method::POST, "/api/setup", api::setup::setup, "Makes the first admin, once.", &[401, 409])
         .door(Method::GET, "/api/tokens", tokens::list, "Lists one's own tokens; for an admin all.", &[])
         .door(Method::POST, "/api/tokens", tokens::mint, "Mints a token, and shows its secret.", &[404, 409])
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all, "Ends all one's other tokens.", &[404])
@@ -116,6 +116,8 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::DELETE, "/api/pairings/{id}", pairings::withdraw, "Takes a pairing code back.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
         .page(Method::GET, "/", home::home)
+        .page(Method::GET, "/setup", setup::show)
+        .page(Method::POST, "/setup", setup::set_up)
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
@@ -128,6 +130,7 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/pair/new/{id}", pairing::show)
         .page(Method::POST, "/pair/new/{id}", pairing::answer)
         .page(Method::GET, "/favicon.svg", assets::favicon)
+        .page(Method::GET, "/manifest.webmanifest", assets::manifest)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)
         .page(Method::POST, "/.fallgate/logout", login::sign_out)

@@ -77,3 +77,13 @@ const tell = () => document.querySelectorAll('time[data-relative]').forEach(elem
   element.textContent = relative(element.dateTime);
 });
 setInterval(tell, 15_000);
+
+// Shows what is typed into a passphrase's field, and hides it again.
+document.addEventListener('click', event => {
+  const button = event.target.closest('button[data-reveals]');
+  if (!button) return;
+  const field = document.getElementById(button.dataset.reveals);
+  const shown = field.type === 'text';
+  field.type = shown ? 'password' : 'text';
+  button.textContent = button.textContent.replace(shown ? 'Hide' : 'Show', shown ? 'Show' : 'Hide');
+});

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fallgate_authority::{Actor, UseNotes, Verifier};
 use fallgate_domain::root_key::RootKey;
+use fallgate_domain::setup::SetupToken;
 use fallgate_domain::user::Username;
 use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use crate::cmd::version::VERSION;
 use crate::config::{Config, Environment, Secrets, Setting, Source};
 use crate::control::{Answers, ControlSocket};
 use crate::failure::Failure;
+use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
 use crate::reload::{Outline, Reloader};
@@ -44,15 +46,16 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     }
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
+    let first_admin = FirstAdmin::named_in(environment)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
     lifecycle::raise_file_limit();
     let again = |gate, outline, in_use| {
-        Reloader::new(serve.settings.clone(), environment.without_root_key(), gate, outline, in_use)
+        Reloader::new(serve.settings.clone(), environment.without_secrets(), gate, outline, in_use)
     };
-    let entry = Entry { handed_over, certificate };
+    let entry = Entry { handed_over, certificate, first_admin };
     let welcome = Welcome { qr_owner: serve.qr_owner.clone(), no_qr: serve.no_qr };
     runtime.block_on(serve_until_stopped(folder, &home, config, root_key, entry, welcome, again))
 }
@@ -73,7 +76,7 @@ async fn serve_until_stopped(
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let exposed = config.is_exposed();
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
-    let parts = assemble::gate(home, folder, config, root_key, access).await?;
+    let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
         listener
     } else {
@@ -89,7 +92,7 @@ async fn serve_until_stopped(
         tokio::spawn(certificate.watch());
     }
     let without_users = parts.verifier.needs_setup().await?;
-    let setup_file = open_setup(home, &parts.verifier)?;
+    let setup = open_setup(home, &parts.verifier)?;
     let mut watching = tokio::spawn({
         let verifier = parts.verifier.clone();
         async move { verifier.watch().await }
@@ -113,12 +116,16 @@ async fn serve_until_stopped(
         file: file.as_deref(),
         routes: settings.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
-        setup_token: setup_file.as_ref().map(SetupFile::path),
+        setup_token: setup.as_ref().map(|(_, file)| file.path()),
     };
     output::say(banner.text());
-    if !welcome.no_qr && !without_users {
-        let owner = welcome.qr_owner.as_ref();
-        welcome::show_pairing(&parts.verifier, &settings.reached_at, owner).await;
+    match &setup {
+        _ if welcome.no_qr => {}
+        Some((token, _)) => welcome::show_setup(&settings.reached_at, token)?,
+        None => {
+            let owner = welcome.qr_owner.as_ref();
+            welcome::show_pairing(&parts.verifier, &settings.reached_at, owner).await;
+        }
     }
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
@@ -127,7 +134,7 @@ async fn serve_until_stopped(
             "other machines can reach this address, and tokens come over plain http: set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
         );
     }
-    if let Some(file) = setup_file {
+    if let Some((_, file)) = setup {
         let verifier = parts.verifier.clone();
         tokio::spawn(async move {
             verifier.until_set_up().await;
@@ -188,12 +195,14 @@ struct Welcome {
     no_qr: bool,
 }
 
-/// What of the way in is there before the gate.
+/// What is there before the gate.
 struct Entry {
     /// A socket that somebody else listens on for us.
     handed_over: Option<Listener>,
     /// What clients are shown, where they must use TLS.
     certificate: Option<Arc<OwnCertificate>>,
+    /// Whom the environment has be the first admin.
+    first_admin: Option<FirstAdmin>,
 }
 
 fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
@@ -270,9 +279,9 @@ impl Upkeep {
     }
 }
 
-/// Lets whoever reads the home folder make the first user, as long as there is none. `None`: there is nothing to set up,
-/// or the token could not be written down, and the command line is the only way.
-fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Failure> {
+/// Lets whoever reads the home folder, or the terminal, make the first user, as long as there is none. `None`: there is
+/// nothing to set up, or the token could not be written down, and the command line is the only way.
+fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<(SetupToken, SetupFile)>, Failure> {
     let Some(token) = verifier.open_setup().map_err(Failure::failed)? else {
         if let Err(error) = home.remove_setup_token() {
             tracing::warn!(%error, "cannot remove the setup token of an earlier run, which is good for nothing");
@@ -280,7 +289,8 @@ fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<SetupFile>, Fai
         return Ok(None);
     };
     let written = home.write_setup_token(&token);
-    Ok(written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down")).ok())
+    let written = written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down"));
+    Ok(written.ok().map(|file| (token, file)))
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.
@@ -325,11 +335,11 @@ impl Banner<'_> {
             ));
         }
         if let Some(command) = &self.first_user {
-            lines.push(format!("  users   none yet; make the first one: {command}"));
+            lines.push(format!("  users   none yet; make the first one on /setup, or here: {command}"));
         }
         if let Some(file) = self.setup_token {
             lines.push(format!(
-                "  setup   is waiting; for a day, POST /api/setup takes the token in {}",
+                "  setup   is waiting for whoever has the token in {}; it is good for a day",
                 file.display()
             ));
         }

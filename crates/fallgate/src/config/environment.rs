@@ -14,10 +14,13 @@ use crate::home::HomeFolder;
 const FOLDER: &str = "fallgate";
 
 /// Every variable that means anything to us.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "FALLGATE_CONFIG",
     "FALLGATE_HOME",
     "FALLGATE_HOSTS",
+    "FALLGATE_INIT_DISPLAY_NAME",
+    "FALLGATE_INIT_PASSPHRASE_FILE",
+    "FALLGATE_INIT_USERNAME",
     "FALLGATE_LISTEN",
     "FALLGATE_LOG",
     "FALLGATE_PUBLIC_URL",
@@ -34,22 +37,32 @@ const NAMES: [&str; 13] = [
 const OURS: &str = "FALLGATE_";
 /// The variable that may hold the root key.
 pub(crate) const ROOT_KEY: &str = "FALLGATE_ENCRYPTION_KEY";
+/// The variable that may hold the first admin's passphrase.
+pub(crate) const FIRST_PASSPHRASE: &str = "FALLGATE_INIT_PASSPHRASE";
 
 /// The variables that were set when the process began. An empty one counts as not set.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     known: HashMap<&'static str, OsString>,
-    root_key: Option<RootKeyText>,
+    root_key: Option<SecretValue>,
+    first_passphrase: Option<SecretValue>,
     /// Names that begin as ours do and mean nothing to us.
     strangers: Vec<String>,
 }
 
-/// What the root key's variable holds. An empty one counts: somebody meant it to hold a key.
-struct RootKeyText(Zeroizing<Vec<u8>>);
+/// What a variable holds that is a secret by itself. An empty one counts: somebody meant it to hold one.
+struct SecretValue(Zeroizing<Vec<u8>>);
 
-impl fmt::Debug for RootKeyText {
+impl SecretValue {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    fn of_process(name: &str) -> Option<Self> {
+        std::env::var_os(name).map(|text| Self(Zeroizing::new(text.into_encoded_bytes())))
+    }
+}
+
+impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RootKeyText(…)")
+        f.write_str("SecretValue(…)")
     }
 }
 
@@ -58,22 +71,24 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub(crate) fn of_process() -> Self {
         let known = NAMES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let root_key =
-            std::env::var_os(ROOT_KEY).map(|text| RootKeyText(Zeroizing::new(text.into_encoded_bytes())));
+        let root_key = SecretValue::of_process(ROOT_KEY);
+        let first_passphrase = SecretValue::of_process(FIRST_PASSPHRASE);
         let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-        let is_ours = |name: &String| NAMES.contains(&name.as_str()) || name == ROOT_KEY;
+        let is_ours = |name: &String| {
+            NAMES.contains(&name.as_str()) || [ROOT_KEY, FIRST_PASSPHRASE].contains(&name.as_str())
+        };
         let strangers = names.filter(|name| name.starts_with(OURS) && !is_ours(name)).collect();
-        Self { root_key, strangers, ..Self::from_pairs(known) }
+        Self { root_key, first_passphrase, strangers, ..Self::from_pairs(known) }
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
         let known = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        Self { known, root_key: None, strangers: Vec::new() }
+        Self { known, ..Self::default() }
     }
 
-    /// The same without the root key, for whoever reads the config again.
-    pub(crate) fn without_root_key(&self) -> Self {
-        Self { known: self.known.clone(), root_key: None, strangers: self.strangers.clone() }
+    /// The same without the secrets that only the start needs, for whoever reads the config again.
+    pub(crate) fn without_secrets(&self) -> Self {
+        Self { known: self.known.clone(), strangers: self.strangers.clone(), ..Self::default() }
     }
 
     /// Names that look like ours and mean nothing: misspelt, most likely.
@@ -86,10 +101,24 @@ impl Environment {
         self.root_key.as_ref().map(|text| text.0.as_slice())
     }
 
+    /// What the variable for the first admin's passphrase holds, if it is set. An empty one counts as not set.
+    pub(crate) fn first_passphrase(&self) -> Result<Option<Zeroizing<String>>, Failure> {
+        let Some(SecretValue(bytes)) = self.first_passphrase.as_ref().filter(|value| !value.0.is_empty())
+        else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| not_text(FIRST_PASSPHRASE))?;
+        Ok(Some(Zeroizing::new(text.to_owned())))
+    }
+
+    /// A variable's value that is a file's path.
+    pub(crate) fn path(&self, name: &str) -> Option<&Path> {
+        self.get(name).map(Path::new)
+    }
+
     /// A variable's value, which must be text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
-        let not_text = || Failure::failed(format_args!("{name} is not UTF-8 text: set it anew"));
-        self.get(name).map(|value| value.to_str().ok_or_else(not_text)).transpose()
+        self.get(name).map(|value| value.to_str().ok_or_else(|| not_text(name))).transpose()
     }
 
     /// Fallgate's own folder: what the command line says, else `FALLGATE_HOME`, else below the user's data folder.
@@ -143,6 +172,10 @@ impl Environment {
     fn get(&self, name: &str) -> Option<&OsStr> {
         self.known.get(name).map(OsString::as_os_str)
     }
+}
+
+fn not_text(name: &str) -> Failure {
+    Failure::failed(format_args!("{name} is not UTF-8 text: set it anew"))
 }
 
 #[cfg(test)]

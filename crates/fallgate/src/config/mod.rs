@@ -22,7 +22,7 @@ use fallgate_relay::{
 };
 use ipnet::IpNet;
 
-pub(crate) use environment::{Environment, ROOT_KEY};
+pub(crate) use environment::{Environment, FIRST_PASSPHRASE, ROOT_KEY};
 pub(crate) use fallgate_domain::origin::Origin;
 pub(crate) use inject::Secrets;
 pub(crate) use policy::Rule;

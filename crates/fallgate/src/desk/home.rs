@@ -258,7 +258,7 @@ impl HomeDesk {
 }
 
 /// What an attacker would try first.
-fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
+pub(crate) fn about(username: &Username, display_name: Option<&DisplayName>) -> Vec<String> {
     let mut about = vec![username.to_string(), "fallgate".to_owned()];
     about.extend(display_name.map(DisplayName::to_string));
     about

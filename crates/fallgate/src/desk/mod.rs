@@ -24,6 +24,7 @@ use fallgate_web::view::{
 use zeroize::Zeroizing;
 
 use self::home::HomeDesk;
+pub(crate) use self::home::about;
 use self::server::ServerDesk;
 use crate::client::Client;
 use crate::config::Environment;

@@ -57,10 +57,13 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/pairings", Access::Login, 201),
     // No id in here is a pairing's.
     ("GET", "/api/pairings/{id}", Access::Login, 404),
-    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 400),
     ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
+    // Somebody is there already.
+    ("GET", "/setup", Access::Public, 404),
+    ("POST", "/setup", Access::Public, 415),
     ("GET", "/login", Access::Public, 200),
     // The body is none of a form.
     ("POST", "/login", Access::Public, 415),
@@ -75,12 +78,21 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/pair/new/{id}", Access::Login, 404),
     ("POST", "/pair/new/{id}", Access::Login, 415),
     ("GET", "/favicon.svg", Access::Public, 200),
+    ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
     // Not on the host of a route.
     ("GET", "/.fallgate/enter", Access::Public, 404),
     ("POST", "/.fallgate/logout", Access::Login, 303),
     ("GET", "/.fallgate/static/{file}", Access::Public, 200),
 ];
+
+/// Where an empty object is no body.
+const REFUSED_BODIES: [&str; 5] =
+    ["/api/login", "/api/setup", "/api/account/passphrase", "/api/pair", "/api/pairings/{id}"];
+
+/// Where one signs in, which no page of another site may have a browser do.
+const SIGNS_IN: [&str; 7] =
+    ["/api/login", "/api/setup", "/api/pair", "/login", "/setup", "/pair", "/pair/wait"];
 
 /// The id of nothing.
 const NOBODYS: &str = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
@@ -105,7 +117,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let mut user = Caller::of(&gate, Access::AnyCredential, &ended);
     let mut admin = Caller::of(&gate, Access::Scope(PlainScope::Admin), &ended);
     let mut refusals = Vec::new();
-    for (method, path, access, good) in ORACLE.iter().copied() {
+    for &(method, path, access, good) in ORACLE {
         let victim =
             if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
         let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
@@ -129,10 +141,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             let body = match (method, path) {
                 ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-                ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => {
-                    "{}".to_owned()
-                }
-                ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
+                ("POST", path) if REFUSED_BODIES.contains(&path) => "{}".to_owned(),
                 ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
                 ("POST", "/api/users") => {
@@ -156,13 +165,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 {
                     303
                 }
-                (Access::Public, Fate::Foreign)
-                    if ["/api/login", "/api/setup", "/api/pair", "/login", "/pair", "/pair/wait"]
-                        .contains(&path.as_str())
-                        && !is_safe =>
-                {
-                    403
-                }
+                (Access::Public, Fate::Foreign) if SIGNS_IN.contains(&path.as_str()) && !is_safe => 403,
                 (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Foreign | Fate::Untold) => {
                     if is_safe {

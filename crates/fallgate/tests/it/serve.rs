@@ -19,7 +19,7 @@ fn a_fresh_gate_needs_nothing_and_says_what_listens_and_how_to_make_the_first_us
     let banner = gate.log();
     assert!(banner.contains(&format!("listening on http://{}", gate.address())), "{banner}");
     assert!(banner.contains(&gate.path().display().to_string()), "{banner}");
-    let command = banner.split_once("make the first one: ").unwrap().1.lines().next().unwrap().to_owned();
+    let command = banner.split_once("or here: ").unwrap().1.lines().next().unwrap().to_owned();
     let wanted = format!("fallgate user create NAME --admin --home {}", gate.path().display());
     assert_eq!(command, wanted);
     assert_eq!(Client::get(gate.address(), "/health", None).status, 200);

@@ -7,7 +7,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Gate, Home, PASSPHRASE, Response, SignIn, wait_for};
+use crate::support::terminal::{Answer, on_terminal};
+use crate::support::{Client, Gate, Home, PASSPHRASE, Response, SignIn, Visitor, nobodys_address, wait_for};
 
 fn file(home: &Home) -> PathBuf {
     home.path().join("setup-token")
@@ -134,4 +135,131 @@ fn two_setups_at_once_make_one_admin() {
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
     assert_eq!(gate.usernames().len(), 1);
+}
+
+#[test]
+fn whoever_opens_a_page_is_led_to_the_setup_and_makes_the_first_admin_without_a_script() {
+    let gate = Gate::start();
+    let token = token(&gate);
+    let url = |path: &str| format!("http://{}{path}", gate.address());
+    let mut ada = Visitor::of(gate.address());
+    for path in ["/", "/tokens", "/nothing", "/login?returnTo=%2Fx"] {
+        let page = ada.visit(&url(path));
+        assert_eq!((page.url, page.answer.status), (url("/setup"), 200), "{path}");
+        assert!(page.answer.text().contains("setup-token"), "{}", page.answer.text());
+    }
+    let name = "<b>\u{202e}Ada</b>";
+    let sent = |ada: &mut Visitor, token: &str, username: &str, passphrase: &str| {
+        let fields = [
+            ("setup_token", token),
+            ("username", username),
+            ("display_name", name),
+            ("passphrase", passphrase),
+        ];
+        ada.send(&url("/setup"), "/setup", &fields)
+    };
+    for (token, username, passphrase, status, says) in [
+        ("wrong", "ada", PASSPHRASE, 401, "The setup token is wrong"),
+        (&token, "A da", PASSPHRASE, 400, "The username is not right"),
+        (&token, "ada", "short", 400, "12 to 1024 bytes"),
+    ] {
+        let refused = sent(&mut ada, token, username, passphrase);
+        let html = refused.text();
+        assert_eq!(refused.status, status, "{html}");
+        assert!(html.contains(says) && html.contains("aria-invalid"), "{html}");
+        // What was typed is there again, as text, and no secret of it.
+        assert!(html.contains("&#60;b&#62;") && !html.contains("<b>"), "{html}");
+        assert!(!html.contains(passphrase) && !html.contains(token.get(..20).unwrap_or("wrong\"")), "{html}");
+        assert_eq!(refused.header("set-cookie"), None);
+    }
+    let foreign = Client::exchange(
+        gate.address(),
+        format!(
+            "POST /setup HTTP/1.1\r\nHost: {}\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n",
+            gate.address()
+        ),
+    );
+    assert_eq!(foreign.status, 403);
+    let page = {
+        let made = sent(&mut ada, &format!(" {token}\n"), "ada", PASSPHRASE);
+        assert_eq!((made.status, made.header("location")), (303, Some("/")), "{}", made.text());
+        ada.visit(&url("/"))
+    };
+    assert!(page.answer.text().contains("Sign out"), "{}", page.answer.text());
+    let gone = ada.open(&url("/setup"));
+    assert_eq!(gone.status, 404, "{}", gone.text());
+    assert_eq!(sent(&mut ada, &token, "bob", PASSPHRASE).status, 404);
+    assert_eq!(gate.usernames(), ["ada"]);
+}
+
+#[test]
+fn r23_the_setup_link_is_shown_on_a_terminal_and_nowhere_else() {
+    let home = Home::new();
+    let command = home.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let (code, shown) = on_terminal(&command, &[Answer::Shown("/setup#", "\u{3}")]);
+    assert_eq!(code, Some(0), "{shown}");
+    let link = shown.split_whitespace().find(|word| word.contains("/setup#")).unwrap();
+    let (base, token) = link.split_once("/setup#").unwrap();
+    assert!(base.starts_with("http://127.0.0.1:") && !base.ends_with(":0"), "{shown}");
+    assert_eq!(token.len(), 43, "{shown}");
+    // No phone could open it.
+    assert!(!shown.contains('█') && shown.contains("set server.public_url"), "{shown}");
+    let home = Home::new();
+    let config = home.write_config("[server]\npublic_url = \"http://box.example\"\n");
+    let words = ["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+    let (_, shown) =
+        on_terminal(&home.command(&words), &[Answer::Shown("http://box.example/setup#", "\u{3}")]);
+    assert!(shown.contains('█') || shown.contains('▀'), "no code: {shown}");
+}
+
+#[test]
+fn the_environment_makes_the_first_admin_and_nobody_after_them() {
+    let (file, other) = (tempfile::NamedTempFile::new().unwrap(), "FALLGATE_INIT_USERNAME");
+    fs::write(file.path(), format!("{PASSPHRASE}\n")).unwrap();
+    let file = file.path().to_str().unwrap();
+    let first = |command: &mut std::process::Command| {
+        command
+            .env(other, "ada")
+            .env("FALLGATE_INIT_DISPLAY_NAME", "Ada L.")
+            .env("FALLGATE_INIT_PASSPHRASE_FILE", file);
+    };
+    let gate = Gate::started(Home::new(), "", first);
+    assert!(!gate.log().contains("is waiting"), "{}", gate.log());
+    let made = gate.sign_in("ada");
+    let users = gate.ask("GET /api/users", &made.cookie(), &Value::Null).json();
+    assert_eq!(
+        (&users["users"][0]["display_name"], &users["users"][0]["role"]),
+        (&json!("Ada L."), &json!("admin"))
+    );
+    assert!(!gate.log().contains(PASSPHRASE));
+    let gate = Gate::at_home(gate.kill(), nobodys_address(), "", |command| {
+        command.env(other, "eve").env("FALLGATE_INIT_PASSPHRASE", "another passphrase of eve's");
+    });
+    assert!(gate.log().contains("users already"), "{}", gate.log());
+    assert_eq!(gate.usernames(), ["ada"]);
+}
+
+#[test]
+fn half_of_a_first_admin_in_the_environment_stops_the_start() {
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[("USERNAME", "ada")], "FALLGATE_INIT_PASSPHRASE_FILE is not set"),
+        (&[("PASSPHRASE", PASSPHRASE)], "FALLGATE_INIT_USERNAME is not set"),
+        (&[("DISPLAY_NAME", "Ada")], "FALLGATE_INIT_USERNAME is not set"),
+        (&[("USERNAME", "A"), ("PASSPHRASE", PASSPHRASE)], "FALLGATE_INIT_USERNAME: "),
+        (&[("USERNAME", "ada"), ("PASSPHRASE", "short")], "FALLGATE_INIT_PASSPHRASE: "),
+        (&[("USERNAME", "ada"), ("PASSPHRASE_FILE", "/nowhere")], "/nowhere cannot be read"),
+        (&[("USERNAME", "ada"), ("PASSPHRASE_FILE", "/x"), ("PASSPHRASE", PASSPHRASE)], "are both set"),
+    ];
+    for (variables, says) in cases {
+        let home = Home::new();
+        let mut command = home.command(&["serve", "--listen", "127.0.0.1:0"]);
+        for (name, value) in variables {
+            command.env(format!("FALLGATE_INIT_{name}"), value);
+        }
+        let ended = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!said.contains(PASSPHRASE), "{said}");
+    }
 }

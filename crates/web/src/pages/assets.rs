@@ -42,7 +42,12 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("fallgate.css", "text/css; charset=utf-8"),
         asset!("fallgate.js", "text/javascript; charset=utf-8"),
         asset!("pair.js", "text/javascript; charset=utf-8"),
+        asset!("setup.js", "text/javascript; charset=utf-8"),
         asset!("favicon.svg", "image/svg+xml"),
+        asset!("icon-180.png", "image/png"),
+        asset!("icon-192.png", "image/png"),
+        asset!("icon-512.png", "image/png"),
+        asset!("icon-maskable-512.png", "image/png"),
     ]
 });
 
@@ -67,6 +72,28 @@ pub(crate) async fn file(_: Public, Path(name): Path<String>) -> Result<Response
 /// `GET /favicon.svg`
 pub(crate) async fn favicon(_: Public) -> Result<Response, WebError> {
     file(Public, Path("favicon.svg".to_owned())).await
+}
+
+/// `GET /manifest.webmanifest`: how a phone keeps Fallgate beside its programs. Nothing is kept to be shown without us.
+pub(crate) async fn manifest(_: Public) -> Response {
+    let icon = |name, sizes: &str, purpose: &str| serde_json::json!({"src": href(name), "sizes": sizes, "type": "image/png", "purpose": purpose});
+    let manifest = serde_json::json!({
+        "id": "/",
+        "name": "Fallgate",
+        "short_name": "Fallgate",
+        "start_url": "/",
+        "scope": "/",
+        "display": "standalone",
+        "background_color": "#f5f7f9",
+        "theme_color": "#0b5cad",
+        "icons": [
+            icon("icon-192.png", "192x192", "any"),
+            icon("icon-512.png", "512x512", "any"),
+            icon("icon-maskable-512.png", "512x512", "maskable"),
+        ],
+    });
+    let fields = [(header::CONTENT_TYPE, "application/manifest+json"), (header::CACHE_CONTROL, FOR_AN_HOUR)];
+    (fields, manifest.to_string()).into_response()
 }
 
 impl Asset {

@@ -14,6 +14,7 @@ pub(crate) mod pair;
 pub(crate) mod pairing;
 pub(crate) mod problem;
 mod qr;
+pub(crate) mod setup;
 mod wanted;
 
 use askama::Template;

@@ -71,7 +71,12 @@ pub(crate) async fn for_browsers(State(app): State<App>, request: Request, next:
     let mut response = next.run(request).await;
     let could_sign_in = !of_route && !says_who;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let drawn = if response.status() == StatusCode::UNAUTHORIZED && could_sign_in {
+    let waits_for_setup = !of_route
+        && response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && app.verifier.needs_setup().await.unwrap_or(false);
+    let drawn = if waits_for_setup {
+        see_other("/setup")
+    } else if response.status() == StatusCode::UNAUTHORIZED && could_sign_in {
         see_other(&login_for_own(if comes_back { &target } else { "/" }))
     } else {
         as_page(response, &problem, if of_route { &settings.origin } else { "/" })

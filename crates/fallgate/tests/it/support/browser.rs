@@ -1,7 +1,8 @@
 //! Chromium, driven from outside. Every host is this machine; each browser has a profile of its own.
 
+mod devtools;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,14 +49,24 @@ pub(crate) struct Browser {
 struct Program(Child);
 
 impl Browser {
+    /// Starts one that nobody was signed in with.
+    pub(crate) fn new() -> Self {
+        Self::started(&[])
+    }
+
     /// Starts one that takes this certificate for good.
     pub(crate) fn trusting(pair: &Pair) -> Self {
+        let trusted = format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint());
+        Self::started(&[&trusted])
+    }
+
+    fn started(more: &[&str]) -> Self {
         let (profile, address) = (tempfile::tempdir().unwrap(), nobodys_address());
         let program = Program::start(address, &profile);
         let folder = format!("--user-data-dir={}", profile.path().join("profile").display());
-        let trusted = format!("--ignore-certificate-errors-spki-list={}", pair.fingerprint());
         let everywhere = "--host-resolver-rules=MAP * 127.0.0.1";
-        let arguments: Vec<_> = ARGUMENTS.into_iter().chain([&*folder, &*trusted, everywhere]).collect();
+        let told = [&*folder, everywhere];
+        let arguments: Vec<_> = ARGUMENTS.iter().chain(&told).chain(more).copied().collect();
         let wanted = json!({"browserName": "chrome", "goog:chromeOptions": {"args": arguments}});
         let Value::Object(wanted) = wanted else { panic!("an object is one") };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -128,20 +139,6 @@ impl Browser {
         let given = self.wait(self.driver().execute_async(&script, Vec::new()));
         assert!(given["error"].is_null(), "the script failed: {given}");
         given
-    }
-
-    /// Makes the window as large as that, in CSS pixels.
-    #[track_caller]
-    pub(crate) fn resize(&self, width: u32, height: u32) {
-        self.wait(self.driver().set_window_size(width, height));
-    }
-
-    /// Writes what is shown to `screenshots/` in the target folder, for people to look at.
-    #[track_caller]
-    pub(crate) fn screenshot(&self, name: &str) {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.png")), self.wait(self.driver().screenshot())).unwrap();
     }
 
     /// A cookie of the host that is shown, whether a script may see it or not.
