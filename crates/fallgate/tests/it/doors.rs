@@ -57,7 +57,7 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/pairings", Access::Login, 201),
     // No id in here is a pairing's.
     ("GET", "/api/pairings/{id}", Access::Login, 404),
-    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 400),
     ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
