@@ -4,3 +4,4 @@ mod first_run;
 mod hosts;
 mod jupyter;
 mod live;
+mod tokens;

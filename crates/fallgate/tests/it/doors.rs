@@ -62,6 +62,37 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     // The body is none of a form.
     ("POST", "/login", Access::Public, 415),
     ("POST", "/logout", Access::Login, 303),
+    // What is sent here is none of a form either.
+    ("GET", "/tokens", Access::Scope(PlainScope::IdentityRead), 200),
+    ("POST", "/tokens", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/tokens/new", Access::Scope(PlainScope::TokensWrite), 200),
+    ("GET", "/tokens/revoke-all", Access::Scope(PlainScope::TokensWrite), 200),
+    ("POST", "/tokens/revoke-all", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/tokens/{id}/rename", Access::Scope(PlainScope::TokensWrite), 200),
+    ("POST", "/tokens/{id}/rename", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 200),
+    ("POST", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/account", Access::Login, 200),
+    ("POST", "/account", Access::Login, 415),
+    ("POST", "/account/passphrase", Access::Login, 415),
+    ("GET", "/account/devices/sign-out", Access::Login, 200),
+    ("POST", "/account/devices/sign-out", Access::Login, 415),
+    ("GET", "/account/devices/{id}/sign-out", Access::Login, 200),
+    ("POST", "/account/devices/{id}/sign-out", Access::Login, 415),
+    ("GET", "/admin/users", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/admin/new-user", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/admin/users/{u}", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users/{u}", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/admin/users/{u}/role", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users/{u}/role", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/admin/users/{u}/disable", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users/{u}/disable", Access::Scope(PlainScope::Admin), 415),
+    ("POST", "/admin/users/{u}/enable", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/admin/users/{u}/delete", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users/{u}/delete", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 415),
     ("GET", "/live", Access::Scope(PlainScope::LiveRead), 200),
     ("GET", "/live/events", Access::Scope(PlainScope::LiveRead), 200),
     // No id in here is an open stream's or a cut's: the page before says so.
@@ -111,8 +142,11 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let mut admin = Caller::of(&gate, Access::Scope(PlainScope::Admin), &ended);
     let mut refusals = Vec::new();
     for &(method, path, access, good) in ORACLE {
-        let victim =
-            if path.starts_with("/api/logins") { gate.sign_in("ada").id } else { gate.token("ada").id };
+        let victim = if path.starts_with("/api/logins") || path.starts_with("/account/devices") {
+            gate.sign_in("ada").id
+        } else {
+            gate.token("ada").id
+        };
         let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
         caller.once = path.ends_with("/logout");
         let caller = caller.renewed();

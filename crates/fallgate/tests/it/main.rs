@@ -65,6 +65,7 @@ mod spine;
 mod startup;
 mod support;
 mod tls;
+mod token_pages;
 mod tokens;
 mod tunnels;
 mod unix_socket;

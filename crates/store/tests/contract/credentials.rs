@@ -200,3 +200,32 @@ async fn r32_last_uses_are_noted_without_raising_the_revision_and_never_go_back(
     assert_eq!(vault.revision().await.unwrap(), Revision(1));
     assert_eq!(store.events(None, 10).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn the_youngest_come_first_and_a_page_begins_after_the_last() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    let (alice, bob) = (backend.user("alice"), backend.user("bob"));
+    create(&vault, &alice).await;
+    create(&vault, &bob).await;
+    let mut minted = Vec::new();
+    for minutes in 0..6 {
+        let owner = if minutes == 3 { bob.id } else { alice.id };
+        let new = backend.token(Some(owner), minutes);
+        mint(&vault, &new).await;
+        minted.push(new.credential.id);
+    }
+    revoke(&vault, minted[4]).await;
+    let page = async |filter: &CredentialFilter, before, limit| -> Vec<CredentialId> {
+        let listed = store.youngest_credentials(filter, before, limit).await.unwrap();
+        listed.iter().map(|listed| listed.credential.id).collect()
+    };
+    let all = everything();
+    assert_eq!(page(&all, None, 2).await, [minted[5], minted[4]]);
+    assert_eq!(page(&all, Some(minted[4]), 3).await, [minted[3], minted[2], minted[1]]);
+    assert_eq!(page(&all, Some(minted[1]), 3).await, [minted[0]]);
+    assert_eq!(page(&all, Some(minted[0]), 3).await, []);
+    // What the filter leaves out takes no room on the page.
+    let standing = CredentialFilter { owner: Some(alice.id), with_ended: false, ..all };
+    assert_eq!(page(&standing, None, 3).await, [minted[5], minted[2], minted[1]]);
+}

@@ -47,7 +47,7 @@ pub(crate) fn named(text: &str) -> String {
 /// What will be closed, right now.
 pub(crate) fn will_cut(open: u64) -> String {
     match open {
-        0 => "No connection is open by it now.".to_owned(),
+        0 => "No open connection will be cut.".to_owned(),
         open => format!("{} will be cut.", counted(open, "open connection", "open connections")),
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fantoccini::cookies::Cookie;
 use fantoccini::error::CmdError;
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -81,6 +82,21 @@ impl Browser {
     #[track_caller]
     pub(crate) fn open(&self, url: &str) {
         self.wait(self.driver().goto(url));
+    }
+
+    /// Goes on in a tab of its own; gives the one that was shown until now.
+    #[track_caller]
+    pub(crate) fn new_tab(&self) -> WindowHandle {
+        let before = self.wait(self.driver().window());
+        let opened = self.wait(self.driver().new_window(true));
+        self.turn_to(opened.handle);
+        before
+    }
+
+    /// Goes on in that tab.
+    #[track_caller]
+    pub(crate) fn turn_to(&self, tab: WindowHandle) {
+        self.wait(self.driver().switch_to_window(tab));
     }
 
     /// Where it is.

@@ -27,6 +27,8 @@ struct AccountPage {
     display_name: String,
     /// What changing the passphrase ends besides.
     ends: String,
+    /// How many connections are open by tokens.
+    open_by_tokens: u64,
     /// The fewest bytes of a passphrase.
     fewest: usize,
     devices: Vec<Device>,
@@ -123,6 +125,7 @@ impl AccountPage {
             role: principal.role_name(),
             display_name: typed.unwrap_or(name),
             ends: ends(devices.len().saturating_sub(1), app.verifier.open_under(others)),
+            open_by_tokens: app.verifier.open_under(Ending::Tokens(caller.id())),
             fewest,
             devices,
             troubles,

@@ -112,11 +112,16 @@ pub(crate) async fn ask_cut(
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
     let query = query.unwrap_or_default();
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let target = pairs.find(|(name, _)| name == "target").map(|(_, value)| value).unwrap_or_default();
-    let target = read_target(&target)?;
+    let asked = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value)
+    };
+    let target = read_target(&asked("target").unwrap_or_default())?;
     known_target(&permit, &target, &app.settings)?;
     let page = CutPage::about(&app, &permit, &target, Some(&query)).await?;
+    // Whoever had to sign in before it was cut finds what they had typed.
+    let (reason, lasts) = (asked("reason").unwrap_or_default(), asked("lasts").unwrap_or("never".into()));
+    let page = CutPage { reason: &reason, lasts: &lasts, ..page };
     page.frame.show(&page)
 }
 

@@ -64,9 +64,10 @@ pub(crate) async fn list(
     let listing = Listing::read(query.as_deref().unwrap_or_default());
     let owners = if caller.is_admin() { app.verifier.store().users().await? } else { Vec::new() };
     let now = app.verifier.clock().now();
-    let mut listed = match whose(caller, &listing, &owners) {
-        Some(owner) => read(&app, &listing, owner, now).await?,
-        None => Vec::new(),
+    let mut listed = match Whose::of(caller, &listing, &owners) {
+        Whose::Nobodys => Vec::new(),
+        Whose::Of(owner) => read(&app, &listing, Some(owner), now).await?,
+        Whose::Everybodys => read(&app, &listing, None, now).await?,
     };
     let more = listed.len() > PAGE;
     listed.truncate(PAGE);
@@ -82,13 +83,22 @@ pub(crate) async fn list(
     page.frame.show(&page)
 }
 
-/// Whose are to be listed: `Some(None)` is everybody's, `None` nobody's.
-fn whose(caller: &Principal, listing: &Listing, everybody: &[User]) -> Option<Option<UserId>> {
-    if !caller.is_admin() {
-        return caller.user().map(Some);
+/// Whose are to be listed.
+enum Whose {
+    Nobodys,
+    Of(UserId),
+    Everybodys,
+}
+
+impl Whose {
+    fn of(caller: &Principal, listing: &Listing, everybody: &[User]) -> Self {
+        if !caller.is_admin() {
+            return caller.user().map_or(Self::Nobodys, Self::Of);
+        }
+        let Some(wanted) = &listing.owner else { return Self::Everybodys };
+        let owner = everybody.iter().find(|user| user.username == *wanted);
+        owner.map_or(Self::Nobodys, |owner| Self::Of(owner.id))
     }
-    let Some(wanted) = &listing.owner else { return Some(None) };
-    everybody.iter().find(|user| user.username == *wanted).map(|user| Some(user.id))
 }
 
 /// One more than there is room for, to know whether there are more.

@@ -59,7 +59,11 @@ pub(crate) async fn ask_role(
     };
     let heading =
         format!("Make {} {}?", user.username, if role == Role::Admin { "an admin" } else { "a user" });
-    let lines = vec![line.to_owned()];
+    let mut lines = vec![line.to_owned()];
+    if role == Role::User {
+        let open = counted(open(&app, &user), "connection of theirs is", "connections of theirs are");
+        lines.push(format!("{open} open now."));
+    }
     let fields = vec![("role", role.name().to_owned())];
     let cuts = role == Role::User;
     ask(&app, &permit, &user, Question { verb, heading, lines, path: "role", fields, cuts, typed: false })

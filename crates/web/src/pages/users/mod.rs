@@ -64,7 +64,7 @@ pub(crate) async fn list(
     users.truncate(PAGE);
     let page = UsersPage {
         frame: Frame::of(&app, permit.principal(), Place::Users)?.noticing(query.as_deref()),
-        rows: rows(&app, permit.principal(), users).await?,
+        rows: rows(&app, permit.principal(), &users).await?,
         goes_on: !after.is_empty(),
         next,
     };
@@ -76,16 +76,16 @@ fn after(query: &str) -> String {
     after.map(|(_, username)| username.into_owned()).unwrap_or_default()
 }
 
-async fn rows(app: &App, viewer: &Principal, users: Vec<User>) -> Result<Vec<Row>, WebError> {
+async fn rows(app: &App, viewer: &Principal, users: &[User]) -> Result<Vec<Row>, WebError> {
     let now = app.verifier.clock().now();
     let ids = users.iter().map(|user| user.id).collect();
     let (seen, open) = (app.verifier.store().last_seen(ids).await?, app.verifier.open_by_user());
-    Ok(users.into_iter().map(|user| Row::of(user, viewer, &seen, &open, now)).collect())
+    Ok(users.iter().map(|user| Row::of(user, viewer, &seen, &open, now)).collect())
 }
 
 impl Row {
     fn of(
-        user: User,
+        user: &User,
         viewer: &Principal,
         seen: &HashMap<UserId, Timestamp>,
         open: &HashMap<UserId, u64>,
@@ -148,7 +148,7 @@ impl UserPage {
         let display_name = typed.unwrap_or_else(|| user.display_name.to_string());
         let (tokens, logins) = standing(app, id).await?;
         let is_last_admin = is_last_admin(app, &user).await?;
-        let rows = rows(app, permit.principal(), vec![user]).await?;
+        let rows = rows(app, permit.principal(), std::slice::from_ref(&user)).await?;
         let row = rows.into_iter().next().ok_or(WebError::Unavailable)?;
         let frame = Frame::of(app, permit.principal(), Place::Users)?;
         Ok(Self { frame, row, created, display_name, is_admin, is_last_admin, tokens, logins, troubles })
