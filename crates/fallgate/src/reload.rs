@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::Actor;
-use fallgate_relay::{Gate, ListenAt, Route, RouteTable};
+use fallgate_relay::{Gate, ListenAt, RefusedConfig, Route, RouteTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -157,6 +157,8 @@ impl Reloader {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
+                let at = self.gate.verifier.clock().now();
+                self.gate.settings.refuse(RefusedConfig { at, reason: failure.to_string() });
                 self.gate.verifier.note_config(actor, None).await;
                 let failure = format!("{failure}; nothing has changed: the config before goes on to count");
                 return Err(Failure::failed(failure));

@@ -8,6 +8,7 @@ mod gate;
 mod ingress;
 mod listener;
 mod plain_file;
+mod reach;
 mod wire;
 
 #[cfg(feature = "fuzzing")]
@@ -23,8 +24,9 @@ pub use ingress::refuse::{CONTENT_POLICY, PAGE_FIELDS};
 pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
-pub use ingress::settings::{LiveSettings, Settings, login_for_own};
+pub use ingress::settings::{LiveSettings, RefusedConfig, Settings, login_for_own};
 pub use listener::{InvalidListenAt, ListenAt, Listener};
 pub use plain_file::open_plain;
+pub use reach::{Reach, Reaches};
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

@@ -177,6 +177,20 @@ pub(crate) fn revoke_of(
     Ok((moved, ended))
 }
 
+/// What these are called, as far as they are known.
+pub(crate) fn names(
+    connection: &Connection,
+    ids: &[CredentialId],
+) -> Result<Vec<(CredentialId, String)>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT name FROM credential WHERE id = ?1")?;
+    let mut names = Vec::new();
+    for id in ids {
+        let name = statement.query_row([id.bytes()], |row| row.get(0)).optional()?;
+        names.extend(name.map(|name| (*id, name)));
+    }
+    Ok(names)
+}
+
 /// Writes down last uses, each unless a later one is there, and counts them.
 pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[NotedUse]) -> Result<(), Fault> {
     let mut upsert = act.prepare_cached(

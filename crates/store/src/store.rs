@@ -35,16 +35,22 @@ pub struct CredentialFilter {
 }
 
 /// Which audit events to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Those before this one.
     pub before: Option<u64>,
+    /// Those after this one.
+    pub after: Option<u64>,
     /// At most so many.
     pub limit: u32,
     /// What this user did, or what was done to their account.
     pub user: Option<String>,
     /// This action only, such as `token.mint`.
     pub action: Option<String>,
+    /// From then on.
+    pub since: Option<Timestamp>,
+    /// Until before then.
+    pub until: Option<Timestamp>,
 }
 
 /// A credential as lists show it.
@@ -117,9 +123,17 @@ impl Store {
         self.backend.read(move |connection| credentials::with_id(connection, id)).await
     }
 
+    /// What these credentials are called, as far as they are known.
+    pub async fn credential_names(
+        &self,
+        ids: Vec<CredentialId>,
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        self.backend.read(move |connection| credentials::names(connection, &ids)).await
+    }
+
     /// At most `limit` audit events, newest first: those before the event `before`, or the newest of all.
     pub async fn events(&self, before: Option<u64>, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.find_events(&EventFilter { before, limit, user: None, action: None }).await
+        self.find_events(&EventFilter { before, limit, ..EventFilter::default() }).await
     }
 
     /// Audit events of a filter, newest first.

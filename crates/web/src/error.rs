@@ -29,6 +29,8 @@ pub(crate) enum WebError {
     NotForm,
     Busy(HasherBusy),
     Throttled(Throttled),
+    /// The caller has more of something open already than they may; told what.
+    TooManyOpen(String),
     Unwritten(Unwritten),
     /// Somebody else came in between; told what.
     Unsettled(String),
@@ -50,6 +52,7 @@ impl WebError {
             Self::Busy(busy) => Some(busy.retry_after().as_secs()),
             Self::Throttled(throttled) => Some(throttled.retry_after.as_secs()),
             Self::Unsettled(_) => Some(1),
+            Self::TooManyOpen(_) => Some(5),
             _ => None,
         }
     }
@@ -76,6 +79,7 @@ impl WebError {
             Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
+            Self::TooManyOpen(detail) => Problem::new(429, detail),
         }
     }
 }

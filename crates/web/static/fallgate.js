@@ -74,10 +74,11 @@ export const relative = (moment, now = Date.now()) => {
   return Math.abs(seconds) < 5 ? 'now' : words.format(Math.trunc(seconds / size), unit);
 };
 
-const tell = () => document.querySelectorAll('time[data-relative]').forEach(element => {
+const tell = () => document.querySelectorAll('time[data-relative]:not([datetime=""])').forEach(element => {
   element.textContent = relative(element.dateTime);
 });
 setInterval(tell, 15_000);
+document.addEventListener('fallgate:shown', tell);
 
 // Shows what is typed into a passphrase's field, and hides it again.
 document.addEventListener('click', event => {

@@ -339,7 +339,7 @@ impl ServerDesk {
     }
 
     pub(super) fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
-        let EventFilter { before, limit, user, action } = filter;
+        let EventFilter { before, limit, user, action, .. } = filter;
         let mut query = Serializer::new(String::new());
         query.append_pair("limit", &limit.to_string());
         if let Some(before) = before {
@@ -354,7 +354,7 @@ impl ServerDesk {
     }
 
     pub(super) fn verify_trail(&self, _: &Environment) -> Result<WholeTrail, Failure> {
-        let newest = self.events(EventFilter { before: None, limit: 1, user: None, action: None })?;
+        let newest = self.events(EventFilter { limit: 1, ..EventFilter::default() })?;
         let begin = newest.checkpoint.map(|checkpoint| (checkpoint.seq, checkpoint.hash, checkpoint.at));
         let since = begin.as_ref().map(|(.., at)| *at);
         let mut chain = begin.map_or_else(Chain::default, |(seq, hash, _)| Chain::after(seq, hash));
@@ -372,7 +372,7 @@ impl ServerDesk {
     /// The API pages backwards. The trail has no gaps, so the page that ends in front of `seq + PAGE + 1` begins
     /// behind `seq`; one that has nothing there lies in front of what is kept, and the next is looked at.
     pub(super) fn events_after(&self, seq: u64) -> Result<Vec<Event>, Failure> {
-        let page = |before, limit| self.events(EventFilter { before, limit, user: None, action: None });
+        let page = |before, limit| self.events(EventFilter { before, limit, ..EventFilter::default() });
         let newest = page(None, 1)?.events.first().map_or(0, |event| event.seq);
         let mut behind = seq;
         while behind < newest {

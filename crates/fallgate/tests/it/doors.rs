@@ -93,6 +93,22 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/admin/users/{u}/delete", Access::Scope(PlainScope::Admin), 415),
     ("GET", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/admin/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 415),
+    ("GET", "/live", Access::Scope(PlainScope::LiveRead), 200),
+    ("GET", "/live/events", Access::Scope(PlainScope::LiveRead), 200),
+    // No id in here is an open stream's or a cut's: the page before says so.
+    ("GET", "/live/streams/{id}/close", Access::Scope(PlainScope::Cut), 303),
+    ("POST", "/live/streams/{id}/close", Access::Scope(PlainScope::Cut), 303),
+    // What is to be cut is not said.
+    ("GET", "/live/cut", Access::Scope(PlainScope::Cut), 400),
+    ("POST", "/live/cut", Access::Scope(PlainScope::Cut), 415),
+    ("GET", "/live/cuts/{id}/lift", Access::Scope(PlainScope::Cut), 303),
+    ("POST", "/live/cuts/{id}/lift", Access::Scope(PlainScope::Cut), 303),
+    ("GET", "/admin/live", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/admin/live/events", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/admin/audit", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/admin/audit/events", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/admin/audit/verify", Access::Scope(PlainScope::Admin), 303),
+    ("GET", "/admin/routes", Access::Scope(PlainScope::Admin), 200),
     ("GET", "/favicon.svg", Access::Public, 200),
     ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
@@ -167,7 +183,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
             );
-            let answer = Client::exchange(gate.address(), request);
+            let mut client = Client::connect(gate.address());
+            client.send(request);
+            let answer = client.response_or_stream();
             let wanted = match (access, fate) {
                 (_, Fate::Unreadable) => 400,
                 // Whoever is signed in already is not asked again.

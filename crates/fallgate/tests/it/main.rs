@@ -72,3 +72,4 @@ mod unix_socket;
 mod upkeep;
 mod upward;
 mod users;
+mod watching;

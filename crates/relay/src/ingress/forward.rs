@@ -33,7 +33,7 @@ const WEBSOCKET: &str = "websocket";
 const MOST_INTERIM: usize = 32;
 
 /// How many bytes of a next request are taken in while this one is under way.
-const READ_AHEAD: usize = 16 * 1024;
+pub(super) const READ_AHEAD: usize = 16 * 1024;
 
 /// A request, ready to go up.
 #[expect(
@@ -250,7 +250,7 @@ impl Failure {
             Self::Dial(error) => {
                 tracing::warn!(route = %name, %upstream, %error, "upstream not reached");
                 match error {
-                    DialError::TimedOut => {
+                    DialError::TimedOut(_) => {
                         Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
                     }
                     DialError::Refused(_) => {

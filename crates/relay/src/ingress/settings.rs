@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fallgate_authority::Challenge;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
 use fallgate_domain::return_to::ReturnTo;
 use fallgate_domain::secret;
@@ -34,22 +35,45 @@ pub struct Settings {
 
 /// The settings that count now, shared by all who need them.
 #[derive(Debug, Clone)]
-pub struct LiveSettings(Arc<ArcSwap<Settings>>);
+pub struct LiveSettings {
+    now: Arc<ArcSwap<Settings>>,
+    refused: Arc<ArcSwapOption<RefusedConfig>>,
+}
+
+/// A config that was read again and made no sense, so that the one before goes on to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedConfig {
+    /// When it was read.
+    pub at: Timestamp,
+    /// What is wrong with it, in words without a stop.
+    pub reason: String,
+}
 
 impl LiveSettings {
     /// These, until others come.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(settings)))
+        Self { now: Arc::new(ArcSwap::from_pointee(settings)), refused: Arc::default() }
     }
 
     /// Those that count now.
     pub fn now(&self) -> Arc<Settings> {
-        self.0.load_full()
+        self.now.load_full()
+    }
+
+    /// Remembers a config that was refused, until one counts.
+    pub fn refuse(&self, refused: RefusedConfig) {
+        self.refused.store(Some(Arc::new(refused)));
+    }
+
+    /// The config that was refused since these were read, if one was.
+    pub fn refused(&self) -> Option<Arc<RefusedConfig>> {
+        self.refused.load_full()
     }
 
     /// Puts others in their place, and returns those before.
     pub(crate) fn replace(&self, settings: Settings) -> Arc<Settings> {
-        self.0.swap(Arc::new(settings))
+        self.refused.store(None);
+        self.now.swap(Arc::new(settings))
     }
 }
 

@@ -57,8 +57,8 @@ pub(crate) enum DialError {
     #[error("no TLS with it: {0}")]
     NoTls(io::Error),
     /// Nobody answered in time.
-    #[error("no answer within {} s", CONNECT_WITHIN.as_secs())]
-    TimedOut,
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
 }
 
 /// One worker's idle connections to upstreams.
@@ -140,6 +140,12 @@ pub(super) async fn dial_http2(address: &Address, tls: Option<&Trust>) -> Result
     dial_offering(address, tls, &[HTTP2, HTTP1]).await
 }
 
+/// Whether anybody takes connections there, found out by making one and no more.
+pub(crate) async fn reach(address: &Address, within: Duration) -> Result<(), DialError> {
+    let connecting = async { connect(address).await.map(drop).map_err(DialError::Refused) };
+    timeout(within, connecting).await.unwrap_or(Err(DialError::TimedOut(within)))
+}
+
 async fn dial_offering(
     address: &Address,
     tls: Option<&Trust>,
@@ -155,7 +161,7 @@ async fn dial_offering(
             _ => Ok(Wire::new(Socket::Plain(pipe))),
         }
     };
-    timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(DialError::TimedOut))
+    timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(DialError::TimedOut(CONNECT_WITHIN)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]

@@ -32,6 +32,8 @@ async fn a_credential_is_shown_as_it_was_minted_with_its_owners_name() {
     assert_eq!(store.credential(token.credential.id).await.unwrap(), Some(shown.clone()));
     assert_eq!(store.credentials(&everything()).await.unwrap(), [shown, shown_ownerless]);
     assert_eq!(store.credential(backend.token(None, 0).credential.id).await.unwrap(), None);
+    let names = store.credential_names(vec![ownerless.credential.id, backend.token(None, 0).credential.id]);
+    assert_eq!(names.await.unwrap(), [(ownerless.credential.id, ownerless.credential.name.clone())]);
     let (_, rows) = load(&vault).await;
     assert_eq!(hash_of(&rows, token.credential.id), Some(token.hash));
 }

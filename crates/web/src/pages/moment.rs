@@ -16,7 +16,7 @@ const UNITS: [(&str, u64, u64); 6] = [
 ];
 
 /// A point in time, seen from now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     /// RFC 3339, in UTC.
     pub(crate) exact: String,

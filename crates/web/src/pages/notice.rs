@@ -1,6 +1,9 @@
 //! What a page says has just been done. It comes by the address, so it says only what stands here.
 
+use std::time::Duration;
+
 use axum::response::Response;
+use fallgate_authority::Closed;
 
 use super::see_other;
 use crate::error::WebError;
@@ -23,6 +26,14 @@ pub(crate) enum Notice {
     UserEnabled,
     UserDeleted,
     PassphraseReset,
+    /// A stream was closed.
+    Closed,
+    /// It is closed already.
+    ClosedBefore,
+    /// Something was cut; with what that closed.
+    Cut,
+    Lifted,
+    LiftedBefore,
 }
 
 impl Notice {
@@ -42,6 +53,11 @@ impl Notice {
         Self::UserEnabled,
         Self::UserDeleted,
         Self::PassphraseReset,
+        Self::Closed,
+        Self::ClosedBefore,
+        Self::Cut,
+        Self::Lifted,
+        Self::LiftedBefore,
     ];
 
     /// As the address names it.
@@ -62,6 +78,11 @@ impl Notice {
             Self::UserEnabled => "user-enabled",
             Self::UserDeleted => "user-deleted",
             Self::PassphraseReset => "passphrase-reset",
+            Self::Closed => "closed",
+            Self::ClosedBefore => "closed-before",
+            Self::Cut => "cut",
+            Self::Lifted => "lifted",
+            Self::LiftedBefore => "lifted-before",
         }
     }
 
@@ -97,6 +118,11 @@ impl Notice {
             Self::UserEnabled => "The account is enabled.".to_owned(),
             Self::UserDeleted => format!("The account is deleted{}.", cut(count)),
             Self::PassphraseReset => "The passphrase is reset. Their sign-ins have ended.".to_owned(),
+            Self::Closed => "The connection is cut.".to_owned(),
+            Self::ClosedBefore => "That connection is closed already.".to_owned(),
+            Self::Cut => "The cut stands.".to_owned(),
+            Self::Lifted => "The cut is lifted.".to_owned(),
+            Self::LiftedBefore => "That cut does not stand any more.".to_owned(),
         }
     }
 
@@ -105,9 +131,25 @@ impl Notice {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value)
         };
+        let number = |name: &str| value(name).and_then(|number| number.parse::<u64>().ok());
         let done = value("done")?;
         let notice = *Self::ALL.iter().find(|notice| notice.key() == done)?;
-        Some(notice.says(value("count").and_then(|count| count.parse().ok())))
+        let says = notice.says(number("count"));
+        match (notice, number("streams"), number("requests"), number("ms")) {
+            (Self::Cut, Some(streams), Some(requests), Some(ms)) => {
+                let (streams, requests) =
+                    (counted(streams, "connection", "connections"), counted(requests, "request", "requests"));
+                Some(format!("{says} It closed {streams} and ended {requests} in {ms} ms."))
+            }
+            _ => Some(says),
+        }
+    }
+
+    /// Sends the browser on to a page that says what a cut closed, and how long that took.
+    pub(crate) fn cut(location: &str, closed: Closed, took: Duration) -> Result<Response, WebError> {
+        let Closed { streams, requests } = closed;
+        let (key, ms) = (Self::Cut.key(), took.as_millis());
+        see_other(&format!("{location}?done={key}&streams={streams}&requests={requests}&ms={ms}"))
     }
 
     /// Sends the browser on to a page that says so.
@@ -144,6 +186,10 @@ mod tests {
             Notice::read("done=token-revoked&count=1").as_deref(),
             Some("The token is revoked, and 1 open connection was cut.")
         );
+        let cut = "done=cut&streams=1&requests=0&ms=7";
+        let told = "The cut stands. It closed 1 connection and ended 0 requests in 7 ms.";
+        assert_eq!(Notice::read(cut).as_deref(), Some(told));
+        assert_eq!(Notice::read("done=cut&streams=x&requests=0&ms=7").as_deref(), Some("The cut stands."));
         for query in ["", "done", "done=<script>", "done=Signed-out", "count=7"] {
             assert_eq!(Notice::read(query), None, "{query}");
         }

@@ -143,7 +143,7 @@ fn place(address: &Address, tls: Option<&Trust>) -> Place {
 fn again(error: &DialError) -> DialError {
     let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
     match error {
-        DialError::TimedOut => DialError::TimedOut,
+        DialError::TimedOut(within) => DialError::TimedOut(*within),
         DialError::Refused(error) => DialError::Refused(same(error)),
         DialError::NoTls(error) => DialError::NoTls(same(error)),
     }

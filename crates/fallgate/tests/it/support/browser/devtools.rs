@@ -1,4 +1,4 @@
-//! What WebDriver has no words for, told to Chromium in its own (Chrome DevTools Protocol): a phone's width, a dark theme.
+//! What WebDriver has no words for, told to Chromium in its own (Chrome's devtools protocol): a phone's width, a dark theme.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,11 @@ impl Browser {
         let theme = if dark { "dark" } else { "light" };
         self.tell(
             "Emulation.setEmulatedMedia",
-            json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}),
+            json!({"features": [
+                {"name": "prefers-color-scheme", "value": theme},
+                // A picture is of one moment.
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]}),
         );
     }
 
