@@ -3,6 +3,6 @@
 mod first_run;
 mod hosts;
 mod jupyter;
-mod tour;
-mod tokens;
 mod live;
+mod tokens;
+mod tour;
