@@ -84,6 +84,13 @@ impl Passerby {
     }
 }
 
+impl Newcomer {
+    /// As whom they are signed in until now, if they are.
+    pub const fn held(&self) -> Option<&Principal> {
+        self.held.as_ref()
+    }
+}
+
 /// The same, whoever is cut: signing out is always allowed.
 #[derive(Debug)]
 pub struct SigningOut(pub(crate) Principal);

@@ -160,7 +160,7 @@ impl Verifier {
         permit.principal().lease.act();
         match self.registrar.place(&cut, &actor).await {
             Err(CutError::Store(error))
-                if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut { .. }) =>
+                if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut(_)) =>
             {
                 return Err(self.halt_target(&cut, &error).await.into());
             }

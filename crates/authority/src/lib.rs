@@ -31,6 +31,7 @@
 
 mod accounts;
 pub mod actions;
+mod alarm;
 mod assertion;
 mod caller;
 mod closing;
@@ -59,6 +60,7 @@ mod logins;
 mod mint;
 mod network;
 mod old_link;
+mod pairing;
 mod passphrase;
 mod permit;
 mod policy;
@@ -88,6 +90,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use alarm::Alarm;
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
@@ -108,8 +111,12 @@ pub use lease::{Ended, Lease, LeaseHandle};
 pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
+pub use pairing::{
+    Claim, Collected, PAIRING_LIFE, PairingError, PairingNow, PairingOffer, PairingSide, PairingStatus,
+    RedeemOrder, Redeemed, StartedPairing, pairing_cookie_name,
+};
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
-pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Terms};
+pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Successor, Terms};
 pub use policy::Policy;
 pub use presented::{Presented, RequestFacts};
 pub use principal::Principal;

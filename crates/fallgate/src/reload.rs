@@ -142,6 +142,12 @@ impl Reloader {
         Self { told: Arc::new((flags, environment)), in_use, gate, counts: Mutex::new(counts) }
     }
 
+    /// The file that counts, if there is one; with its absolute path, for whoever runs elsewhere.
+    pub(crate) async fn config_file(&self) -> Option<PathBuf> {
+        let file = self.counts.lock().await.file.clone()?;
+        Some(std::path::absolute(&file).unwrap_or(file))
+    }
+
     /// Reads the config again. One that makes sense counts from the next request on, and what it does not allow any
     /// more is told so before this returns; of one that does not, nothing counts.
     pub(crate) async fn reload(&self, actor: &Actor) -> Result<Reloaded, Failure> {

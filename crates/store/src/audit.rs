@@ -48,7 +48,7 @@ pub(crate) fn page(connection: &Connection, filter: &EventFilter) -> Result<Vec<
     let mut statement = connection.prepare_cached(
         "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
          WHERE seq < ?1 AND seq > ?5 AND (?6 IS NULL OR at >= ?6) AND (?7 IS NULL OR at < ?7) AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3
-               OR json_extract(detail, '$.owner') = ?3)
+               OR target = 'user:' || ?3 OR json_extract(detail, '$.owner') = ?3)
          ORDER BY seq DESC LIMIT ?4",
     )?;
     let after = filter.after.map_or(0, stored);

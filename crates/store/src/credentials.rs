@@ -51,8 +51,13 @@ const LONGEST_LINEAGE: usize = 100_000;
 /// How long a line of credentials may be, each hanging on the one before. Every decision walks all of it.
 pub(crate) const DEEPEST_LINEAGE: usize = 16;
 
-/// Writes a new credential if its owner is enabled and all that it hangs on is alive.
-pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
+/// Writes a new credential if its owner is enabled and has room for it, and all that it hangs on is alive.
+pub(crate) fn mint(
+    act: &Transaction<'_>,
+    new: &NewCredential,
+    most: u32,
+    event: NewEvent,
+) -> Result<Minted, Fault> {
     let credential = &new.credential;
     if matches!(credential.kind, CredentialKind::Internal | CredentialKind::Legacy) {
         return Err(Fault::Contradiction("the internal token and imported tokens are never minted"));
@@ -71,10 +76,43 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
             Some(_) => {}
         }
     }
+    if let Some(owner) = credential.owner
+        && credential.kind == CredentialKind::Token
+        && has_tokens(act, owner, most, credential.created_at)?
+    {
+        return Ok(Minted::TooMany);
+    }
     insert(act, new)?;
     let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
     audit::append(act, event)?;
     Ok(Minted::Minted(revision))
+}
+
+/// Whether somebody has so many tokens that stand.
+fn has_tokens(act: &Transaction<'_>, owner: UserId, most: u32, now: Timestamp) -> Result<bool, Fault> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut statement = act.prepare_cached(
+        "SELECT id FROM credential WHERE owner = ?1 AND kind = ?2 AND revoked_at IS NULL
+         AND (expires_at IS NULL OR expires_at > ?3)",
+    )?;
+    let rows = statement.query_map((owner.bytes(), CredentialKind::Token.name(), now.millis()), |row| {
+        row.get(0).map(CredentialId::from_bytes)
+    })?;
+    let by_their_own_dates = rows.collect::<Result<Vec<_>, _>>()?;
+    if by_their_own_dates.len() < most {
+        return Ok(false);
+    }
+    // What hangs on one that has ended has ended too, and counts no more.
+    let mut standing = 0;
+    for id in by_their_own_dates {
+        if lineage(act, id)?.is_some_and(|end| end.stands(now)) {
+            standing += 1;
+        }
+        if standing >= most {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes the row of a new credential. The revision is the caller's to raise.

@@ -43,7 +43,7 @@ pub struct EventFilter {
     pub after: Option<u64>,
     /// At most so many.
     pub limit: u32,
-    /// What this user did, or what was done to their account.
+    /// What this user did, or what was done to their account: a cut of it, and of a credential of theirs, too.
     pub user: Option<String>,
     /// This action only, such as `token.mint`.
     pub action: Option<String>,

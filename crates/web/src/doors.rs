@@ -18,11 +18,11 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, tokens, users};
+use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{self, assets, enter, home, login, setup};
+use crate::pages::{self, assets, enter, home, login, pair, pairing, setup};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,13 @@ pub fn rows() -> &'static [Row] {
 /// The table. After the handler: what it does in a sentence, and the refusals that only its own work can bring about.
 /// All else that the API's description says is read off the handler's type.
 pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
-    let doors = Doors::default()
+    let doors = pages(api(Doors::default()));
+    let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
+    (router, doors.rows, doors.description)
+}
+
+fn api(doors: Doors) -> Doors {
+    doors
         .door(Method::GET, "/health", gate::health, "Tells whether the store can be read.", &[])
         .door(Method::GET, "/api/version", gate::version, "Tells the gate's version.", &[])
         .door(Method::GET, "/api/openapi.json", openapi::document, "This description.", &[])
@@ -97,7 +103,28 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
         .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
+        .door(
+            Method::POST,
+            "/api/pair",
+            pairings::pair,
+            "Signs a device in by a pairing code, once it is let in.",
+            &[401, 403, 404, 409, 410, 429],
+        )
+        .door(Method::POST, "/api/pairings", pairings::start, "Makes a pairing code, shown this once.", &[])
+        .door(Method::GET, "/api/pairings/{id}", pairings::show, "Tells what became of a pairing code.", &[])
+        .door(
+            Method::POST,
+            "/api/pairings/{id}",
+            pairings::answer,
+            "Lets the device in that used a code, or refuses it.",
+            &[409, 410, 429],
+        )
+        .door(Method::DELETE, "/api/pairings/{id}", pairings::withdraw, "Takes a pairing code back.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
+}
+
+fn pages(doors: Doors) -> Doors {
+    doors
         .page(Method::GET, "/", home::home)
         .page(Method::GET, "/setup", setup::show)
         .page(Method::POST, "/setup", setup::set_up)
@@ -148,14 +175,20 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .page(Method::GET, "/admin/audit/events", pages::audit::events)
         .page(Method::POST, "/admin/audit/verify", pages::audit::verify)
         .page(Method::GET, "/admin/routes", pages::routes::show)
+        .page(Method::GET, "/pair", pair::show)
+        .page(Method::POST, "/pair", pair::submit)
+        .page(Method::GET, "/pair/wait", pair::wait)
+        .page(Method::POST, "/pair/wait", pair::collect)
+        .page(Method::GET, "/pair/wait/status", pair::status)
+        .page(Method::GET, "/pair/new", pairing::start)
+        .page(Method::GET, "/pair/new/{id}", pairing::show)
+        .page(Method::POST, "/pair/new/{id}", pairing::answer)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/manifest.webmanifest", assets::manifest)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)
         .page(Method::POST, "/.fallgate/logout", login::sign_out)
-        .page(Method::GET, "/.fallgate/static/{file}", assets::file);
-    let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
-    (router, doors.rows, doors.description)
+        .page(Method::GET, "/.fallgate/static/{file}", assets::file)
 }
 
 /// The API's description (OpenAPI 3.1), as JSON.

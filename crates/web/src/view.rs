@@ -2,6 +2,7 @@
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
 mod live;
+mod pairing;
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 pub use self::live::{LiveList, LiveView};
+pub(crate) use self::pairing::link as pairing_link;
+pub use self::pairing::{ClaimView, PairingView, StartedPairingView};
 use crate::openapi::words;
 
 /// A token in a list.

@@ -4,4 +4,6 @@ mod first_run;
 mod hosts;
 mod jupyter;
 mod live;
+mod pairing;
 mod tokens;
+mod tour;

@@ -53,6 +53,12 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/cuts", Access::Scope(PlainScope::Cut), 404),
     ("DELETE", "/api/cuts/{id}", Access::Scope(PlainScope::Cut), 404),
     ("GET", "/api/audit", Access::Scope(PlainScope::Admin), 200),
+    ("POST", "/api/pair", Access::Public, 400),
+    ("POST", "/api/pairings", Access::Login, 201),
+    // No id in here is a pairing's.
+    ("GET", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
     // Somebody is there already.
@@ -109,6 +115,15 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/admin/audit/events", Access::Scope(PlainScope::Admin), 200),
     ("POST", "/admin/audit/verify", Access::Scope(PlainScope::Admin), 303),
     ("GET", "/admin/routes", Access::Scope(PlainScope::Admin), 200),
+    ("GET", "/pair", Access::Public, 200),
+    ("POST", "/pair", Access::Public, 415),
+    // Nobody here waits to be let in.
+    ("GET", "/pair/wait", Access::Public, 404),
+    ("POST", "/pair/wait", Access::Public, 404),
+    ("GET", "/pair/wait/status", Access::Public, 200),
+    ("GET", "/pair/new", Access::Login, 200),
+    ("GET", "/pair/new/{id}", Access::Login, 404),
+    ("POST", "/pair/new/{id}", Access::Login, 415),
     ("GET", "/favicon.svg", Access::Public, 200),
     ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
@@ -127,6 +142,27 @@ const CHALLENGE: &str = "Bearer realm=\"fallgate\"";
 fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     let headers = response.headers.iter().filter(|(name, _)| name != "date");
     (response.status, headers.cloned().collect(), response.body.clone())
+}
+
+/// Whoever is not signed in yet posts here, and must come from a page of ours.
+const FOR_NEWCOMERS: &[&str] =
+    &["/api/login", "/api/setup", "/api/pair", "/login", "/setup", "/pair", "/pair/wait"];
+
+/// A good body, or one that is refused only behind whatever may refuse the caller.
+fn body_for(method: &str, path: &str, number: usize) -> String {
+    match (method, path) {
+        ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
+        ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => "{}".to_owned(),
+        ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
+        ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
+        ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
+        ("POST", "/api/users") => {
+            format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
+        }
+        ("POST", _) => format!(r#"{{"passphrase":"{PASSPHRASE}"}}"#),
+        ("PATCH", _) => r#"{"display_name":"Bob"}"#.to_owned(),
+        _ => String::new(),
+    }
 }
 
 #[test]
@@ -166,18 +202,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             } else {
                 "bob".to_owned()
             };
-            let body = match (method, path) {
-                ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-                ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase") => "{}".to_owned(),
-                ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
-                ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
-                ("POST", "/api/users") => {
-                    format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
-                }
-                ("POST", _) => format!(r#"{{"passphrase":"{PASSPHRASE}"}}"#),
-                ("PATCH", _) => r#"{"display_name":"Bob"}"#.to_owned(),
-                _ => String::new(),
-            };
+            let body = body_for(method, path, number);
             let path = path.replace("{id}", &victim).replace("{u}", &user).replace("{file}", "fallgate.css");
             let length = body.len();
             let request = format!(
@@ -194,12 +219,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 {
                     303
                 }
-                (Access::Public, Fate::Foreign)
-                    if ["/api/login", "/api/setup", "/login", "/setup"].contains(&path.as_str())
-                        && !is_safe =>
-                {
-                    403
-                }
+                (Access::Public, Fate::Foreign) if FOR_NEWCOMERS.contains(&path.as_str()) && !is_safe => 403,
                 (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Foreign | Fate::Untold) => {
                     if is_safe {

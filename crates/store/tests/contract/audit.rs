@@ -45,7 +45,7 @@ async fn the_trail_is_read_page_by_page() {
         let mut event = event(Action::TokenMint, &minute.to_string());
         let token = backend.token(None, minute);
         event.credential = Some(token.credential.id);
-        let _ = vault.mint(token, event).await.unwrap();
+        let _ = vault.mint(token, u32::MAX, event).await.unwrap();
     }
     let mut read = Vec::new();
     let mut before = None;
@@ -73,7 +73,7 @@ async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_to
     let mut minted = event(Action::TokenMint, &token.credential.id.to_string());
     minted.actor = "alice".to_owned();
     minted.detail.insert("owner".to_owned(), "bob".into());
-    let _ = vault.mint(token, minted).await.unwrap();
+    let _ = vault.mint(token, u32::MAX, minted).await.unwrap();
     let found = async |before, user: Option<&str>, action: Option<&str>| -> Vec<u64> {
         let (user, action) = (user.map(str::to_owned), action.map(str::to_owned));
         let filter = EventFilter { before, limit: 10, user, action, ..EventFilter::default() };

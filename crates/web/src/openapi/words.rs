@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use fallgate_authority::PairingStatus as PairingStatuses;
 use fallgate_domain::credential::{CredentialKind, Status};
 use fallgate_domain::live::StreamKind as StreamKinds;
 use fallgate_domain::scope::PlainScope;
@@ -102,6 +103,12 @@ word! {
 word! {
     /// What flows in a stream.
     StreamKind: text().enum_values(Some(StreamKinds::ALL.map(StreamKinds::name)))
+}
+
+word! {
+    /// Where a pairing stands: `waiting` for a device, which then has `asked`, was `allowed` and is `done`; or it was
+    /// `refused`, came too `late`, is `worn` out by wrong tries, or was `withdrawn`.
+    PairingStatus: text().enum_values(Some(PairingStatuses::ALL.map(PairingStatuses::name)))
 }
 
 word! {

@@ -43,6 +43,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset!("fallgate.js", "text/javascript; charset=utf-8"),
         asset!("follow.js", "text/javascript; charset=utf-8"),
         asset!("setup.js", "text/javascript; charset=utf-8"),
+        asset!("pair.js", "text/javascript; charset=utf-8"),
         asset!("favicon.svg", "image/svg+xml"),
         asset!("icon-180.png", "image/png"),
         asset!("icon-192.png", "image/png"),

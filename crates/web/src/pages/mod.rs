@@ -15,6 +15,8 @@ pub(crate) mod login;
 mod moment;
 mod notice;
 pub(crate) mod once;
+pub(crate) mod pair;
+pub(crate) mod pairing;
 pub(crate) mod problem;
 mod qr;
 mod resume;

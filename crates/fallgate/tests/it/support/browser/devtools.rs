@@ -65,7 +65,11 @@ impl Browser {
         let theme = if dark { "dark" } else { "light" };
         self.tell(
             "Emulation.setEmulatedMedia",
-            json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}),
+            json!({"features": [
+                {"name": "prefers-color-scheme", "value": theme},
+                // A picture is of one moment.
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]}),
         );
     }
 
