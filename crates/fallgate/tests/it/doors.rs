@@ -153,7 +153,7 @@ fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
         ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
         ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => "{}".to_owned(),
-        ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
+        ("POST", "/api/pairings/{id}") => "{}".to_owned(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
         ("POST", "/api/users") => {
