@@ -30,6 +30,7 @@ http2        inline proxy over HTTP/2, against nginx
 websockets   memory of the daemon for each of 5,000 idle WebSockets
 cut          1,000 WebSockets, closed by every way in which something ends, by the API and by another process; and
              2,000 HTTP/2 streams that take nothing in, by a cut
+pages        each page of the gate, with 1,000 tokens to list
 idle         start and memory of a daemon with 1,000 tokens
 scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
 mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens
@@ -39,13 +40,14 @@ Without a name all of them. Release builds; nginx, Caddy, wrk and h2load are ins
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little
 about another machine; ratios carry over better. It fails on a missed number only with --check.";
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "decision",
     "proxy",
     "transfer",
     "http2",
     "websockets",
     "cut",
+    "pages",
     "idle",
     "scale",
     "mass-revoke",

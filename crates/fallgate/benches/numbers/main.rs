@@ -10,6 +10,7 @@ mod gate;
 mod latency;
 mod login_flood;
 mod mass_revoke;
+mod pages;
 mod rows;
 mod scale;
 mod stalled;
@@ -43,6 +44,7 @@ fn main() -> anyhow::Result<()> {
             "idle" => scale::idle(check)?,
             "login-flood" => login_flood::main(check)?,
             "mass-revoke" => mass_revoke::main(check)?,
+            "pages" => pages::main(check)?,
             "scale" => scale::main(check)?,
             "websockets" => websockets::main(check)?,
             other => bail!("there is no bench {other:?}"),

@@ -2,6 +2,7 @@
 //! Python.
 
 mod grpc;
+mod mcp;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;

@@ -131,6 +131,9 @@ fn r26_no_value_in_the_database_authenticates_in_any_form_by_any_carrier() {
     );
 }
 
+/// Pages that have nothing to show to somebody who is signed in, and asks for nothing of them.
+const NOTHING_TO_SHOW: [&str; 4] = ["/live/cut", "/login", "/pair/wait", "/setup"];
+
 #[test]
 fn r60_no_answer_shows_a_stored_secret_in_any_form() {
     let (gate, admin, signed_in) = populated();
@@ -151,12 +154,16 @@ fn r60_no_answer_shows_a_stored_secret_in_any_form() {
     );
     assert!(kept.len() > 10);
     let mut shown = Vec::new();
-    for row in rows().iter().filter(|row| row.method == "GET" && row.path != "/.fallgate/enter") {
+    // What events tell has no end, and stands on the pages that they are for.
+    let ends = |path: &str| path != "/.fallgate/enter" && !path.ends_with("/events");
+    for row in rows().iter().filter(|row| row.method == "GET" && ends(row.path)) {
         let path =
             row.path.replace("{u}", "ada").replace("{id}", &admin.id).replace("{file}", "fallgate.css");
         let header = if row.access == Access::Login { signed_in.cookie() } else { admin.header() };
         let (status, text) = call(&gate, &format!("GET {path}"), &header, "");
-        assert!(status == 200, "GET {path}: {status} {text}");
+        // A page about one thing has none to show where the id is another thing's; it is not to tell of it either.
+        let about_one = row.is_page && (row.path.contains("{id}") || NOTHING_TO_SHOW.contains(&row.path));
+        assert!(status == 200 || about_one && status < 500, "GET {path}: {status} {text}");
         shown.push((format!("GET {path}"), text));
     }
     for (line, body) in [
