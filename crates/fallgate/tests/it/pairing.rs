@@ -305,6 +305,28 @@ fn r28_only_the_sign_in_that_made_a_code_sees_it_and_lets_a_device_in() {
 }
 
 #[test]
+fn r21_no_page_of_another_site_has_codes_made() {
+    let site = Site::new();
+    let mut ada = site.signed_in("ada");
+    let (code, _) = site.code(&mut ada);
+    let headers = ada.cookies(&site.host());
+    for from in ["cross-site", "same-site"] {
+        for _ in 0..5 {
+            let line = "GET /pair/new";
+            let made = site.gate.ask(line, &format!("{headers}Sec-Fetch-Site: {from}\r\n"), &Value::Null);
+            assert_eq!((made.status, made.header("location")), (303, Some("/tokens")), "{from}");
+        }
+    }
+    assert_eq!(site.actions().iter().filter(|action| *action == "pair.start").count(), 1);
+    assert_eq!(site.asked(&mut site.visitor(), &code).status, 200, "it made room for others");
+    for from in ["none", "same-origin"] {
+        let made =
+            site.gate.ask("GET /pair/new", &format!("{headers}Sec-Fetch-Site: {from}\r\n"), &Value::Null);
+        assert_eq!(made.status, 200, "{from}");
+    }
+}
+
+#[test]
 fn a_gate_on_its_own_machine_shows_a_link_with_the_port_it_took_and_no_picture() {
     let gate = Gate::start();
     gate.user("ada");
