@@ -305,6 +305,29 @@ fn r28_only_the_sign_in_that_made_a_code_sees_it_and_lets_a_device_in() {
 }
 
 #[test]
+fn r20_whoever_ends_their_other_sign_ins_gets_none_by_a_pairing_under_way() {
+    let site = Site::new();
+    site.gate.admin("root");
+    let (ada, root) = (site.gate.sign_in("ada"), site.gate.token_with("root", &["--scope", "admin"]));
+    let (page, header) = (ada.sent_by_page(), root.header());
+    let (own, by_admin) = ("POST /api/account/passphrase", "POST /api/users/ada/passphrase");
+    let changed = json!({"current": PASSPHRASE, "new": "quiet harbour lantern 77"});
+    let reset = json!({"passphrase": PASSPHRASE});
+    for (line, headers, body) in
+        [("DELETE /api/logins", &page, Value::Null), (own, &page, changed), (by_admin, &header, reset)]
+    {
+        let started = site.start(&ada);
+        let claim = site.pair(&json!({"code": code_of(&started)})).json();
+        let answer = format!("POST /api/pairings/{}", started["id"].as_str().unwrap());
+        assert_eq!(site.gate.ask(&answer, &page, &json!({"allow": true})).status, 200);
+        let ended = site.gate.ask(line, headers, &body);
+        assert!([200, 204].contains(&ended.status), "{line}: {}", ended.text());
+        let late = site.pair(&json!({"claim": claim["claim"]}));
+        assert_eq!((late.status, late.header("set-cookie")), (410, None), "{line}: {}", late.text());
+    }
+}
+
+#[test]
 fn r21_no_page_of_another_site_has_codes_made() {
     let site = Site::new();
     let mut ada = site.signed_in("ada");
