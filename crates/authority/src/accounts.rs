@@ -330,6 +330,7 @@ impl Verifier {
             UserError::Store(error) => self.halt_owned(id, to_end, None, &error).into(),
             error => error,
         })?;
+        self.withdraw_pairings_of(id);
         self.freshen_after_act().await;
         Ok(ended)
     }

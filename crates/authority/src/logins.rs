@@ -94,6 +94,7 @@ impl Verifier {
         let revoked = self.registrar.vault.revoke_logins(caller.owner, keep, revocation, event).await;
         let halt = |error: &StoreError| self.halt_owned(caller.owner, Owned::Logins, keep, error);
         let count = or_halt::<_, TokenError>(revoked, halt)?;
+        self.withdraw_pairings_of(caller.owner);
         self.freshen_after_act().await;
         Ok(count)
     }
@@ -136,6 +137,7 @@ impl Verifier {
         let halt = |error: &StoreError| self.halt_owned(caller.owner, to_end, Some(keep), error);
         match or_halt::<_, SignInError>(changed, halt)? {
             ChangedPassphrase::Changed(_, ended) => {
+                self.withdraw_pairings_of(caller.owner);
                 self.freshen_after_act().await;
                 Ok(ended)
             }

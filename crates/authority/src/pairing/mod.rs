@@ -13,7 +13,7 @@ use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::cut::CutNotice;
 use fallgate_domain::entropy::{self, NoEntropy};
-use fallgate_domain::id::PairingId;
+use fallgate_domain::id::{PairingId, UserId};
 use fallgate_domain::pairing::{CODE_RANDOM, PairingCode};
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::StoreError;
@@ -258,6 +258,12 @@ impl Verifier {
         self.own_pairing(side, id)?;
         self.pairings.withdraw(id, self.clock().now());
         Ok(())
+    }
+
+    /// Takes back all codes of a user whose sign-ins have just been ended: a device that has been let in and has not come
+    /// for its sign-in yet would get one after all.
+    pub(crate) fn withdraw_pairings_of(&self, owner: UserId) {
+        self.pairings.withdraw_all_of(owner, self.clock().now());
     }
 
     fn own_pairing(&self, side: PairingSide<'_>, id: PairingId) -> Result<Pairing, PairingError> {

@@ -235,6 +235,15 @@ impl Pairings {
         });
     }
 
+    /// The same of all by which somebody would sign in another device as this user.
+    pub(super) fn withdraw_all_of(&self, owner: UserId, now: Timestamp) {
+        self.at(now, |table| {
+            for pairing in table.iter_mut().filter(|pairing| pairing.owner == owner && !pairing.is_over()) {
+                pairing.become_so(PairingStatus::Withdrawn, now);
+            }
+        });
+    }
+
     /// The pairing of that id, whatever became of it.
     pub(super) fn find(&self, id: PairingId, now: Timestamp) -> Option<Pairing> {
         self.at(now, |table| table.iter().find(|pairing| pairing.id == id).cloned())

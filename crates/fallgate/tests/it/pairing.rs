@@ -189,6 +189,51 @@ fn r20_whoever_is_signed_in_as_somebody_else_is_asked_first_and_that_sign_in_end
 }
 
 #[test]
+fn r20_whoever_ends_their_other_sign_ins_gets_none_by_a_pairing_under_way() {
+    let site = Site::new();
+    site.gate.admin("root");
+    let (ada, root) = (site.gate.sign_in("ada"), site.gate.token_with("root", &["--scope", "admin"]));
+    let (page, header) = (ada.sent_by_page(), root.header());
+    let (own, by_admin) = ("POST /api/account/passphrase", "POST /api/users/ada/passphrase");
+    let changed = json!({"current": PASSPHRASE, "new": "quiet harbour lantern 77"});
+    let reset = json!({"passphrase": PASSPHRASE});
+    for (line, headers, body) in
+        [("DELETE /api/logins", &page, Value::Null), (own, &page, changed), (by_admin, &header, reset)]
+    {
+        let started = site.start(&ada);
+        let claim = site.pair(&json!({"code": code_of(&started)})).json();
+        let answer = format!("POST /api/pairings/{}", started["id"].as_str().unwrap());
+        assert_eq!(site.gate.ask(&answer, &page, &json!({"allow": true})).status, 200);
+        let ended = site.gate.ask(line, headers, &body);
+        assert!([200, 204].contains(&ended.status), "{line}: {}", ended.text());
+        let late = site.pair(&json!({"claim": claim["claim"]}));
+        assert_eq!((late.status, late.header("set-cookie")), (410, None), "{line}: {}", late.text());
+    }
+}
+
+#[test]
+fn r21_no_page_of_another_site_has_codes_made() {
+    let site = Site::new();
+    let mut ada = site.signed_in("ada");
+    let (code, _) = site.code(&mut ada);
+    let headers = ada.cookies(&site.host());
+    for from in ["cross-site", "same-site"] {
+        for _ in 0..5 {
+            let line = "GET /pair/new";
+            let made = site.gate.ask(line, &format!("{headers}Sec-Fetch-Site: {from}\r\n"), &Value::Null);
+            assert_eq!((made.status, made.header("location")), (303, Some("/tokens")), "{from}");
+        }
+    }
+    assert_eq!(site.actions().iter().filter(|action| *action == "pair.start").count(), 1);
+    assert_eq!(site.asked(&mut site.visitor(), &code).status, 200, "it made room for others");
+    for from in ["none", "same-origin"] {
+        let made =
+            site.gate.ask("GET /pair/new", &format!("{headers}Sec-Fetch-Site: {from}\r\n"), &Value::Null);
+        assert_eq!(made.status, 200, "{from}");
+    }
+}
+
+#[test]
 fn codes_that_come_to_nothing_each_say_why() {
     let site = Site::new();
     let ada = site.gate.sign_in("ada");

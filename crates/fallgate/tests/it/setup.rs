@@ -143,7 +143,7 @@ fn whoever_opens_a_page_is_led_to_the_setup_and_makes_the_first_admin_without_a_
     let token = token(&gate);
     let url = |path: &str| format!("http://{}{path}", gate.address());
     let mut ada = Visitor::of(gate.address());
-    for path in ["/", "/tokens", "/nothing", "/login?returnTo=%2Fx"] {
+    for path in ["/", "/tokens", "/pair", "/nothing", "/login?returnTo=%2Fx"] {
         let page = ada.visit(&url(path));
         assert_eq!((page.url, page.answer.status), (url("/setup"), 200), "{path}");
         assert!(page.answer.text().contains("setup-token"), "{}", page.answer.text());

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
     CHALLENGE, Collected, Newcomer, Occurs, PairingError, PairingOffer, PairingStatus, Passerby, RedeemOrder,
-    Redeemed, is_navigation, only_cookie, pairing_cookie_name,
+    Redeemed, Refusal, is_navigation, only_cookie, pairing_cookie_name,
 };
 use fallgate_domain::credential::TokenName;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -88,6 +88,9 @@ pub(crate) struct Standing {
 
 /// `GET /pair`
 pub(crate) async fn show(_: Public, State(app): State<App>) -> Result<Response, WebError> {
+    if app.verifier.needs_setup().await? {
+        return Err(WebError::Refused(Refusal::SetupNeeded));
+    }
     PairPage::draw(&app, None)
 }
 

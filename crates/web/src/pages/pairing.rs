@@ -6,6 +6,7 @@ use axum::response::Response;
 use fallgate_authority::{PairingError, PairingNow, PairingSide, PairingStatus, PeerAddress, SignedIn};
 use fallgate_domain::id::PairingId;
 use fallgate_domain::origin::Origin;
+use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::form::FormBody;
@@ -45,7 +46,12 @@ pub(crate) async fn start(
     caller: SignedIn,
     State(app): State<App>,
     Extension(peer): Extension<PeerAddress>,
+    headers: HeaderMap,
 ) -> Result<Response, WebError> {
+    if !is_meant(&headers) {
+        // There they find the button that means it.
+        return see_other("/tokens");
+    }
     let started = app.verifier.start_pairing(&caller, peer.0).await?;
     let settings = app.settings.now();
     let link = pairing_link(&started, &settings.reached_at);
@@ -55,6 +61,13 @@ pub(crate) async fn start(
     let frame = Frame::of(&app, caller.principal(), Place::Tokens)?;
     let page = NewPage { frame, id: started.id, link, picture, until };
     page.frame.show(&page)
+}
+
+/// Whether somebody asks for a code by a page of ours, or by typing the address. A page of another site, or of a route's
+/// host, can have a browser open this as often as it likes: each time there would be an event more in the trail, and one
+/// of the codes that wait would end.
+fn is_meant(headers: &HeaderMap) -> bool {
+    headers.get_all("sec-fetch-site").iter().all(|site| site == "same-origin" || site == "none")
 }
 
 /// `GET /pair/new/{id}`
