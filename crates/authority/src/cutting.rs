@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::actions::ManageCuts;
 use crate::closing::Closed;
 use crate::halt::Unwritten;
+use crate::pairing;
 use crate::permit::{Action, Permit};
 use crate::principal::Principal;
 use crate::registrar::{Actor, Registrar};
@@ -69,6 +70,9 @@ pub enum CutError {
     /// A browser's sign-in that is too old to lift by.
     #[error("you signed in more than ten minutes ago: sign in again at /login?fresh=1, then lift the cut")]
     Stale,
+    /// A browser's sign-in for which nobody showed a passphrase.
+    #[error("this browser was paired, without your passphrase: sign in at /login?fresh=1, then lift the cut")]
+    Paired,
     /// As many of theirs stand on the same thing as one may place.
     #[error("you have placed too many cuts on {0} already: lift some first")]
     TooMany(CutTarget),
@@ -191,8 +195,8 @@ impl Verifier {
             (false, false) if self.concerns(caller, &cut.target) => return Err(CutError::NotYours),
             (false, false) => return Err(CutError::Unknown(id)),
         };
-        if self.must_sign_in_to_lift(permit).await? {
-            return Err(CutError::Stale);
+        if let Some(lacking) = self.sign_in_lacks(permit).await? {
+            return Err(lacking);
         }
         let lifted = self.registrar.lift(id, &actor).await?;
         self.freshen_after_act().await;
@@ -279,15 +283,25 @@ impl Verifier {
         }
     }
 
-    /// Whether the caller comes with a browser and has signed in too long ago to lift a cut (requirement R49).
+    /// Whether the caller comes with a browser, and has not shown their passphrase lately enough to lift a cut
+    /// (requirement R49).
     pub async fn must_sign_in_to_lift(&self, permit: &Permit<ManageCuts>) -> Result<bool, StoreError> {
-        Ok(permit.came_by_cookie() && !self.signed_in_lately(permit).await?)
+        Ok(self.sign_in_lacks(permit).await?.is_some())
     }
 
-    async fn signed_in_lately(&self, permit: &Permit<ManageCuts>) -> Result<bool, StoreError> {
+    /// What a browser's sign-in lacks to lift a cut by. Whoever finds one open could pair another browser by it, so that
+    /// is no sign-in of now.
+    async fn sign_in_lacks(&self, permit: &Permit<ManageCuts>) -> Result<Option<CutError>, StoreError> {
+        if !permit.came_by_cookie() {
+            return Ok(None);
+        }
         let listed = self.store().credential(permit.principal().credential()).await?;
         let now = self.clock().now();
-        Ok(listed.is_some_and(|listed| now <= listed.credential.created_at.plus(FRESH)))
+        Ok(match listed.map(|listed| listed.credential) {
+            Some(sign_in) if pairing::was_paired(&sign_in) => Some(CutError::Paired),
+            Some(sign_in) if now <= sign_in.created_at.plus(FRESH) => None,
+            _ => Some(CutError::Stale),
+        })
     }
 
     /// Cuts in this process what could not be written down.

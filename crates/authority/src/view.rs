@@ -448,6 +448,24 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_row_among_all_there_are_is_no_more() {
+        let view = view_of(vec![row(1, None), row(2, Some(1)), row(3, None)]);
+        let (fallen, stays) = (view.entry_of(CredentialId::from_bytes([2; 16])).unwrap(), judge(&view, 3));
+        let rows = vec![Row::Credential(row(3, None)), Row::Credential(row(4, Some(3)))];
+        view.apply(&Changes {
+            revision: Revision(20_000),
+            rows,
+            gone: Vec::new(),
+            revoked_all: Vec::new(),
+            whole: true,
+        });
+        assert_eq!((judge(&view, 1), judge(&view, 2)), (Err(Denial::Unknown), Err(Denial::Unknown)));
+        assert!(fallen.judge(Timestamp::from_millis(0)).is_err(), "what rests on it looks there");
+        assert_eq!((stays, judge(&view, 3), judge(&view, 4)), (Ok(None), Ok(None), Ok(None)));
+        assert_eq!(view.revision(), Revision(20_000));
+    }
+
+    #[test]
     fn a_credential_that_is_gone_falls_with_its_children() {
         let view = view_of(vec![row(1, None), row(2, Some(1))]);
         let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];

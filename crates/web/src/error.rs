@@ -183,9 +183,11 @@ impl From<CutError> for WebError {
     fn from(error: CutError) -> Self {
         match error {
             CutError::UnknownTarget(_) | CutError::Unknown(_) => Self::NotFound(sentence(&error)),
-            CutError::NotYourTarget(_) | CutError::NotYours | CutError::Ownerless | CutError::Stale => {
-                Self::Forbidden(sentence(&error))
-            }
+            CutError::NotYourTarget(_)
+            | CutError::NotYours
+            | CutError::Ownerless
+            | CutError::Stale
+            | CutError::Paired => Self::Forbidden(sentence(&error)),
             CutError::TooMany(_) => Self::Conflict(sentence(&error)),
             CutError::Lifetime(_) => Self::BadRequest(sentence(&error)),
             CutError::Unwritten(unwritten) => Self::Unwritten(unwritten),

@@ -20,6 +20,7 @@ use fallgate_store::StoreError;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+pub(crate) use self::redeem::was_paired;
 pub use self::redeem::{Claim, Collected, PairingOffer, RedeemOrder, Redeemed, pairing_cookie_name};
 pub(crate) use self::table::Pairings;
 use self::table::{LIFE, Pairing, Starter};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use fallgate_domain::audit::{self, Author};
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::credential::{CredentialKind, TokenName};
+use fallgate_domain::credential::{Credential, CredentialKind, TokenName};
 use fallgate_domain::entropy;
 use fallgate_domain::pairing::PairingCode;
 use fallgate_domain::token::{PlainToken, TokenKind};
@@ -21,6 +21,14 @@ use crate::signin::{NewSignIn, SignInError};
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 use crate::{device, uses};
+
+/// How what made a sign-in begins, where that was a pairing and nobody showed a passphrase.
+const MARK: &str = "pairing:";
+
+/// Whether nobody has shown a passphrase for that sign-in.
+pub(crate) fn was_paired(sign_in: &Credential) -> bool {
+    sign_in.minted_by.starts_with(MARK)
+}
 
 /// What the cookie is called in which a browser keeps its [`Claim`]. The prefix makes browsers hold it to https, one
 /// host and `Path=/`.
@@ -227,7 +235,8 @@ impl Verifier {
             self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
             return Err(PairingError::Cut(cut.notice()));
         }
-        let (new, secret) = self.new_login(&user, device.parse().ok(), newcomer)?;
+        let (mut new, secret) = self.new_login(&user, device.parse().ok(), newcomer)?;
+        new.credential.minted_by = format!("{MARK}{}", pairing.id);
         let credential = new.credential.clone();
         let actor = Actor::User {
             id: user.id,

@@ -350,6 +350,25 @@ fn r28_only_the_sign_in_that_made_a_code_sees_it_and_lets_a_device_in() {
 }
 
 #[test]
+fn r49_whoever_was_paired_shows_their_passphrase_before_they_lift_a_cut() {
+    let site = Site::new();
+    let (ada, token) = (site.gate.sign_in("ada"), site.gate.token("ada"));
+    let started = site.start(&ada);
+    let claim = site.pair(&json!({"code": code_of(&started)})).json();
+    let line = format!("POST /api/pairings/{}", started["id"].as_str().unwrap());
+    assert_eq!(site.gate.ask(&line, &ada.sent_by_page(), &json!({"allow": true})).status, 200);
+    let phone = SignIn::of(&site.pair(&json!({"claim": claim["claim"]})));
+    let order = json!({"target": format!("credential:{}", token.id), "reason": "lost"});
+    let cut = site.gate.ask("POST /api/cuts", &phone.sent_by_page(), &order);
+    assert_eq!(cut.status, 201, "cutting needs nothing of the kind: {}", cut.text());
+    let lift = format!("DELETE /api/cuts/{}", cut.json()["id"].as_str().unwrap());
+    let refused = site.gate.ask(&lift, &phone.sent_by_page(), &Value::Null);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("was paired, without your passphrase"), "{}", refused.text());
+    assert_eq!(site.gate.ask(&lift, &ada.sent_by_page(), &Value::Null).status, 204);
+}
+
+#[test]
 fn a_gate_on_its_own_machine_shows_a_link_with_the_port_it_took_and_no_picture() {
     let gate = Gate::start();
     gate.user("ada");

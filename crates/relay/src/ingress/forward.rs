@@ -494,10 +494,12 @@ impl Attempt<'_> {
             }
         })
         .await?;
-        // Never reused after an early answer or a broken one (requirement R66).
+        // Never reused after an early answer or a broken one (requirement R66); nor after one that told of a body that it
+        // must not have: some send it all the same, a little later, and it would be the next one's answer.
         let whole = sending.is_done();
+        let ended = head.body() != BodyKind::Empty || head.told_body().is_empty();
         stock.give_head(answer.into_buffer());
-        if whole && !early && head.keep_alive() && upstream.input.is_empty() {
+        if whole && !early && ended && head.keep_alive() && upstream.input.is_empty() {
             self.worker.pool.keep(&self.upstream.address, self.upstream.tls.as_ref(), upstream, stock);
         }
         Ok(Done::Answered { reusable: whole && !close && framing != BodyKind::UntilClose })

@@ -23,8 +23,10 @@ use crate::app::App;
 use crate::error::WebError;
 use crate::view::EventPage;
 
-/// How many events a page has, and how many are sent at once to one that follows.
+/// How many events a page has.
 const PAGE: u32 = 100;
+/// How many are sent at once to one that follows: as many rows as its script keeps. It may have been away for a while.
+const SENT_AT_ONCE: u32 = 400;
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Template)]
@@ -126,7 +128,7 @@ struct Watch {
 
 impl Watched for Watch {
     async fn look(&mut self) -> Result<Option<String>, StoreError> {
-        let filter = EventFilter { after: Some(self.after), ..self.filter.clone() };
+        let filter = EventFilter { after: Some(self.after), limit: SENT_AT_ONCE, ..self.filter.clone() };
         let events = self.verifier.store().find_events(&filter).await?;
         let Some(newest) = events.first() else { return Ok(None) };
         self.after = newest.seq;

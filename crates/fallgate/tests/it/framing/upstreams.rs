@@ -488,6 +488,31 @@ fn r66_an_answer_to_nobodys_question_goes_to_nobody() {
 }
 
 #[test]
+fn r66_a_body_that_an_answer_must_not_have_is_nobodys_answer() {
+    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    for (line, status) in [("HEAD /app/1", 200), ("GET /app/1", 304)] {
+        let upstream = Scripted::new(move |mut stream, number| {
+            while read_head(&mut stream).is_some() {
+                if number > 0 {
+                    let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}");
+                    continue;
+                }
+                let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", evil.len());
+                // On its own, when the next request may have come.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                let _ = stream.write_all(evil.as_bytes());
+            }
+        });
+        let gate = Gate::before("app", &upstream.url());
+        let token = gate.token("ada");
+        let mut client = Client::connect(gate.address());
+        client.send(request(&token, line, "") + &request(&token, "GET /app/2", ""));
+        assert_eq!(client.response_to_head().status, status, "{line}");
+        assert_eq!(client.response().text(), "1", "{line}");
+    }
+}
+
+#[test]
 fn r59_an_answers_head_may_have_100_fields_and_64_kib() {
     let upstream = Upstream::answering(|request| {
         let target = request.target();

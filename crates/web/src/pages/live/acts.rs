@@ -190,7 +190,7 @@ pub(crate) async fn lift(
     match app.verifier.lift(&permit, id, peer.0).await {
         Ok(_) => Notice::Lifted.at(back, None),
         Err(CutError::Unknown(_)) => Notice::LiftedBefore.at(back, None),
-        Err(CutError::Stale) => sign_in_anew(id, all),
+        Err(CutError::Stale | CutError::Paired) => sign_in_anew(id, all),
         Err(error) => Err(error.into()),
     }
 }
