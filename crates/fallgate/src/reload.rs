@@ -249,13 +249,10 @@ impl Outline {
 impl Reloaded {
     /// In words, each sentence without its stop.
     pub(crate) fn told(&self) -> Vec<String> {
-        let mut told = vec![match &self.file {
-            Some(file) => format!("{} counts now", file.display()),
-            None => {
-                let none = self.no_file.as_deref().unwrap_or("no config file");
-                format!("there is {none}, so the defaults count")
-            }
-        }];
+        let counts = |file: &PathBuf| format!("{} counts now", file.display());
+        let none = self.no_file.as_deref().unwrap_or("no config file");
+        let file = self.file.as_ref();
+        let mut told = vec![file.map_or_else(|| format!("there is {none}, so the defaults count"), counts)];
         let changed = if self.changed.is_empty() { "nothing".to_owned() } else { self.changed.join(", ") };
         told.push(format!("changed: {changed}"));
         if !self.needs_restart.is_empty() {
