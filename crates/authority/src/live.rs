@@ -153,6 +153,11 @@ impl Listing {
         *self.kind.lock()
     }
 
+    /// As [`LiveStream::is_followed_on`].
+    pub(crate) fn is_followed_on(&self) -> bool {
+        self.route.is_none() && self.kind() == StreamKind::Events
+    }
+
     /// Something else flows in it from now on.
     pub(crate) fn turn_into(&self, kind: StreamKind) {
         *self.kind.lock() = kind;

@@ -91,6 +91,10 @@ impl Waiting {
 impl StreamLog {
     /// A stream is listed. Whether that gets an event of its own; then its end gets one too.
     pub(crate) fn opened(&self, listing: &Listing, now: Timestamp) -> bool {
+        // Who looks at the trail does not write it.
+        if listing.is_followed_on() {
+            return false;
+        }
         let actor = listing.holder().actor();
         let mut waiting = self.waiting.lock();
         let has_room = waiting.events.len() < WAITING;
@@ -108,6 +112,9 @@ impl StreamLog {
 
     /// It flows no more.
     pub(crate) fn closed(&self, listing: &Listing, now: Timestamp) {
+        if listing.is_followed_on() {
+            return;
+        }
         let actor = listing.holder().actor();
         let (bytes_in, bytes_out) = listing.bytes();
         let mut waiting = self.waiting.lock();

@@ -26,6 +26,9 @@ const AT_START: [&str; 4] = ["access_log", "listen", "logins.idle", "tls"];
 pub(crate) struct Reloaded {
     /// The file that was read, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// What is said if there is none: where one would be found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) no_file: Option<String>,
     /// What counts now and did not before: settings and routes, by name.
     pub(crate) changed: Vec<String>,
     /// Settings that are other than those that count, and will count from the next start on.
@@ -172,8 +175,9 @@ impl Reloader {
         };
         let mut later = Outline::of(&config);
         let before = self.gate.settings.now();
-        let mut reloaded =
-            Reloaded { file: config.file.clone(), changed: Vec::new(), needs_restart: Vec::new() };
+        let no_file = config.file.is_none().then(|| self.told.1.no_config_file());
+        let (changed, needs_restart) = (Vec::new(), Vec::new());
+        let mut reloaded = Reloaded { file: config.file.clone(), no_file, changed, needs_restart };
         for name in counts.other_settings(&later) {
             // Where the service manager's socket is listened on, nothing is meant by the file's word.
             if name == "listen" && counts.listen.source == Source::ServiceManager {
@@ -245,10 +249,10 @@ impl Outline {
 impl Reloaded {
     /// In words, each sentence without its stop.
     pub(crate) fn told(&self) -> Vec<String> {
-        let mut told = vec![match &self.file {
-            Some(file) => format!("{} counts now", file.display()),
-            None => "there is no config file, so the defaults count".to_owned(),
-        }];
+        let counts = |file: &PathBuf| format!("{} counts now", file.display());
+        let none = self.no_file.as_deref().unwrap_or("no config file");
+        let file = self.file.as_ref();
+        let mut told = vec![file.map_or_else(|| format!("there is {none}, so the defaults count"), counts)];
         let changed = if self.changed.is_empty() { "nothing".to_owned() } else { self.changed.join(", ") };
         told.push(format!("changed: {changed}"));
         if !self.needs_restart.is_empty() {

@@ -2,6 +2,7 @@
 
 /** Opens what a link leads to as a dialog over the page: its first form, and what stands around it. */
 const ask = async link => {
+  const heading = link.closest('section')?.querySelector('h2[tabindex]');
   const answer = await fetch(link.href, { headers: { accept: 'text/html' }, redirect: 'error' });
   if (!answer.ok) throw new Error(String(answer.status));
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
@@ -9,9 +10,9 @@ const ask = async link => {
   if (!asked) throw new Error('nothing to ask');
   const dialog = document.createElement('dialog');
   dialog.append(document.adoptNode(asked));
-  const heading = dialog.querySelector('h1');
-  if (heading) {
-    heading.id = 'asked';
+  const asks = dialog.querySelector('h1');
+  if (asks) {
+    asks.id = 'asked';
     dialog.setAttribute('aria-labelledby', 'asked');
   }
   dialog.addEventListener('click', event => {
@@ -22,7 +23,8 @@ const ask = async link => {
   });
   dialog.addEventListener('close', () => {
     dialog.remove();
-    link.focus();
+    // What it was about may be gone from its list meanwhile.
+    (link.isConnected && link.checkVisibility() ? link : heading)?.focus();
   });
   document.body.append(dialog);
   dialog.showModal();
@@ -32,8 +34,28 @@ document.addEventListener('click', event => {
   const link = event.target.closest('a[data-dialog]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
+  // On its way already.
+  if (link.ariaBusy === 'true') return;
+  link.ariaBusy = 'true';
   // Signed out meanwhile, or no network: the page itself says so better.
-  ask(link).catch(() => location.assign(link.href));
+  ask(link).catch(() => location.assign(link.href)).finally(() => { link.ariaBusy = null; });
+});
+
+// A form that a line opens on is typed into at once, and Escape leads back.
+document.addEventListener('toggle', event => {
+  if (event.target.matches('details.inline[open]')) event.target.querySelector('input')?.select();
+}, true);
+document.addEventListener('keydown', event => {
+  const line = event.key === 'Escape' && event.target.closest('details.inline[open]');
+  if (!line) return;
+  line.open = false;
+  line.querySelector('summary').focus();
+});
+
+// Whoever fills in what belongs to a choice has made it.
+document.addEventListener('input', event => {
+  const choice = event.target.closest('.under')?.previousElementSibling?.querySelector('input[type=radio]');
+  if (choice) choice.checked = true;
 });
 
 document.addEventListener('click', async event => {
@@ -70,8 +92,11 @@ const words = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
 /** Says how far away a moment is, as the server does. */
 export const relative = (moment, now = Date.now()) => {
   const seconds = Math.round((new Date(moment).getTime() - now) / 1000);
-  const [unit, size] = units.find(([, size, fewest]) => Math.abs(seconds) >= size * fewest) ?? ['second', 1];
-  return Math.abs(seconds) < 5 ? 'now' : words.format(Math.trunc(seconds / size), unit);
+  // What is to come is told to the nearest unit: an hour a moment ago is not 59 minutes.
+  const counts = seconds < 0 ? -seconds : seconds + Math.floor(seconds / 100);
+  const [unit, size] = units.find(([, size, fewest]) => counts >= size * fewest) ?? ['second', 1];
+  const count = seconds < 0 ? Math.trunc(seconds / size) : Math.round(seconds / size);
+  return Math.abs(seconds) < 5 ? 'now' : words.format(count, unit);
 };
 
 const tell = () => document.querySelectorAll('time[data-relative]:not([datetime=""])').forEach(element => {

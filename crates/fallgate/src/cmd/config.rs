@@ -92,11 +92,10 @@ fn found(config: &Config, environment: &Environment) -> String {
     if let Some(file) = &config.file {
         return format!("{} is good: {routes}, listening on {listen}\n", file.display());
     }
-    let looked = environment.usual_config_file();
-    let place = looked.map_or_else(String::new, |file| format!(" at {}", file.display()));
+    let none = environment.no_config_file();
     format!(
-        "There is no config file{place}; the defaults are good: {routes}, listening on {listen}. Another file is named \
-         with --config.\n"
+        "There is {none}; the defaults are good: {routes}, listening on {listen}. Another file is named with \
+         --config.\n"
     )
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     let again = |gate, outline, in_use| {
         Reloader::new(serve.settings.clone(), environment.without_secrets(), gate, outline, in_use)
     };
-    let entry = Entry { handed_over, certificate, first_admin };
+    let no_config_file = environment.no_config_file();
+    let entry = Entry { handed_over, certificate, first_admin, no_config_file };
     let welcome = Welcome { qr_owner: serve.qr_owner.clone(), no_qr: serve.no_qr };
     runtime.block_on(serve_until_stopped(folder, &home, config, root_key, entry, welcome, again))
 }
@@ -119,6 +120,7 @@ async fn serve_until_stopped(
         handed_over: listen.source == Source::ServiceManager,
         home: home.path(),
         file: file.as_deref(),
+        no_file: entry.no_config_file,
         routes: settings.routes.iter().collect(),
         first_user: without_users.then(|| folder.command("user create NAME --admin")),
         setup_token: setup.as_ref().map(|(_, file)| file.path()),
@@ -203,6 +205,8 @@ struct Entry {
     certificate: Option<Arc<OwnCertificate>>,
     /// Whom the environment has be the first admin.
     first_admin: Option<FirstAdmin>,
+    /// What is said if there is no config file: where one would be found.
+    no_config_file: String,
 }
 
 fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
@@ -300,6 +304,8 @@ struct Banner<'a> {
     handed_over: bool,
     home: &'a Path,
     file: Option<&'a Path>,
+    /// What is said if there is no file: where one would be found.
+    no_file: String,
     routes: Vec<&'a Route>,
     /// The command that makes the first user, when there is none.
     first_user: Option<String>,
@@ -314,7 +320,7 @@ impl Banner<'_> {
             format!("  home    {}", self.home.display()),
             match self.file {
                 Some(file) => format!("  config  {}", file.display()),
-                None => "  config  none; all settings have their defaults".to_owned(),
+                None => format!("  config  {}; all settings have their defaults", self.no_file),
             },
         ];
         if self.handed_over {

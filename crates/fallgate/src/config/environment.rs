@@ -144,6 +144,13 @@ impl Environment {
         Some(self.below("XDG_CONFIG_HOME", ".config", FOLDER)?.join("fallgate.toml"))
     }
 
+    /// That there is no config file, and where one would be found.
+    pub(crate) fn no_config_file(&self) -> String {
+        let place =
+            self.usual_config_file().map_or_else(String::new, |file| format!(" at {}", file.display()));
+        format!("no config file{place}")
+    }
+
     /// Where this user's sign-ins to gates are kept.
     pub(crate) fn credentials_file(&self) -> Result<PathBuf, Failure> {
         let folder = self.below("XDG_CONFIG_HOME", ".config", FOLDER);

@@ -175,6 +175,41 @@ fn the_api_pages_lines_mint_and_sign_in() {
 }
 
 #[test]
+fn the_lines_about_the_first_run_make_the_first_admin() {
+    let page = page("docs/pages.md");
+    let parts: Vec<_> = page.split(MARK).skip(1).map(|part| blocks(part, "sh").remove(0)).collect();
+    let [by_the_api, by_the_environment] = &parts[..] else { panic!("{} blocks", parts.len()) };
+    for (lines, prepared) in [(by_the_environment, ""), (by_the_api, "fallgate serve 2> gate.log &\n")] {
+        let (home, gate) = (Home::new(), nobodys_address());
+        let passphrase = home.beside().join("passphrase");
+        fs::write(&passphrase, "otter slate canyon vivid 41\n").unwrap();
+        let listens = format!("until curl -s -f -o /dev/null http://{gate}/health; do sleep 0.05; done\n");
+        let lines = lines
+            .replace("127.0.0.1:7400", &gate.to_string())
+            .replace("/run/secrets/fallgate-passphrase", passphrase.to_str().unwrap())
+            .replace("fallgate serve\n", &format!("fallgate serve 2> gate.log &\n{listens}"));
+        let prepared = if prepared.is_empty() { String::new() } else { prepared.to_owned() + &listens };
+        let script =
+            format!("trap 'kill $(jobs -p)' EXIT\nPATH=$OURS:$PATH\n{prepared}{lines}\nfallgate user list\n");
+        let ours = home.command(&[]);
+        let mut command = Command::new("bash");
+        for (name, value) in ours.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let beside = Path::new(env!("CARGO_BIN_EXE_fallgate")).parent().unwrap();
+        command.env_remove("FALLGATE_HOME").env("FALLGATE_LISTEN", gate.to_string()).env("OURS", beside);
+        let output = command.args(["-euc", &script]).current_dir(home.beside()).output().unwrap();
+        let shown = shown(&output);
+        assert!(output.status.success(), "{shown}");
+        let row = shown.lines().find(|line| line.starts_with("alice")).unwrap_or_else(|| panic!("{shown}"));
+        assert!(row.contains("admin"), "{shown}");
+    }
+}
+
+#[test]
 fn the_page_on_concepts_lists_every_action_of_the_trail() {
     let home = Home::new();
     home.user("ada");

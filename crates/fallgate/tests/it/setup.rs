@@ -203,6 +203,10 @@ fn r23_the_setup_link_is_shown_on_a_terminal_and_nowhere_else() {
     assert!(base.starts_with("http://127.0.0.1:") && !base.ends_with(":0"), "{shown}");
     assert_eq!(token.len(), 43, "{shown}");
     assert!(shown.contains('█') || shown.contains('▀'), "no code: {shown}");
+    // There is no config yet: this is where it would be found.
+    let looked = home.fallgate(&["config", "check"]).ok().stdout;
+    let place = looked.split_once("no config file at ").unwrap().1.split_once(';').unwrap().0;
+    assert!(shown.contains(&format!("  config  no config file at {place}; all settings")), "{shown}");
     let home = Home::new();
     let config = home.write_config("[server]\npublic_url = \"http://box.example\"\n");
     let words = ["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];

@@ -190,7 +190,7 @@ fn ones_account_is_renamed_and_gets_another_passphrase_by_its_page() {
         200,
         "<bdi>&#60;b&#62;Ada</bdi>",
     );
-    shows(&ada.open(&page), 200, "1 other signed-in device is signed out");
+    shows(&ada.open(&page), 200, "Changing it signs 1 other device out. You stay signed in here.");
     let change = |ada: &mut Visitor, current: &str, new: &str, again: &str| {
         ada.send(&page, "/account/passphrase", &[("current", current), ("new", new), ("again", again)])
     };

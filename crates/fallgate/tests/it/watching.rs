@@ -280,6 +280,25 @@ fn the_audit_trail_is_filtered_paged_followed_and_verified_on_its_page() {
 }
 
 #[test]
+fn who_looks_at_the_audit_trail_does_not_fill_it() {
+    let scene = Scene::set();
+    let login = scene.gate.sign_in("root");
+    for path in ["/live/events", "/admin/live/events", "/admin/audit/events"] {
+        drop(scene.follow(path, &login));
+    }
+    wait_for("them to leave", || scene.live().is_empty().then_some(()));
+    // What comes later is written later.
+    drop(scene.websocket("bob", "bobs laptop"));
+    let closings = wait_for("the end of what is no page", || {
+        let listed =
+            scene.gate.fallgate(&["audit", "list", "--action", "stream.close", "--json"]).ok().json();
+        listed["events"].as_array().cloned().filter(|events| !events.is_empty())
+    });
+    let on: Vec<_> = closings.iter().map(|event| &event["target"]).collect();
+    assert_eq!(on, ["app"]);
+}
+
+#[test]
 fn the_first_page_says_what_ends_soon_and_tells_admins_who_was_refused() {
     let scene = Scene::set();
     for (name, expires) in [("ends soon", "13d"), ("ends late", "15d"), ("</bdi><img src=x>", "1d")] {

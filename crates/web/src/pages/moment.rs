@@ -27,7 +27,7 @@ pub(crate) struct Moment {
 impl Moment {
     pub(crate) fn of(at: Timestamp, now: Timestamp) -> Self {
         let relative = if at > now {
-            format!("in {}", length(at.since(now)))
+            format!("in {}", nearest(at.since(now)))
         } else {
             format!("{} ago", length(now.since(at)))
         };
@@ -46,10 +46,25 @@ pub(crate) fn ends_soon(end: Option<Timestamp>, now: Timestamp) -> bool {
 
 /// In its longest unit that it fills.
 pub(crate) fn length(of: Duration) -> String {
-    let seconds = of.as_secs();
+    let (unit, size) = unit_of(of.as_secs());
+    counted(of.as_secs() / size, unit)
+}
+
+/// To the nearest whole unit: what was given 90 days a moment ago does not end in 89, nor what was given an hour in 60
+/// minutes.
+fn nearest(of: Duration) -> String {
+    let seconds = (of + Duration::from_millis(500)).as_secs();
+    let (unit, size) = unit_of(seconds + seconds / 100);
+    counted((seconds + size / 2) / size, unit)
+}
+
+/// The longest unit that so many seconds fill, and how long it is.
+fn unit_of(seconds: u64) -> (&'static str, u64) {
     let found = UNITS.into_iter().find(|(_, size, fewest)| seconds >= size * fewest);
-    let (unit, size, _) = found.unwrap_or(("second", 1, 1));
-    let count = seconds / size;
+    found.map_or(("second", 1), |(unit, size, _)| (unit, size))
+}
+
+fn counted(count: u64, unit: &str) -> String {
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
@@ -58,16 +73,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_as_far_away_as_its_longest_whole_unit() {
+    fn a_moment_is_as_far_away_as_its_longest_unit_whole_if_past_and_the_nearest_if_to_come() {
         let now = Timestamp::parse("2026-06-15T12:00:00Z").unwrap();
         for (at, relative) in [
             ("2026-06-15T11:59:58Z", "now"),
             ("2026-06-15T12:00:04Z", "now"),
             ("2026-06-15T11:59:15Z", "45 seconds ago"),
             ("2026-06-15T11:58:59Z", "1 minute ago"),
-            ("2026-06-15T14:59:59Z", "in 2 hours"),
+            ("2026-06-15T09:00:01Z", "2 hours ago"),
+            ("2026-06-15T12:01:59.5Z", "in 2 minutes"),
+            ("2026-06-15T14:29:59Z", "in 2 hours"),
+            ("2026-06-15T14:59:59Z", "in 3 hours"),
+            ("2026-06-15T12:59:58Z", "in 1 hour"),
+            ("2026-06-15T12:59:00Z", "in 59 minutes"),
             ("2026-06-27T12:00:00Z", "in 12 days"),
             ("2026-09-13T12:00:00Z", "in 90 days"),
+            ("2026-09-13T11:59:20Z", "in 90 days"),
             ("2026-12-15T12:00:00Z", "in 6 months"),
             ("2024-01-01T00:00:00Z", "2 years ago"),
         ] {

@@ -137,9 +137,7 @@ impl Notice {
         let says = notice.says(number("count"));
         match (notice, number("streams"), number("requests"), number("ms")) {
             (Self::Cut, Some(streams), Some(requests), Some(ms)) => {
-                let (streams, requests) =
-                    (counted(streams, "connection", "connections"), counted(requests, "request", "requests"));
-                Some(format!("{says} It closed {streams} and ended {requests} in {ms} ms."))
+                Some(format!("{says} {}", closing(streams, requests, ms)))
             }
             _ => Some(says),
         }
@@ -157,6 +155,18 @@ impl Notice {
         let count = count.map(|count| format!("&count={count}")).unwrap_or_default();
         let joint = if location.contains('?') { '&' } else { '?' };
         see_other(&format!("{location}{joint}done={}{count}", self.key()))
+    }
+}
+
+/// What a cut closed, and how long that took.
+fn closing(streams: u64, requests: u64, ms: u64) -> String {
+    let closed = (streams > 0).then(|| format!("closed {}", counted(streams, "connection", "connections")));
+    let ended = (requests > 0).then(|| format!("ended {}", counted(requests, "request", "requests")));
+    let did: Vec<_> = closed.into_iter().chain(ended).collect();
+    match (did.as_slice(), ms) {
+        ([], _) => "Nothing of it was open.".to_owned(),
+        (_, 0) => format!("It {} in less than 1 ms.", did.join(" and ")),
+        _ => format!("It {} in {ms} ms.", did.join(" and ")),
     }
 }
 
@@ -186,9 +196,17 @@ mod tests {
             Notice::read("done=token-revoked&count=1").as_deref(),
             Some("The token is revoked, and 1 open connection was cut.")
         );
-        let cut = "done=cut&streams=1&requests=0&ms=7";
-        let told = "The cut stands. It closed 1 connection and ended 0 requests in 7 ms.";
-        assert_eq!(Notice::read(cut).as_deref(), Some(told));
+        for (closed, told) in [
+            ("streams=1&requests=0&ms=7", "The cut stands. It closed 1 connection in 7 ms."),
+            (
+                "streams=2&requests=1&ms=7",
+                "The cut stands. It closed 2 connections and ended 1 request in 7 ms.",
+            ),
+            ("streams=0&requests=3&ms=0", "The cut stands. It ended 3 requests in less than 1 ms."),
+            ("streams=0&requests=0&ms=0", "The cut stands. Nothing of it was open."),
+        ] {
+            assert_eq!(Notice::read(&format!("done=cut&{closed}")).as_deref(), Some(told));
+        }
         assert_eq!(Notice::read("done=cut&streams=x&requests=0&ms=7").as_deref(), Some("The cut stands."));
         for query in ["", "done", "done=<script>", "done=Signed-out", "count=7"] {
             assert_eq!(Notice::read(query), None, "{query}");

@@ -12,7 +12,7 @@ use fallgate_relay::{Address, ListenAt, Route, Upstream};
 
 use super::Check;
 use super::store::Stored;
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::home::HomeFolder;
 use crate::{lifecycle, neighbours};
 
@@ -20,13 +20,13 @@ use crate::{lifecycle, neighbours};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a good config amounts to.
-pub(super) fn found(config: &Config) -> String {
+pub(super) fn found(config: &Config, environment: &Environment) -> String {
     match &config.file {
         Some(file) => match config.routes.iter().count() {
             1 => format!("{} is good, with one route", file.display()),
             count => format!("{} is good, with {count} routes", file.display()),
         },
-        None => "none; all settings have their defaults".to_owned(),
+        None => format!("{}; all settings have their defaults", environment.no_config_file()),
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn run(
     let mut checks = machine::checks(environment);
     let config = match Config::load(settings, environment, Secrets::Read) {
         Ok(config) => {
-            checks.push(Check::ok("config", gate::found(&config)));
+            checks.push(Check::ok("config", gate::found(&config, environment)));
             Some(config)
         }
         Err(failure) => {

@@ -31,6 +31,11 @@ fn r23_the_setup_link_makes_the_first_admin_and_leaves_no_trace_of_itself() {
     browser.fill("passphrase", PASSPHRASE);
     browser.press("Make the first admin");
     browser.shows(&url("/"), "Sign out");
+    // There is nothing behind the gate yet, and a way on.
+    browser.looks_right("home-without-routes");
+    browser.click(".empty a[href='/admin/routes']");
+    browser.shows(&url("/admin/routes"), "There is no route yet.");
+    browser.looks_right("routes-none");
     browser.open(&url("/setup"));
     browser.shows(&url("/setup"), "set up already");
     assert!(!gate.log().contains(&token));

@@ -48,6 +48,10 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
                  return row.stays === true && row.contains(document.activeElement)";
     assert_eq!(browser.run(stays), true);
 
+    let mut socket = gone_behind_the_dialog(&browser, &live, socket, || {
+        WebSocket::open(address, "/app/", Some(&token)).unwrap()
+    });
+
     // Closed from a dialog over the page.
     browser.click("tbody a[data-href=close]");
     browser.shows(&live, "Cut the WebSocket to app of bob?");
@@ -71,7 +75,7 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     browser.fill("reason", "lost laptop");
     browser.looks_right("live-cut");
     browser.press("Cut user");
-    browser.shows(&live, "It closed 1 connection and ended 0 requests in ");
+    browser.shows(&live, "It closed 1 connection in ");
     browser.shows(&live, "lost laptop");
     assert_eq!(socket.close_code(), Some(4403));
     wait_for("the end of its entrance", || {
@@ -121,6 +125,26 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     browser.fill("passphrase", PASSPHRASE);
     browser.press("Sign in");
     browser.shows(&live, "Following");
+}
+
+/// Whoever goes back from a dialog about what is gone by then stands at its list. Gives another stream, which is shown.
+fn gone_behind_the_dialog(
+    browser: &Browser,
+    live: &str,
+    socket: WebSocket,
+    another: impl Fn() -> WebSocket,
+) -> WebSocket {
+    browser.click("tbody a[data-href=close]");
+    browser.shows(live, "Cut the WebSocket to app of bob?");
+    socket.close();
+    browser.shows(live, "Nothing is open.");
+    browser.click("dialog [data-back]");
+    wait_for("the list's heading", || {
+        (browser.run("return document.activeElement.id") == "open").then_some(())
+    });
+    let socket = another();
+    browser.shows(live, NAME);
+    socket
 }
 
 #[test]

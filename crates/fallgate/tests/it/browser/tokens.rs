@@ -2,6 +2,12 @@
 
 use crate::support::{Browser, Client, Gate, Line, PASSPHRASE, Token, WebSocketUpstream, wait_for};
 
+/// Keys, as WebDriver numbers them.
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+/// Ctrl+A, and Ctrl let go.
+const SELECT_ALL: &str = "\u{e009}a\u{e000}";
+
 /// Signs somebody in who has just come.
 #[track_caller]
 fn sign_in(browser: &Browser, gate: &Gate, username: &str) {
@@ -29,6 +35,11 @@ fn r23_r29_a_token_is_made_used_renamed_and_revoked_in_a_browser() {
     browser.shows(&url("/tokens/new"), "When it ends");
     assert_eq!(browser.run("return document.querySelector('#username').disabled"), false);
     browser.looks_right("token-new");
+    // A day that is typed is the one that is meant.
+    let chosen = "return document.querySelector('[name=expires]:checked').value";
+    browser.type_into("#date", "12312030");
+    assert_eq!(browser.run(chosen), "date");
+    browser.click("[name=expires][value='90d']");
     browser.fill("name", "phone </script><img src=x>");
     browser.click("[value='route:app']");
     browser.press("Create token");
@@ -55,10 +66,19 @@ fn r23_r29_a_token_is_made_used_renamed_and_revoked_in_a_browser() {
     wait_for("the upstream's connection", || (upstream.open() == 1).then_some(()));
 
     browser.open(&url("/tokens"));
-    browser.click("details.inline summary");
+    // By the keyboard alone: in, out again, in, and what is typed takes the place of what was there.
+    let focus = "return document.activeElement.name ?? document.activeElement.tagName";
+    let at = |wanted: &str| wait_for(wanted, || (browser.run(focus) == wanted).then_some(()));
+    browser.type_into("details.inline summary", ENTER);
+    at("name");
     browser.looks_right("token-rename");
-    browser.run("document.querySelector('tbody [name=name]').value = ''");
-    browser.type_into("tbody [name=name]", "phone");
+    browser.type_into("tbody [name=name]", ESCAPE);
+    at("SUMMARY");
+    assert_eq!(browser.run("return document.querySelector('details.inline').open"), false);
+    browser.type_into("details.inline summary", ENTER);
+    at("name");
+    assert_eq!(browser.run("return getSelection().toString()"), "phone </script><img src=x>");
+    browser.type_into("tbody [name=name]", &format!("{SELECT_ALL}phone"));
     browser.press("Rename token");
     browser.shows(&url("/tokens?done=token-renamed"), "The token is renamed.");
     browser.shows(&url("/tokens"), "phone");

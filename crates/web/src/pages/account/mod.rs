@@ -140,16 +140,15 @@ impl AccountPage {
 /// What a new passphrase ends, told before it does.
 fn ends(other_devices: usize, open: u64) -> String {
     if other_devices == 0 {
-        return "You stay signed in here, and are signed in nowhere else.".to_owned();
+        return "Changing it signs nobody out: you are signed in here only, and stay so.".to_owned();
     }
     let count = u64::try_from(other_devices).unwrap_or(u64::MAX);
-    let devices = counted(count, "other signed-in device is", "other signed-in devices are");
+    let devices = counted(count, "other device", "other devices");
     let open = match open {
         0 => String::new(),
-        open => format!(
-            ", and {} cut",
-            counted(open, "open connection of theirs is", "open connections of theirs are")
-        ),
+        open => {
+            format!(" and cuts {}", counted(open, "open connection of theirs", "open connections of theirs"))
+        }
     };
-    format!("You stay signed in here. {devices} signed out{open}.")
+    format!("Changing it signs {devices} out{open}. You stay signed in here.")
 }

@@ -166,7 +166,7 @@ pub(crate) async fn ask_lift(
     let ask = Ask {
         frame: Frame::of(&app, permit.principal(), Place::Live)?,
         verb: "Lift the cut",
-        heading: format!("Lift the cut on {}?", in_words(&cut.target)),
+        heading: format!("Lift the cut on {}?", named(&app, &cut.target).await?),
         lines: vec!["What was not revoked meanwhile works again as before.".to_owned()],
         action: lift_address(cut.id, all),
         back,

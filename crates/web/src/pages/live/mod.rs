@@ -13,8 +13,8 @@ use fallgate_authority::{LiveStream, Permit, Principal, Verifier};
 use fallgate_store::StoreError;
 
 pub(crate) use self::acts::{ask_close, ask_cut, ask_lift, close, cut, lift};
-use self::rows::{CutRow, Shown};
 pub(super) use self::rows::{LiveRow, rows_of};
+use self::rows::{Shown, cut_rows};
 pub(crate) use self::rows::{no_cut, no_stream};
 use super::follow::{Watched, follow};
 use super::frame::{Frame, Place};
@@ -108,11 +108,10 @@ impl Sight {
 
     /// What is to be seen now.
     async fn look(&self, verifier: &Verifier) -> Result<Shown, StoreError> {
-        let now = verifier.clock().now();
         let all = matches!(self, Self::All(..));
         let rows = rows_of(self.streams(verifier), all, verifier).await?;
         let cuts = verifier.cuts_beside_live(self.viewer()).await?;
-        Ok(Shown::new(rows, cuts.iter().map(|cut| CutRow::of(cut, all, now)).collect()))
+        Ok(Shown::new(rows, cut_rows(&cuts, all, verifier).await?))
     }
 
     fn streams(&self, verifier: &Verifier) -> Vec<LiveStream> {

@@ -132,13 +132,36 @@ pub(crate) async fn rows_of(
     streams.retain(|stream| !stream.is_followed_on());
     let total = streams.len();
     let newest: Vec<_> = streams.into_iter().rev().take(MOST).collect();
-    let mut ids: Vec<_> = newest.iter().filter_map(|stream| stream.credential).collect();
+    let names = names_of(newest.iter().filter_map(|stream| stream.credential), verifier).await?;
+    let now = verifier.clock().now();
+    let rows = newest.iter().map(|stream| LiveRow::of(stream, &names, all, now)).collect();
+    Ok(LiveRows { rows, total, watching: every - total })
+}
+
+/// What these cuts are, as rows; `all`: on the page that shows everybody's.
+pub(super) async fn cut_rows(
+    cuts: &[Cut],
+    all: bool,
+    verifier: &Verifier,
+) -> Result<Vec<CutRow>, StoreError> {
+    let cut = cuts.iter().filter_map(|cut| match cut.target {
+        CutTarget::Credential(id) => Some(id),
+        _ => None,
+    });
+    let (names, now) = (names_of(cut, verifier).await?, verifier.clock().now());
+    Ok(cuts.iter().map(|cut| CutRow::of(cut, &names, all, now)).collect())
+}
+
+/// What these credentials are called.
+async fn names_of(
+    ids: impl Iterator<Item = CredentialId>,
+    verifier: &Verifier,
+) -> Result<HashMap<CredentialId, String>, StoreError> {
+    let mut ids: Vec<_> = ids.collect();
     ids.sort_unstable();
     ids.dedup();
     let names = if ids.is_empty() { Vec::new() } else { verifier.store().credential_names(ids).await? };
-    let (names, now): (HashMap<_, _>, _) = (names.into_iter().collect(), verifier.clock().now());
-    let rows = newest.iter().map(|stream| LiveRow::of(stream, &names, all, now)).collect();
-    Ok(LiveRows { rows, total, watching: every - total })
+    Ok(names.into_iter().collect())
 }
 
 impl LiveRow {
@@ -173,10 +196,15 @@ impl LiveRow {
 }
 
 impl CutRow {
-    pub(super) fn of(cut: &Cut, all: bool, now: Timestamp) -> Self {
+    fn of(cut: &Cut, names: &HashMap<CredentialId, String>, all: bool, now: Timestamp) -> Self {
+        let name = match &cut.target {
+            CutTarget::Credential(id) => names.get(id),
+            _ => None,
+        };
         Self {
             id: cut.id.to_string(),
-            target: in_words(&cut.target),
+            target: name
+                .map_or_else(|| in_words(&cut.target), |name| format!("credential \u{201c}{name}\u{201d}")),
             reason: cut.reason.as_ref().map_or_else(|| "none given".to_owned(), ToString::to_string),
             placed_by: cut.placed_by.clone(),
             since_exact: cut.created_at.to_string(),
