@@ -32,6 +32,11 @@ action! {
 }
 
 action! {
+    /// Mint worker tokens.
+    WriteAgents needs AgentsWrite
+}
+
+action! {
     /// Make, change and delete accounts.
     ManageUsers needs Admin
 }

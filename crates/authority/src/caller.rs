@@ -173,7 +173,8 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        identify(parts, &Arc::<Verifier>::from_ref(state)).await.map(|_| Self(()))
+        let (principal, _) = identify(parts, &Arc::<Verifier>::from_ref(state)).await?;
+        principal.expect_here().map(|()| Self(()))
     }
 }
 

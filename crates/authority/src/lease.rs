@@ -179,6 +179,11 @@ impl Need {
     /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
     /// owner's role allows now.
     pub(crate) fn check(&self, entry: &Entry, role: Option<Role>) -> Result<(), Refusal> {
+        match self {
+            Self::Standing | Self::Public { .. } => {}
+            Self::Uncut | Self::Scope { .. } => entry.expect_audience(None)?,
+            Self::Route { route, .. } => entry.expect_audience(Some(&route.name))?,
+        }
         if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
             return Err(Refusal::Cut(cut.reason));
         }

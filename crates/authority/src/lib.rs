@@ -78,6 +78,7 @@ mod upkeep;
 mod uses;
 mod verifier;
 mod view;
+mod workers;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -121,3 +122,4 @@ pub use tokens::{SecretError, TokenError};
 pub use trail::{TrailError, WholeTrail};
 pub use uses::UseNotes;
 pub use verifier::Verifier;
+pub use workers::{InspectedWorker, MintedWorker, WorkerEnd, WorkerError, WorkerOrder, WorkerRevocation};

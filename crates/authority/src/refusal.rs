@@ -34,6 +34,14 @@ pub enum Denial {
     CallerEnded,
     /// The username that came with it is not its owner's.
     WrongUsername,
+    /// A worker token that no key which verifies now has signed.
+    NotOurs,
+    /// It is from the future.
+    NotYet,
+    /// A worker token that is not for where it was used.
+    WrongAudience,
+    /// Its agent is disabled or was deleted.
+    AgentEnded,
     /// Its owner was to be shut out, or the store was lost: refused by this process until it is restarted.
     Halted,
 }
@@ -51,6 +59,10 @@ impl Denial {
             Self::OwnerGone => "owner-gone",
             Self::CallerEnded => "caller-ended",
             Self::WrongUsername => "wrong-username",
+            Self::NotOurs => "not-ours",
+            Self::NotYet => "not-yet",
+            Self::WrongAudience => "wrong-audience",
+            Self::AgentEnded => "agent-ended",
             Self::Halted => "halted",
         }
     }

@@ -16,6 +16,7 @@ use crate::closing::{Closing, Closings};
 use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
 use crate::sync::Ordering;
+use crate::workers::Workers;
 
 /// An entry under the hash of its secret: the key lies in the entry, once.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ pub(crate) struct View {
     pub(crate) cuts: Arc<Cuts>,
     /// What the last of them closed.
     pub(crate) closings: Closings,
+    pub(crate) workers: Arc<Workers>,
     login_idle: Duration,
     revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
@@ -97,8 +99,8 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// `login_idle`: how long a sign-in may lie unused.
-    pub(crate) fn new(login_idle: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// `login_idle`: how long a sign-in may lie unused. `skew`: by how much another's clock may differ.
+    pub(crate) fn new(login_idle: Duration, skew: Duration, clock: Arc<dyn Clock>) -> Self {
         let cuts = Arc::new(Cuts::new(clock));
         Self {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
@@ -108,6 +110,7 @@ impl View {
             strangers: Arc::new(Account::ownerless(cuts.clone())),
             cuts,
             closings: Closings::default(),
+            workers: Arc::new(Workers::new(skew)),
             login_idle,
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
@@ -190,6 +193,10 @@ impl View {
                 touched.extend(self.count_closing(cut.id, &cut.on));
             }
         }
+        // Whose a revoked worker token is, or what a dropped key has signed, is written nowhere.
+        if changes.rows.iter().any(|row| matches!(row, Row::RevokedWorker(_) | Row::Keys(_))) {
+            touched.extend(self.accounts());
+        }
         touched.sort_by_key(|account| Arc::as_ptr(account).addr());
         touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
         // Commit, then cut: the state above is visible before any lease is asked to look again. The other half of
@@ -209,6 +216,14 @@ impl View {
                 None
             }
             Row::Credential(row) => self.take_credential(row, read_at, orphans),
+            Row::RevokedWorker(family) => {
+                self.workers.take_revoked(*family);
+                None
+            }
+            Row::Keys(keys) => {
+                self.workers.take_keys(keys);
+                None
+            }
         }
     }
 
@@ -352,6 +367,10 @@ impl View {
                 self.cuts.forget(*id);
                 None
             }
+            Gone::RevokedWorker(family) => {
+                self.workers.forget_revoked(*family);
+                None
+            }
             Gone::User(id) => {
                 let accounts = self.accounts.pin();
                 let account = accounts.get(id)?.clone();
@@ -397,7 +416,11 @@ mod tests {
     }
 
     fn view_of(rows: Vec<CredentialRow>) -> View {
-        let view = View::new(Duration::from_hours(1), Arc::new(TestClock::at(Timestamp::from_millis(0))));
+        let view = View::new(
+            Duration::from_hours(1),
+            Duration::ZERO,
+            Arc::new(TestClock::at(Timestamp::from_millis(0))),
+        );
         let rows = rows.into_iter().map(Row::Credential).collect();
         view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
         view

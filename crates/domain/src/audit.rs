@@ -1,6 +1,7 @@
 //! The audit trail: the closed list of things worth recording, and the chain that shows whether any was taken out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::id::{CredentialId, SigningKeyId};
 use crate::scope::PlainScope;
+use crate::worker::WorkerClaims;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -204,6 +206,8 @@ pub struct Author {
     pub at: Timestamp,
     /// Whether an admin's sign-in may do it while everything is cut.
     pub though_all_is_cut: bool,
+    /// What it says, if it is a worker token: there is no row of it.
+    pub worker: Option<Arc<WorkerClaims>>,
 }
 
 /// A recorded event, as `audit list --json` and `GET /api/audit` show it.

@@ -1,11 +1,12 @@
 //! The `state` and `change` tables: the revision, and what moved.
 
 use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::worker::Family;
 use rusqlite::{Connection, Transaction};
 
 use crate::error::Fault;
 use crate::revision::{Changes, Gone, Revision, Row};
-use crate::{credentials, cuts, users};
+use crate::{credentials, cuts, keys, users, workers};
 
 /// What a `change` row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -15,12 +16,18 @@ pub(crate) enum Moved {
     Cut(CutId),
     /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
     Tokens(Option<UserId>),
+    /// A revoked worker token, and all of its family.
+    Worker(CredentialId),
+    /// The signing keys.
+    Keys,
 }
 
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
 const CUT: &str = "cut";
 const TOKENS: &str = "tokens";
+const WORKER: &str = "worker";
+const KEYS: &str = "keys";
 
 /// Stands for everybody, where an owner's id would.
 const EVERYBODY: [u8; 16] = [0; 16];
@@ -37,6 +44,8 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
             Moved::Cut(id) => (CUT, id.bytes()),
             Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
+            Moved::Worker(id) => (WORKER, id.bytes()),
+            Moved::Keys => (KEYS, [0; 16]),
         };
         insert.execute((raised, kind, id))?;
     }
@@ -89,6 +98,15 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                     None => changes.gone.push(Gone::Cut(id)),
                 }
             }
+            WORKER => {
+                let family = Family::of(CredentialId::from_bytes(id));
+                if workers::is_revoked(&snapshot, family)? {
+                    changes.rows.push(Row::RevokedWorker(family));
+                } else {
+                    changes.gone.push(Gone::RevokedWorker(family));
+                }
+            }
+            KEYS => changes.rows.push(Row::Keys(keys::public(&snapshot)?)),
             TOKENS => {
                 changes.revoked_all.push((id != EVERYBODY).then(|| UserId::from_bytes(id)));
             }

@@ -30,6 +30,7 @@ mod tokens;
 mod upkeep;
 mod users;
 mod vault;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub use crate::vault::{
     Accepted, Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, NotedUse,
     PassphraseHash, Revoked, SetPassphrase, UserChange, Vault,
 };
+pub use crate::workers::RevokedWorker;
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]

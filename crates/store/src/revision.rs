@@ -8,6 +8,9 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::Family;
+
+use crate::keys::PublicKeys;
 
 /// The store's ever-rising number: every change to identity data raises it by one. Notes of last use and of the audit
 /// trail alone do not. A new store starts at 0.
@@ -23,6 +26,10 @@ pub enum Row {
     Cut(CutRow),
     /// A credential.
     Credential(CredentialRow),
+    /// Worker tokens that were revoked: one, with its renewals and all that it renews.
+    RevokedWorker(Family),
+    /// What verifies signatures.
+    Keys(PublicKeys),
 }
 
 /// What a decision needs to know of a user.
@@ -98,6 +105,8 @@ pub enum Gone {
     Credential(CredentialId),
     /// A cut that was lifted, or was over long ago.
     Cut(CutId),
+    /// Worker tokens that were revoked and are dead by themselves.
+    RevokedWorker(Family),
 }
 
 /// What moved since some revision, all seen at one moment.
@@ -105,7 +114,7 @@ pub enum Gone {
 pub struct Changes {
     /// The revision at that moment.
     pub revision: Revision,
-    /// Each changed thing's present row, once: users first, then cuts, then credentials by id.
+    /// Each changed thing's present row, once: revoked worker tokens, then users, keys, cuts, and credentials by id.
     pub rows: Vec<Row>,
     /// Changed things that have no row any more.
     pub gone: Vec<Gone>,

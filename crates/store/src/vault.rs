@@ -200,7 +200,8 @@ impl Vault {
         self.backend.revision()
     }
 
-    /// Gives every user, then every cut, then every credential by id, to `each`, all as of the revision returned.
+    /// Gives everything to `each`, all as of the revision returned: revoked worker tokens, every user, the signing keys,
+    /// every cut, then every credential by id.
     ///
     /// Ids begin with the time of their making, so a parent comes before its children, unless a clock was set back
     /// or both are of one millisecond: whoever builds on the order must still take a child that comes first.

@@ -18,7 +18,7 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, tokens, users};
+use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, tokens, users, workers};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -74,6 +74,14 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
         .door(Method::POST, "/api/tokens/inspect", tokens::inspect, "Finds a token by its secret.", &[404])
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
+        .door(
+            Method::POST,
+            "/api/agents/{name}/tokens",
+            workers::mint,
+            "Mints a worker token for an agent, and shows it.",
+            &[409],
+        )
+        .door(Method::POST, "/api/workers/renew", workers::renew, "Renews the worker token in use.", &[])
         .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
         .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
         .door(Method::DELETE, "/api/logins/{id}", logins::end, "Ends one of one's own sign-ins.", &[])

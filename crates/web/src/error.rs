@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
     CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy, MintError,
-    Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
+    Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError, WorkerError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -198,9 +198,38 @@ impl From<TokenError> for WebError {
                 Self::Forbidden(sentence(&error))
             }
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
-            TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Lifetime(_) | TokenError::WorkerEndEarly(_) | TokenError::WorkerEndPast => {
+                Self::BadRequest(sentence(&error))
+            }
+            TokenError::Throttled(throttled) => Self::Throttled(throttled),
             TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkerError> for WebError {
+    fn from(error: WorkerError) -> Self {
+        let detail = format!("The worker token was not minted: {error}.");
+        match error {
+            WorkerError::UnknownAgent(_) => Self::NotFound(detail),
+            WorkerError::OwnerDisabled(_) => Self::Conflict(detail),
+            WorkerError::NotYours(_)
+            | WorkerError::ByWorker
+            | WorkerError::NotAWorker
+            | WorkerError::Ownerless
+            | WorkerError::ScopeBeyond(_)
+            | WorkerError::ScopeBeyondMinter(_)
+            | WorkerError::OutlivesParent(_) => Self::Forbidden(detail),
+            WorkerError::BadLife | WorkerError::NoAudience | WorkerError::TooLong => Self::BadRequest(detail),
+            WorkerError::ParentEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
+            }
+            WorkerError::Store(error) => error.into(),
+            WorkerError::Key(_) | WorkerError::Entropy(_) => {
+                tracing::error!(%error, "cannot mint a worker token");
+                Self::Unavailable
+            }
         }
     }
 }
@@ -265,6 +294,7 @@ impl From<MintError> for WebError {
             | MintError::ScopeBeyondParent(_)
             | MintError::OutlivesParent(_)
             | MintError::BeyondPolicy { .. }
+            | MintError::ByWorker
             | MintError::TooDeep => Self::Forbidden(detail),
             MintError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))

@@ -2,6 +2,7 @@
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
 mod live;
+mod workers;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 pub use self::live::{LiveList, LiveView};
+pub use self::workers::{InspectedWorkerView, MintedWorkerView};
 use crate::openapi::words;
 
 /// A token in a list.
@@ -93,6 +95,16 @@ pub struct InspectedView {
     pub token: TokenView,
     /// How often it was used, to about the last minute.
     pub uses: u64,
+}
+
+/// What was found by its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Inspected {
+    /// A worker token: all that is known of it is in it.
+    Worker(InspectedWorkerView),
+    /// Any other, as the store has it.
+    Stored(InspectedView),
 }
 
 impl InspectedView {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fallgate_authority::{
     CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
-    UserPatch, WholeTrail,
+    UserPatch, WholeTrail, WorkerEnd,
 };
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
@@ -16,8 +16,8 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
 use fallgate_web::view::{
-    ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView,
-    UserList, UserView,
+    ClosedView, CutList, CutView, EndedView, EventPage, Inspected, InspectedView, MintedView, PlacedCutView,
+    TokenView, UserList, UserView,
 };
 use zeroize::Zeroizing;
 
@@ -156,11 +156,17 @@ impl HomeDesk {
         Ok(listed.into_iter().map(|listed| TokenView::of(listed, now)).collect())
     }
 
-    pub(super) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
+    pub(super) async fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
         Ok(match self.registrar.revoke(id, None, &lifecycle::actor()).await? {
             RevokeOutcome::Revoked => Revocation::Now,
             RevokeOutcome::AlreadyRevoked => Revocation::Before,
-            RevokeOutcome::Unknown | RevokeOutcome::NotYours => Revocation::Unknown,
+            RevokeOutcome::Unknown | RevokeOutcome::NotYours => {
+                let revoked = self.registrar.revoke_worker(id, end, &lifecycle::actor()).await;
+                match revoked.map_err(words::token)?.outcome {
+                    RevokeOutcome::AlreadyRevoked => Revocation::Before,
+                    _ => Revocation::Worker,
+                }
+            }
         })
     }
 
@@ -172,9 +178,12 @@ impl HomeDesk {
         &self,
         secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
-        let Some(held) = self.inspect(secret).await? else { return Ok(None) };
-        let id = held.token.id;
-        Ok(Some((id, self.revoke(id).await?)))
+        let id = match self.inspect(secret).await? {
+            None => return Ok(None),
+            Some(Inspected::Stored(held)) => held.token.id,
+            Some(Inspected::Worker(held)) => held.jti,
+        };
+        Ok(Some((id, self.revoke(id, WorkerEnd::default()).await?)))
     }
 
     pub(super) async fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
@@ -191,9 +200,14 @@ impl HomeDesk {
         dated.map(|listed| self.shown(listed)).map_err(words::token)
     }
 
-    pub(super) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
-        match self.registrar.inspect(secret.expose().as_bytes()).await {
-            Ok(found) => Ok(found.map(|listed| InspectedView::of(listed, self.registrar.clock().now()))),
+    pub(super) async fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
+        let text = secret.expose().as_bytes();
+        if let Some(worker) = self.registrar.inspect_worker(text).await? {
+            return Ok(Some(Inspected::Worker(worker.into())));
+        }
+        let now = self.registrar.clock().now();
+        match self.registrar.inspect(text).await {
+            Ok(found) => Ok(found.map(|listed| Inspected::Stored(InspectedView::of(listed, now)))),
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }

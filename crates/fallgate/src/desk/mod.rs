@@ -7,7 +7,7 @@ mod home;
 mod server;
 mod words;
 
-use fallgate_authority::{CutOrder, UserPatch, WholeTrail};
+use fallgate_authority::{CutOrder, UserPatch, WholeTrail, WorkerEnd};
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::id::{CredentialId, CutId};
@@ -18,7 +18,7 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView, UserList,
+    CutList, CutView, EndedView, EventPage, Inspected, MintedView, PlacedCutView, TokenView, UserList,
     UserView,
 };
 use zeroize::Zeroizing;
@@ -60,7 +60,8 @@ pub(crate) enum Revocation {
     Now,
     /// Only the home folder tells.
     Before,
-    Unknown,
+    /// No token has that id, so it was taken for a worker token's.
+    Worker,
 }
 
 macro_rules! at_either {
@@ -214,8 +215,9 @@ impl Desk {
         at_either!(self, desk => desk.tokens(user, with_ended))
     }
 
-    pub(crate) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
-        at_either!(self, desk => desk.revoke(id))
+    /// Ends a token, or else a worker token; `end` is for those.
+    pub(crate) async fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
+        at_either!(self, desk => desk.revoke(id, end))
     }
 
     /// Ends all tokens of a user, or of everybody, and tells how many.
@@ -244,7 +246,7 @@ impl Desk {
     }
 
     /// The credential whose secret this is, ended or not.
-    pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
+    pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
         at_either!(self, desk => desk.inspect(secret))
     }
 

@@ -1,6 +1,8 @@
 //! The desk of a gate: each operation is a request to its API.
 
-use fallgate_authority::{CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail};
+use fallgate_authority::{
+    CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail, WorkerEnd,
+};
 use fallgate_domain::audit::{BrokenLink, Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
@@ -13,8 +15,8 @@ use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, RevokedCount,
-    TokenList, TokenView, UserList, UserView, WhoAmI,
+    CutList, CutView, EndedView, EventPage, Inspected, MintedView, PlacedCutView, RevokedCount, TokenList,
+    TokenView, UserList, UserView, WhoAmI,
 };
 use form_urlencoded::Serializer;
 use serde::Serialize;
@@ -228,13 +230,17 @@ impl ServerDesk {
         Ok(tokens)
     }
 
-    pub(super) fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
-        let path = format!("/api/tokens/{id}");
-        match self.client.act(Method::DELETE, &path, None::<&()>, With::Usual) {
-            Ok(()) => Ok(Revocation::Now),
-            Err(Fault::Refused(404, _)) => Ok(Revocation::Unknown),
-            Err(fault) => Err(fault.into_failure()),
+    /// The gate tells nobody whether it knew it.
+    pub(super) fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
+        let mut query = Serializer::new(String::new());
+        if let Some(time) = end.expires_at {
+            query.append_pair("expires_at", &time.to_string());
+            query.append_pair("force", if end.force { "true" } else { "false" });
         }
+        let query = query.finish();
+        let path = format!("/api/tokens/{id}{}{query}", if query.is_empty() { "" } else { "?" });
+        let revoked = self.client.act(Method::DELETE, &path, None::<&()>, With::Usual);
+        revoked.map(|()| Revocation::Now).map_err(Fault::into_failure)
     }
 
     /// Everybody's tokens end user by user, the caller's own last: what they use may be among them.
@@ -252,7 +258,7 @@ impl ServerDesk {
         let mut work = || {
             let unowned = |token: &&TokenView| token.username.is_none() && token.status == Status::Active;
             for token in tokens.iter().filter(unowned) {
-                count += u64::from(self.revoke(token.id)? == Revocation::Now);
+                count += u64::from(self.revoke(token.id, WorkerEnd::default())? == Revocation::Now);
             }
             for username in others.iter().chain(&own) {
                 count += self.revoke_all_of(username)?;
@@ -299,7 +305,7 @@ impl ServerDesk {
         })
     }
 
-    pub(super) fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
+    pub(super) fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
         let body = Held { token: secret.expose() };
         match self.client.send(Method::POST, "/api/tokens/inspect", &body) {
             Ok(token) => Ok(Some(token)),

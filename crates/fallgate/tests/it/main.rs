@@ -71,3 +71,4 @@ mod unix_socket;
 mod upkeep;
 mod upward;
 mod users;
+mod workers;

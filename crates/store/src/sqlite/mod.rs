@@ -26,7 +26,7 @@ use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{author, changes, credentials, cuts, users};
+use crate::{author, changes, credentials, cuts, keys, users, workers};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -181,7 +181,12 @@ impl Sqlite {
             let mut connection = self.file.connect()?;
             let snapshot = connection.transaction()?;
             let revision = changes::revision(&snapshot)?;
+            workers::each(&snapshot, &mut |family| each(Row::RevokedWorker(family)))?;
             users::each(&snapshot, &mut |user| each(Row::User(user)))?;
+            let keys = keys::public(&snapshot)?;
+            if !keys.signing_keys.is_empty() {
+                each(Row::Keys(keys));
+            }
             cuts::each(&snapshot, &mut |cut| each(Row::Cut(cut)))?;
             credentials::each(&snapshot, &mut |credential| each(Row::Credential(credential)))?;
             Ok(revision)

@@ -21,3 +21,4 @@ mod support;
 mod tokens;
 mod upkeep;
 mod users;
+mod workers;

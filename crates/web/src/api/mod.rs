@@ -11,3 +11,4 @@ pub(crate) mod logins;
 pub(crate) mod setup;
 pub(crate) mod tokens;
 pub(crate) mod users;
+pub(crate) mod workers;
