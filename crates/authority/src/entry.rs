@@ -12,6 +12,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::{CredentialRow, Revision, UserRow};
 use slab::Slab;
 
+use crate::agent_entry::AgentEntry;
 use crate::cuts::Cuts;
 use crate::lease::LeaseState;
 use crate::refusal::Denial;
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) hash: Option<TokenHash>,
     pub(crate) kind: CredentialKind,
     pub(crate) account: Arc<Account>,
+    /// What runs with it, if it is no person's.
+    pub(crate) agent: Option<Arc<AgentEntry>>,
     pub(crate) scopes: Scopes,
     pub(crate) parent: Parent,
     ended: AtomicBool,
@@ -116,6 +119,7 @@ impl Entry {
             hash: row.hash,
             kind: row.kind,
             account,
+            agent: None,
             scopes: row.scopes.clone(),
             parent,
             ended: AtomicBool::new(row.revoked),
@@ -215,6 +219,9 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
+        if let Some(agent) = &self.agent {
+            agent.judge()?;
+        }
         if self.has_ended() {
             return Err(Denial::Revoked);
         }

@@ -30,6 +30,10 @@ pub enum Denial {
     OwnerDisabled,
     /// Its owner was deleted.
     OwnerGone,
+    /// The agent that it runs as is disabled.
+    AgentDisabled,
+    /// That agent was deleted.
+    AgentGone,
     /// It stood when the request came in, and not any more when what was asked for was to be done.
     CallerEnded,
     /// The username that came with it is not its owner's.
@@ -49,6 +53,8 @@ impl Denial {
             Self::ParentEnded => "parent-ended",
             Self::OwnerDisabled => "owner-disabled",
             Self::OwnerGone => "owner-gone",
+            Self::AgentDisabled => "agent-disabled",
+            Self::AgentGone => "agent-gone",
             Self::CallerEnded => "caller-ended",
             Self::WrongUsername => "wrong-username",
             Self::Halted => "halted",

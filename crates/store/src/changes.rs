@@ -1,11 +1,11 @@
 //! The `state` and `change` tables: the revision, and what moved.
 
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use rusqlite::{Connection, Transaction};
 
 use crate::error::Fault;
 use crate::revision::{Changes, Gone, Revision, Row};
-use crate::{credentials, cuts, users};
+use crate::{agents, credentials, cuts, users};
 
 /// What a `change` row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,7 @@ pub(crate) enum Moved {
     User(UserId),
     Credential(CredentialId),
     Cut(CutId),
+    Agent(AgentId),
     /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
     Tokens(Option<UserId>),
 }
@@ -20,6 +21,7 @@ pub(crate) enum Moved {
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
 const CUT: &str = "cut";
+const AGENT: &str = "agent";
 const TOKENS: &str = "tokens";
 
 /// Stands for everybody, where an owner's id would.
@@ -36,6 +38,7 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
             Moved::User(id) => (USER, id.bytes()),
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
             Moved::Cut(id) => (CUT, id.bytes()),
+            Moved::Agent(id) => (AGENT, id.bytes()),
             Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
         };
         insert.execute((raised, kind, id))?;
@@ -87,6 +90,13 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                 match cuts::row(&snapshot, id)? {
                     Some(cut) => changes.rows.push(Row::Cut(cut)),
                     None => changes.gone.push(Gone::Cut(id)),
+                }
+            }
+            AGENT => {
+                let id = AgentId::from_bytes(id);
+                match agents::row(&snapshot, id)? {
+                    Some(agent) => changes.rows.push(Row::Agent(agent)),
+                    None => changes.gone.push(Gone::Agent(id)),
                 }
             }
             TOKENS => {
