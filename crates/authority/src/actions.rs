@@ -32,13 +32,13 @@ action! {
 }
 
 action! {
-    /// Mint worker tokens.
-    WriteAgents needs AgentsWrite
+    /// Make, change and delete accounts.
+    ManageUsers needs Admin
 }
 
 action! {
-    /// Make, change and delete accounts.
-    ManageUsers needs Admin
+    /// See, make, disable and delete one's own agents (an admin: everybody's), and mint their tokens.
+    ManageAgents needs AgentsWrite
 }
 
 action! {

@@ -138,11 +138,12 @@ impl Known {
         self.on.get(on)?.iter().find(|cut| !is_expired(cut.expires_at, now))
     }
 
-    /// On the owner, on the credential, or on something that it hangs on.
+    /// On the owner, on the agent, on the credential, or on something that it hangs on.
     fn on_caller(&self, entry: &Entry, now: Timestamp) -> Option<&StandingCut> {
         let owner = entry.account.user.as_ref();
         let on_owner = owner.and_then(|user| self.first(&CutOn::User(user.id), now));
-        on_owner.or_else(|| {
+        let on_agent = || entry.agent.as_ref().and_then(|agent| self.first(&CutOn::Agent(agent.id), now));
+        on_owner.or_else(on_agent).or_else(|| {
             let mut link = Some(entry);
             while let Some(entry) = link {
                 if let Some(cut) = self.first(&CutOn::Credential(entry.id), now) {

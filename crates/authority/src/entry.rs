@@ -13,6 +13,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::{CredentialRow, Revision, UserRow};
 use slab::Slab;
 
+use crate::agent_entry::AgentEntry;
 use crate::cuts::Cuts;
 use crate::lease::LeaseState;
 use crate::refusal::{Denial, Refusal};
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) hash: Option<TokenHash>,
     pub(crate) kind: CredentialKind,
     pub(crate) account: Arc<Account>,
+    /// What runs with it, if it is no person's.
+    pub(crate) agent: Option<Arc<AgentEntry>>,
     pub(crate) scopes: Scopes,
     pub(crate) parent: Parent,
     ended: AtomicBool,
@@ -122,6 +125,7 @@ impl Entry {
             hash: row.hash,
             kind: row.kind,
             account,
+            agent: None,
             scopes: row.scopes.clone(),
             parent,
             ended: AtomicBool::new(row.revoked),
@@ -138,7 +142,7 @@ impl Entry {
     /// A worker token whose signature was checked. There is no row of it, and no other entry.
     pub(crate) fn of_worker(
         worker: Worker,
-        account: Arc<Account>,
+        agent: Arc<AgentEntry>,
         parent: Parent,
         ends_at: Timestamp,
     ) -> Self {
@@ -147,7 +151,8 @@ impl Entry {
             id: claims.id,
             hash: None,
             kind: CredentialKind::Worker,
-            account,
+            account: agent.account.clone(),
+            agent: Some(agent),
             scopes: claims.scopes.clone(),
             parent,
             ended: AtomicBool::new(false),
@@ -262,6 +267,9 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
+        if let Some(agent) = &self.agent {
+            agent.judge()?;
+        }
         if self.has_ended() {
             return Err(Denial::Revoked);
         }

@@ -80,6 +80,8 @@ impl Ended {
             Self::Credential(Denial::ParentEnded) => "the token's parent ended".into(),
             Self::Credential(Denial::OwnerDisabled) => "user disabled".into(),
             Self::Credential(Denial::OwnerGone) => "user deleted".into(),
+            Self::Credential(Denial::AgentDisabled) => "agent disabled".into(),
+            Self::Credential(Denial::AgentGone) => "agent deleted".into(),
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
             // Not by whom: that is the house's own affair.
@@ -199,7 +201,8 @@ impl Need {
             Self::Route { route, by_cookie: true } if !route.takes_cookies() => Err(Refusal::NotAdmitted),
             Self::Route { route, .. } => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
-                let visitor = fallgate_domain::route::Visitor { owner, kind: entry.admitted_as() };
+                let agent = entry.agent.as_ref().map(|agent| &agent.name);
+                let visitor = fallgate_domain::route::Visitor { owner, agent, kind: entry.admitted_as() };
                 if route.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
             }
         }

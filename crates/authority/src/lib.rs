@@ -31,6 +31,8 @@
 
 mod accounts;
 pub mod actions;
+mod agent_entry;
+mod agents;
 mod assertion;
 mod caller;
 mod closing;
@@ -88,6 +90,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use agents::{AgentError, AgentOrder};
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Action;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
@@ -40,6 +41,8 @@ pub struct LiveStream {
     pub kind: StreamKind,
     /// Whose credential it was opened with, if that is anybody's.
     pub username: Option<Username>,
+    /// As which agent, if it was opened by one.
+    pub agent: Option<AgentName>,
     /// Which credential that was; none on a public path.
     pub credential: Option<CredentialId>,
     /// To which route; none for our own doors.
@@ -106,6 +109,7 @@ pub(crate) struct Listing {
 #[derive(Debug)]
 pub(crate) struct Holder {
     user: Option<(UserId, Username)>,
+    agent: Option<AgentName>,
     pub(crate) credential: Option<CredentialId>,
     kind: Option<CredentialKind>,
 }
@@ -115,6 +119,7 @@ impl Holder {
         let user = entry.and_then(|entry| entry.account.user.as_ref());
         Self {
             user: user.map(|user| (user.id, user.username.clone())),
+            agent: entry.and_then(|entry| entry.agent.as_ref()).map(|agent| agent.name.clone()),
             credential: entry.map(|entry| entry.id),
             kind: entry.map(|entry| entry.kind),
         }
@@ -186,6 +191,7 @@ impl Listing {
             id: self.id,
             kind: self.kind(),
             username: self.holder.user.as_ref().map(|(_, username)| username.clone()),
+            agent: self.holder.agent.clone(),
             credential: self.holder.credential,
             route: self.route.clone(),
             since: self.since,

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
 use std::time::Duration;
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Clock;
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use fallgate_domain::token::TokenHash;
-use fallgate_store::{Changes, CredentialRow, CutOn, Gone, Revision, Row, UserRow};
+use fallgate_store::{AgentRow, Changes, CredentialRow, CutOn, Gone, Revision, Row, UserRow};
 
+use crate::agent_entry::AgentEntry;
 use crate::closing::{Closing, Closings};
 use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
@@ -84,6 +86,9 @@ pub(crate) struct View {
     by_hash: papaya::HashSet<ByHash, BuildHasherDefault<TakeFirstBytes>>,
     by_id: papaya::HashSet<ById>,
     accounts: papaya::HashMap<UserId, Arc<Account>>,
+    /// Those that somebody made.
+    agents: papaya::HashMap<AgentId, Arc<AgentEntry>>,
+    agents_by_name: papaya::HashMap<AgentName, Arc<AgentEntry>>,
     ownerless: Arc<Account>,
     /// Where what needs nobody hangs: requests for public paths.
     strangers: Arc<Account>,
@@ -106,6 +111,8 @@ impl View {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
+            agents: papaya::HashMap::new(),
+            agents_by_name: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless(cuts.clone())),
             strangers: Arc::new(Account::ownerless(cuts.clone())),
             cuts,
@@ -211,6 +218,7 @@ impl View {
     pub(crate) fn take(&self, row: &Row, read_at: Revision, orphans: &mut Orphans) -> Option<Arc<Account>> {
         match row {
             Row::User(row) => Some(self.take_user(row)),
+            Row::Agent(row) => Some(self.take_agent(row)),
             Row::Cut(row) => {
                 self.cuts.take(row.clone());
                 None
@@ -251,6 +259,24 @@ impl View {
         account.clone()
     }
 
+    fn take_agent(&self, row: &AgentRow) -> Arc<Account> {
+        let agents = self.agents.pin();
+        let agent =
+            agents.get_or_insert_with(row.id, || Arc::new(AgentEntry::of(row, self.account_of(row.owner))));
+        agent.update(row);
+        self.agents_by_name.pin().insert(row.name.clone(), agent.clone());
+        agent.account.clone()
+    }
+
+    /// The account of whoever owns something. One that is not there is gone, and so is what they own.
+    fn account_of(&self, owner: UserId) -> Arc<Account> {
+        self.account(owner).unwrap_or_else(|| {
+            let nobody = Account::ownerless(self.cuts.clone());
+            nobody.gone.store(true, Ordering::Release);
+            Arc::new(nobody)
+        })
+    }
+
     fn take_credential(
         &self,
         row: &CredentialRow,
@@ -280,11 +306,7 @@ impl View {
     fn insert(&self, row: &CredentialRow, parent: Parent, read_at: Revision) {
         let account = match row.owner {
             None => self.ownerless.clone(),
-            Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
-                let nobody = Account::ownerless(self.cuts.clone());
-                nobody.gone.store(true, Ordering::Release);
-                Arc::new(nobody)
-            }),
+            Some(owner) => self.account_of(owner),
         };
         let entry = Arc::new(Entry::new(row, account, parent, read_at, self.login_idle));
         self.by_id.pin().insert(ById(entry.clone()));
@@ -316,6 +338,24 @@ impl View {
         self.accounts.pin().get(&id).cloned()
     }
 
+    /// The agent of that id: one that somebody made, or the one that somebody has without making it.
+    pub(crate) fn agent(&self, id: AgentId) -> Option<Arc<AgentEntry>> {
+        let made = self.agents.pin().get(&id).cloned();
+        made.or_else(|| AgentEntry::implicit(&self.account(UserId::from_bytes(id.bytes()))?).map(Arc::new))
+    }
+
+    /// The agent of that name, likewise.
+    pub(crate) fn agent_named(&self, name: &AgentName) -> Option<Arc<AgentEntry>> {
+        let made = self.agents_by_name.pin().get(name).cloned();
+        made.or_else(|| {
+            let is_theirs = |account: &&Arc<Account>| {
+                account.user.as_ref().is_some_and(|user| user.username.as_str() == name.as_str())
+            };
+            let accounts = self.accounts();
+            accounts.iter().find(is_theirs).and_then(AgentEntry::implicit).map(Arc::new)
+        })
+    }
+
     /// Every account, and the one that stands for credentials nobody owns.
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         let beside = [self.ownerless.clone(), self.strangers.clone()];
@@ -342,6 +382,7 @@ impl View {
             CutOn::Credential(id) => {
                 self.entry_of(*id).map(|entry| entry.account.clone()).into_iter().collect()
             }
+            CutOn::Agent(id) => self.agent(*id).map(|agent| agent.account.clone()).into_iter().collect(),
             CutOn::Route(_) | CutOn::Everything => self.accounts(),
         };
         let closing = Closing::of(cut);
@@ -377,6 +418,17 @@ impl View {
                 accounts.remove(id);
                 account.gone.store(true, Ordering::Release);
                 Some(account)
+            }
+            Gone::Agent(id) => {
+                let agents = self.agents.pin();
+                let agent = agents.get(id)?.clone();
+                agents.remove(id);
+                let by_name = self.agents_by_name.pin();
+                if by_name.get(&agent.name).is_some_and(|named| named.id == *id) {
+                    by_name.remove(&agent.name);
+                }
+                agent.end();
+                Some(agent.account.clone())
             }
             Gone::Credential(id) => {
                 let by_id = self.by_id.pin();

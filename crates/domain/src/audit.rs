@@ -29,6 +29,14 @@ pub enum Action {
     UserDelete,
     /// A passphrase was set anew.
     UserPassphrase,
+    /// An agent was made.
+    AgentCreate,
+    /// An agent was disabled.
+    AgentDisable,
+    /// An agent was enabled again.
+    AgentEnable,
+    /// An agent was deleted.
+    AgentDelete,
     /// A token was minted.
     TokenMint,
     /// A token was given another name.
@@ -88,7 +96,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -96,6 +104,10 @@ impl Action {
         Self::UserEnable,
         Self::UserDelete,
         Self::UserPassphrase,
+        Self::AgentCreate,
+        Self::AgentDisable,
+        Self::AgentEnable,
+        Self::AgentDelete,
         Self::TokenMint,
         Self::TokenRename,
         Self::TokenExpire,
@@ -135,6 +147,10 @@ impl Action {
             Self::UserEnable => "user.enable",
             Self::UserDelete => "user.delete",
             Self::UserPassphrase => "user.passphrase",
+            Self::AgentCreate => "agent.create",
+            Self::AgentDisable => "agent.disable",
+            Self::AgentEnable => "agent.enable",
+            Self::AgentDelete => "agent.delete",
             Self::TokenMint => "token.mint",
             Self::TokenRename => "token.rename",
             Self::TokenExpire => "token.expire",

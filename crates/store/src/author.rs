@@ -3,18 +3,20 @@
 use fallgate_domain::audit::Author;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Role;
 use fallgate_domain::worker::WorkerClaims;
 use rusqlite::Transaction;
 
 use crate::error::Fault;
-use crate::{credentials, cuts, users, workers};
+use crate::{agents, credentials, cuts, users, workers};
 
 /// A credential that stands, as far as it alone can tell.
 struct Standing {
     owner: UserId,
+    /// As which agent, if it is no person's.
+    agent: Option<AgentId>,
     kind: CredentialKind,
     scopes: Scopes,
     /// It and what it hangs on, from below.
@@ -34,7 +36,9 @@ pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(),
     };
     let is_admins_sign_in = standing.kind == CredentialKind::Login && user.role == Role::Admin;
     let spared = author.though_all_is_cut && is_admins_sign_in;
-    if let Some(cut) = cuts::on_caller(act, standing.owner, &standing.links, spared, author.at)? {
+    if let Some(cut) =
+        cuts::on_caller(act, (standing.owner, standing.agent), &standing.links, spared, author.at)?
+    {
         return Err(Fault::CallerCut(cut.reason));
     }
     let allows = |scope: &Scope| standing.scopes.allow(scope) && Scopes::ceiling(user.role).allow(scope);
@@ -49,13 +53,19 @@ fn of_row(act: &Transaction<'_>, id: CredentialId, at: Timestamp) -> Result<Opti
     let row = credentials::row(act, id)?;
     Ok(lineage.zip(row).and_then(|(lineage, row)| {
         let (kind, scopes) = (row.kind, row.scopes);
-        Some(Standing { owner: row.owner?, kind, scopes, links: lineage.links })
+        Some(Standing { owner: row.owner?, agent: None, kind, scopes, links: lineage.links })
     }))
 }
 
 /// Its own signature and dates were looked at when it was let in; here is what can have ended since.
 fn of_worker(act: &Transaction<'_>, claims: &WorkerClaims, at: Timestamp) -> Result<Option<Standing>, Fault> {
     if workers::is_revoked(act, claims.family())? {
+        return Ok(None);
+    }
+    let agent = Some(claims.agent_id);
+    if claims.agent_id != AgentId::implicit(claims.owner_id)
+        && agents::row(act, claims.agent_id)?.is_none_or(|agent| agent.disabled)
+    {
         return Ok(None);
     }
     let mut links = claims.ancestors.clone();
@@ -72,5 +82,5 @@ fn of_worker(act: &Transaction<'_>, claims: &WorkerClaims, at: Timestamp) -> Res
         }
     }
     let (kind, scopes) = (CredentialKind::Worker, claims.scopes.clone());
-    Ok(Some(Standing { owner: claims.owner_id, kind, scopes, links }))
+    Ok(Some(Standing { owner: claims.owner_id, agent, kind, scopes, links }))
 }

@@ -1,12 +1,12 @@
 //! The `state` and `change` tables: the revision, and what moved.
 
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use fallgate_domain::worker::Family;
 use rusqlite::{Connection, Transaction};
 
 use crate::error::Fault;
 use crate::revision::{Changes, Gone, Revision, Row};
-use crate::{credentials, cuts, keys, users, workers};
+use crate::{agents, credentials, cuts, keys, users, workers};
 
 /// What a `change` row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,7 @@ pub(crate) enum Moved {
     User(UserId),
     Credential(CredentialId),
     Cut(CutId),
+    Agent(AgentId),
     /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
     Tokens(Option<UserId>),
     /// A revoked worker token, and all of its family.
@@ -25,6 +26,7 @@ pub(crate) enum Moved {
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
 const CUT: &str = "cut";
+const AGENT: &str = "agent";
 const TOKENS: &str = "tokens";
 const WORKER: &str = "worker";
 const KEYS: &str = "keys";
@@ -43,6 +45,7 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
             Moved::User(id) => (USER, id.bytes()),
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
             Moved::Cut(id) => (CUT, id.bytes()),
+            Moved::Agent(id) => (AGENT, id.bytes()),
             Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
             Moved::Worker(id) => (WORKER, id.bytes()),
             Moved::Keys => (KEYS, [0; 16]),
@@ -107,6 +110,13 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                 }
             }
             KEYS => changes.rows.push(Row::Keys(keys::public(&snapshot)?)),
+            AGENT => {
+                let id = AgentId::from_bytes(id);
+                match agents::row(&snapshot, id)? {
+                    Some(agent) => changes.rows.push(Row::Agent(agent)),
+                    None => changes.gone.push(Gone::Agent(id)),
+                }
+            }
             TOKENS => {
                 changes.revoked_all.push((id != EVERYBODY).then(|| UserId::from_bytes(id)));
             }

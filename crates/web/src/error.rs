@@ -121,7 +121,9 @@ impl From<StoreError> for WebError {
 impl From<UserError> for WebError {
     fn from(error: UserError) -> Self {
         match error {
-            UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
+            UserError::UsernameTaken(_) | UserError::AgentNamedSo(_) | UserError::LastAdmin(_) => {
+                Self::Conflict(sentence(&error))
+            }
             UserError::Unknown(_) => Self::NotFound(sentence(&error)),
             UserError::Ownerless => Self::Forbidden(sentence(&error)),
             UserError::Unwritten(unwritten) => Self::Unwritten(unwritten),
@@ -213,7 +215,7 @@ impl From<WorkerError> for WebError {
         let detail = format!("The worker token was not minted: {error}.");
         match error {
             WorkerError::UnknownAgent(_) => Self::NotFound(detail),
-            WorkerError::OwnerDisabled(_) => Self::Conflict(detail),
+            WorkerError::OwnerDisabled(_) | WorkerError::AgentDisabled(_) => Self::Conflict(detail),
             WorkerError::NotYours(_)
             | WorkerError::ByWorker
             | WorkerError::NotAWorker

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fallgate_domain::credential::Status;
+use fallgate_domain::id::AgentId;
 use fallgate_domain::worker::{self, ReadWorker, WorkerClaims};
 use fallgate_store::StoreError;
 
@@ -51,6 +52,14 @@ impl Registrar {
         };
         if denial.is_some() {
             return Ok(denial);
+        }
+        if claims.agent_id != AgentId::implicit(claims.owner_id) {
+            let agent = self.store.agent_named(&claims.agent).await?.map(|listed| listed.agent);
+            match agent.filter(|agent| agent.id == claims.agent_id) {
+                None => return Ok(Some(Denial::AgentGone)),
+                Some(agent) if agent.disabled_at.is_some() => return Ok(Some(Denial::AgentDisabled)),
+                Some(_) => {}
+            }
         }
         let Some(nearest) = claims.credentials().first() else { return Ok(None) };
         let parent = self.store.credential(*nearest).await?;

@@ -19,7 +19,7 @@ use fallgate_store::StoreError;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::actions::WriteAgents;
+use crate::actions::ManageAgents;
 use crate::entry::{Entry, Parent};
 use crate::keys::{KeyError, Signer};
 use crate::permit::Permit;
@@ -63,6 +63,9 @@ pub enum WorkerError {
     /// Its owner is disabled.
     #[error("the owner of the agent {0} is disabled")]
     OwnerDisabled(AgentName),
+    /// It is disabled itself.
+    #[error("the agent {0} is disabled")]
+    AgentDisabled(AgentName),
     /// A worker token asks for another one.
     #[error(
         "a worker token mints nothing: ask with a token or a sign-in, or renew it with POST /api/workers/renew"
@@ -163,20 +166,28 @@ impl Registrar {
 
     async fn agent_limits(&self, name: &AgentName) -> Result<AgentLimits, WorkerError> {
         let unknown = || WorkerError::UnknownAgent(name.clone());
-        let username = name.as_str().parse().map_err(|_| unknown())?;
-        let owner = self.store.user_named(&username).await?.ok_or_else(unknown)?;
+        let made = self.store.agent_named(name).await?.map(|listed| listed.agent);
+        let owner = match &made {
+            Some(agent) => self.store.user(agent.owner).await?,
+            None => self.store.user_named(&name.as_str().parse().map_err(|_| unknown())?).await?,
+        };
+        let owner = owner.ok_or_else(unknown)?;
         if owner.disabled_at.is_some() {
             return Err(WorkerError::OwnerDisabled(name.clone()));
         }
-        let scopes = Scopes::ceiling(owner.role);
-        let usual = Scopes::default_for_tokens().within(&scopes);
-        Ok(AgentLimits {
-            id: AgentId::implicit(owner.id),
-            owner,
-            scopes,
-            audience: vec![Audience::Gate],
-            usual,
-        })
+        let ceiling = Scopes::ceiling(owner.role);
+        let Some(agent) = made else {
+            // The one that everybody has.
+            let (id, usual) = (AgentId::implicit(owner.id), Scopes::default_for_tokens().within(&ceiling));
+            return Ok(AgentLimits { id, owner, scopes: ceiling, audience: vec![Audience::Gate], usual });
+        };
+        if agent.disabled_at.is_some() {
+            return Err(WorkerError::AgentDisabled(name.clone()));
+        }
+        let scopes = agent.scopes.within(&ceiling);
+        let routes = agent.routes.into_iter().map(Audience::Route);
+        let audience = std::iter::once(Audience::Gate).chain(routes).collect();
+        Ok(AgentLimits { id: agent.id, owner, usual: scopes.clone(), scopes, audience })
     }
 
     fn claims(
@@ -243,7 +254,7 @@ impl Verifier {
     /// that asks for it, and on nothing if that is a sign-in.
     pub async fn mint_worker(
         &self,
-        permit: &Permit<WriteAgents>,
+        permit: &Permit<ManageAgents>,
         order: WorkerOrder,
         issuer: &str,
         ip: Option<IpAddr>,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::id::AgentId;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::worker::{self, Audience, Family, ReadWorker, WorkerClaims};
 use fallgate_store::PublicKeys;
@@ -122,9 +121,9 @@ impl View {
     /// The entry of a worker token whose signature was checked.
     fn of_worker(&self, claims: WorkerClaims, kid: &str) -> Result<Arc<Entry>, Denial> {
         let account = self.account(claims.owner_id).ok_or(Denial::OwnerGone)?;
-        // Everybody has the one agent that is called as they are.
-        if claims.agent_id != AgentId::implicit(claims.owner_id) {
-            return Err(Denial::AgentEnded);
+        let agent = self.agent(claims.agent_id).ok_or(Denial::AgentGone)?;
+        if !Arc::ptr_eq(&agent.account, &account) {
+            return Err(Denial::AgentGone);
         }
         let parent = self.lineage(&claims);
         if let Parent::Entry(parent) = &parent {
@@ -132,7 +131,7 @@ impl View {
         }
         let ends_at = claims.expires_at.plus(self.workers.skew);
         let worker = Worker { claims: Arc::new(claims), kid: kid.into(), house: self.workers.clone() };
-        Ok(Arc::new(Entry::of_worker(worker, account, parent, ends_at)))
+        Ok(Arc::new(Entry::of_worker(worker, agent, parent, ends_at)))
     }
 
     /// What it hangs on: just what it says, or nothing that stands.

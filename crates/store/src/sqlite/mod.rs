@@ -26,7 +26,7 @@ use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{author, changes, credentials, cuts, keys, users, workers};
+use crate::{agents, author, changes, credentials, cuts, keys, users, workers};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -189,6 +189,7 @@ impl Sqlite {
             }
             cuts::each(&snapshot, &mut |cut| each(Row::Cut(cut)))?;
             credentials::each(&snapshot, &mut |credential| each(Row::Credential(credential)))?;
+            agents::each(&snapshot, &mut |agent| each(Row::Agent(agent)))?;
             Ok(revision)
         };
         load().map_err(|fault: Fault| fault.at(self.file.path()))

@@ -3,6 +3,7 @@
 /// The tests' texts. A file that is not named here does not count.
 const TESTS: [&str; 16] = [
     include_str!("accounts.rs"),
+    include_str!("agents.rs"),
     include_str!("audit.rs"),
     include_str!("authors.rs"),
     include_str!("changes.rs"),
@@ -23,6 +24,7 @@ const TESTS: [&str; 16] = [
 /// The public methods of the two handles, as their source says.
 fn methods() -> Vec<&'static str> {
     [
+        include_str!("../../src/agents.rs"),
         include_str!("../../src/cuts.rs"),
         include_str!("../../src/keys.rs"),
         include_str!("../../src/logins.rs"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, State};
-use fallgate_authority::actions::WriteAgents;
+use fallgate_authority::actions::ManageAgents;
 use fallgate_authority::{PeerAddress, Permit, Principal, Verifier, WorkerOrder};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for Life {
 }
 
 pub(crate) async fn mint(
-    permit: Permit<WriteAgents>,
+    permit: Permit<ManageAgents>,
     State(App { verifier, settings }): State<App>,
     Extension(peer): Extension<PeerAddress>,
     Path(name): Path<String>,
