@@ -76,11 +76,11 @@ pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Ru
 
     let mut section = table(&mut root, "workers", &["ttl", "clock_skew"])?;
     let longest = worker::LONGEST_LIFE;
-    let life = (Duration::from_secs(1)..=longest, "write a duration from 1s to 7d, such as 2h");
-    let line = within(section.as_mut(), "ttl", life, &mut policy.worker_life)?;
+    let lives = (Duration::from_secs(1)..=longest, "write a duration from 1s to 7d, such as 2h");
+    let line = within(section.as_mut(), "ttl", lives, &mut policy.worker_life)?;
     rule("workers.ttl", lifetime::written(policy.worker_life), line);
-    let skew = (Duration::ZERO..=worker::MOST_SKEW, "write a duration from 0s to 5m, such as 30s");
-    let line = within(section.as_mut(), "clock_skew", skew, &mut policy.worker_skew)?;
+    let skews = (Duration::ZERO..=worker::MOST_SKEW, "write a duration from 0s to 5m, such as 30s");
+    let line = within(section.as_mut(), "clock_skew", skews, &mut policy.worker_skew)?;
     rule("workers.clock_skew", skew_written(policy.worker_skew), line);
 
     let mut section = table(&mut root, "audit", &["keep"])?;

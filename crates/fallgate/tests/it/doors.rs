@@ -34,6 +34,9 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     // Whoever asks about a secret that is nobody's comes in, and hears that it is.
     ("POST", "/api/tokens/inspect", Access::Scope(PlainScope::IdentityRead), 404),
     ("POST", "/api/tokens/revoke", Access::Public, 204),
+    ("POST", "/api/agents/{name}/tokens", Access::Scope(PlainScope::AgentsWrite), 201),
+    // Only a worker token comes further: see `by_worker`.
+    ("POST", "/api/workers/renew", Access::AnyCredential, 403),
     ("GET", "/api/logins", Access::Login, 200),
     ("DELETE", "/api/logins", Access::Login, 200),
     ("DELETE", "/api/logins/{id}", Access::Login, 204),
@@ -71,6 +74,18 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/.fallgate/static/{file}", Access::Public, 200),
 ];
 
+/// What a door answers to a worker token where that is something else: it is renewed, and mints nothing.
+fn by_worker(method: &str, path: &str) -> Option<u16> {
+    match (method, path) {
+        ("POST", "/api/workers/renew") => Some(201),
+        ("POST", "/api/tokens") => Some(403),
+        ("POST", path) if path.starts_with("/api/agents/") => Some(403),
+        // Whoever came in before has ended all other tokens, and with them the one that it hangs on.
+        ("DELETE", "/api/tokens") => Some(401),
+        _ => None,
+    }
+}
+
 /// The id of nothing.
 const NOBODYS: &str = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
 
@@ -83,8 +98,8 @@ fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
 }
 
 #[test]
-fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
-    let gate = Gate::start();
+fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
+    let gate = Gate::configured("[workers]\nclock_skew = \"0s\"\n");
     let ended = peopled(&gate);
     let table: Vec<_> = rows().iter().map(|row| (row.method.to_string(), row.path, row.access)).collect();
     let oracle: Vec<_> =
@@ -121,6 +136,8 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase") => "{}".to_owned(),
                 ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
                 ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
+                ("POST", "/api/agents/{name}/tokens") => "{}".to_owned(),
+                ("POST", "/api/workers/renew") => String::new(),
                 ("POST", "/api/users") => {
                     format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
                 }
@@ -129,6 +146,7 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 _ => String::new(),
             };
             let path = path.replace("{id}", &victim).replace("{u}", &user).replace("{file}", "fallgate.css");
+            let path = path.replace("{name}", caller.owner);
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -147,6 +165,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                         && !is_safe =>
                 {
                     403
+                }
+                (_, Fate::In) if name.starts_with("a worker token") => {
+                    by_worker(method, &path).unwrap_or(good)
                 }
                 (Access::Public, _) | (_, Fate::In) => good,
                 (_, Fate::Foreign | Fate::Untold) => {
@@ -190,7 +211,8 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
     let upstream = Upstream::echo();
     let url = upstream.url();
     let gate = Gate::configured(&format!(
-        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\n\
+        "[workers]\nclock_skew = \"0s\"\n\
+         [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\n\
          [[route]]\nname = \"site\"\nhost = \"site.example\"\nupstream = {url:?}\n"
     ));
     let ended = peopled(&gate);

@@ -17,7 +17,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("user reset-passphrase", &["--passphrase-stdin", "--revoke-tokens"], BOTH),
     ("token create", &["--username", "--name", "--scope", "--expires", "--qr"], BOTH),
     ("token list", &["--user", "--all"], BOTH),
-    ("token revoke", &["--all", "--user", "--yes", "--stdin"], BOTH),
+    ("token revoke", &["--all", "--user", "--yes", "--stdin", "--expires-at", "--force"], BOTH),
     ("token rename", &[], BOTH),
     ("token expire", &["--at"], BOTH),
     ("token inspect", &[], BOTH),

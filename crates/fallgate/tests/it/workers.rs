@@ -3,6 +3,10 @@
 mod forged;
 mod killing;
 
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -281,4 +285,48 @@ fn r31_a_recreated_user_inherits_nothing() {
     gate.fallgate_with(&["user", "create", "ada", "--passphrase-stdin"], PASSPHRASE).ok();
     assert_eq!(whoami(&gate, &worker.token).status, 401);
     assert_eq!(gate.renew_worker(&worker.token).status, 401);
+}
+
+/// The page's own lines, on the gate's own keys.
+#[test]
+fn r39_an_upstream_checks_a_worker_token_offline_as_the_page_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/workers.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, behind) = page.split_once("\n```python\n").unwrap();
+    let snippet = behind.split_once("\n```").unwrap().0;
+    let lines = snippet.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines < 10, "{lines} lines");
+    let upstream = Upstream::echo();
+    let gate = gate(&upstream);
+    let snippet = snippet
+        .replace("https://box.example/.well-known", &format!("http://{}/.well-known", gate.address()))
+        .replace("route:notes", "route:app");
+    let program = format!(
+        "{snippet}\nimport sys\nfor line in sys.stdin:\n    try:\n        print(claims(line.strip())[\"jti\"])\n    \
+         except Exception as refused:\n        print(type(refused).__name__)\n"
+    );
+    let worker = gate.worker("ada", &["routes:use"], &["fallgate", "route:app"]);
+    let renewed = Worker::token_of(&gate.renew_worker(&worker.token));
+    let elsewhere = gate.worker("ada", &["routes:use"], &["route:other"]).token;
+    let (text, signature) = worker.token.secret.rsplit_once('.').unwrap();
+    let (_, other) = elsewhere.secret.rsplit_once('.').unwrap();
+    let swapped = format!("{text}.{other}");
+    gate.fallgate(&["key", "rotate-signing"]).ok();
+    let newer = gate.worker("ada", &["routes:use"], &["route:app"]).token;
+    assert_ne!(signature, other);
+    let input = [&worker.token.secret, &renewed.secret, &newer.secret, &elsewhere.secret, &swapped]
+        .map(|line| format!("{line}\n"));
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("python/bin/python");
+    assert!(python.is_file(), "no {}: `cargo xtask install` makes it", python.display());
+    let mut child = Command::new(python)
+        .args(["-c", &program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.concat().as_bytes()).unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let said: Vec<_> = said.lines().collect();
+    let wanted = [&worker.token.id, &renewed.id, &newer.id, "InvalidAudienceError", "InvalidSignatureError"];
+    assert_eq!(said, wanted);
 }

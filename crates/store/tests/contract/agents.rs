@@ -237,6 +237,7 @@ async fn whoever_is_shut_out_meanwhile_does_nothing_to_agents() {
             needs: Some(PlainScope::AgentsWrite),
             at: NOW,
             though_all_is_cut: false,
+            worker: None,
         });
         event
     };
