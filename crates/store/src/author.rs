@@ -2,6 +2,7 @@
 
 use fallgate_domain::audit::Author;
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Role;
 use rusqlite::Transaction;
@@ -22,7 +23,7 @@ pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(),
     let is_admins_sign_in = credential.kind == CredentialKind::Login && user.role == Role::Admin;
     let spared = author.though_all_is_cut && is_admins_sign_in;
     if let Some(cut) = cuts::on_caller(act, owner, &lineage.links, spared, author.at)? {
-        return Err(Fault::CallerCut(cut.reason));
+        return Err(Fault::CallerCut(CutNotice { reason: cut.reason, until: cut.expires_at }));
     }
     let allows = |scope: &Scope| credential.scopes.allow(scope) && Scopes::ceiling(user.role).allow(scope);
     match author.needs.map(Scope::from) {

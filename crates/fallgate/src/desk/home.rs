@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fallgate_authority::{
-    CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
-    UserPatch, WholeTrail,
+    AgentError, AgentOrder, CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError,
+    TrailError, UserOrder, UserPatch, WholeTrail,
 };
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::cut::CutTarget;
@@ -16,12 +17,12 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
 use fallgate_web::view::{
-    ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView,
-    UserList, UserView,
+    AgentList, AgentView, ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView,
+    PlacedCutView, TokenView, UserList, UserView,
 };
 use zeroize::Zeroizing;
 
-use super::{NewToken, NewUser, Revocation, words};
+use super::{NewAgent, NewToken, NewUser, Revocation, words};
 use crate::config::Environment;
 use crate::control::{self, Request};
 use crate::failure::Failure;
@@ -197,6 +198,42 @@ impl HomeDesk {
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }
+    }
+
+    pub(super) async fn create_agent(&self, new: NewAgent) -> Result<AgentView, Failure> {
+        let NewAgent { name, owner, scopes, routes } = new;
+        let owner = owner.ok_or_else(|| {
+            Failure::usage("whose the agent will be must be said on a home folder: give --owner")
+        })?;
+        let order = AgentOrder { name, owner, scopes, routes };
+        let made = self.registrar.create_agent(order, &lifecycle::actor()).await;
+        made.map(AgentView::from).map_err(words::agent)
+    }
+
+    pub(super) async fn agents(&self, owner: Option<&Username>) -> Result<AgentList, Failure> {
+        let store = self.registrar.store();
+        let owner = match owner {
+            None => None,
+            Some(name) => {
+                let user = store.user_named(name).await?;
+                Some(user.ok_or_else(|| words::unknown_user(name))?.id)
+            }
+        };
+        Ok(store.agents(owner).await?.into())
+    }
+
+    pub(super) async fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+        let found = self.registrar.store().agent_named(name).await?;
+        found.map(AgentView::from).ok_or_else(|| words::agent(AgentError::Unknown(name.clone())))
+    }
+
+    pub(super) async fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
+        let changed = self.registrar.disable_agent(name, disabled, &lifecycle::actor()).await;
+        changed.map(AgentView::from).map_err(words::agent)
+    }
+
+    pub(super) async fn delete_agent(&self, name: &AgentName) -> Result<(), Failure> {
+        self.registrar.delete_agent(name, &lifecycle::actor()).await.map_err(words::agent)
     }
 
     /// Whether there is a config that names the routes.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use fallgate_authority::PairingStatus as PairingStatuses;
 use fallgate_domain::credential::{CredentialKind, Status};
 use fallgate_domain::live::StreamKind as StreamKinds;
 use fallgate_domain::scope::PlainScope;
@@ -41,6 +42,11 @@ macro_rules! word {
 word! {
     /// How somebody signs in. Never changes.
     Username: text().pattern(Some("^[a-z0-9_-]{1,32}$"))
+}
+
+word! {
+    /// How an agent is called. Never changes.
+    AgentName: text().pattern(Some("^[a-z0-9_-]{1,64}$"))
 }
 
 word! {
@@ -102,6 +108,12 @@ word! {
 word! {
     /// What flows in a stream.
     StreamKind: text().enum_values(Some(StreamKinds::ALL.map(StreamKinds::name)))
+}
+
+word! {
+    /// Where a pairing stands: `waiting` for a device, which then has `asked`, was `allowed` and is `done`; or it was
+    /// `refused`, came too `late`, is `worn` out by wrong tries, or was `withdrawn`.
+    PairingStatus: text().enum_values(Some(PairingStatuses::ALL.map(PairingStatuses::name)))
 }
 
 word! {
@@ -183,6 +195,7 @@ pub(super) fn in_path(name: &str) -> RefOr<Schema> {
     match name {
         "id" => Id::schema(),
         "u" => Username::schema(),
+        "name" => AgentName::schema(),
         _ => Schema::Object(text().build()).into(),
     }
 }

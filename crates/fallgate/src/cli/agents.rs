@@ -1,0 +1,65 @@
+//! Agents.
+
+use clap::Subcommand;
+use fallgate_domain::agent::AgentName;
+use fallgate_domain::route::RouteName;
+use fallgate_domain::scope::Scope;
+use fallgate_domain::user::Username;
+
+use super::Format;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Make an agent.
+    #[command(
+        after_help = "Example: fallgate agent create nightly-build --owner alice --scope routes:use --route ci"
+    )]
+    Create {
+        /// How it is called: a-z, 0-9, _ and -, at most 64 characters. No user and no other agent may be called so.
+        name: AgentName,
+        /// Whose it will be. Needed on a home folder; on a gate it is yours unless an admin says otherwise.
+        #[arg(long, value_name = "USER")]
+        owner: Option<Username>,
+        /// What its tokens may be used for at most; can be given several times [default: identity:read routes:use
+        /// sessions:read sessions:attach sessions:write].
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<Scope>,
+        /// A route that its tokens are good for; can be given several times [default: none but Fallgate itself].
+        #[arg(long = "route", value_name = "ROUTE")]
+        routes: Vec<RouteName>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List agents; on a gate your own, to an admin everybody's.
+    List {
+        /// This user's only.
+        #[arg(long, value_name = "USER")]
+        owner: Option<Username>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Refuse every token of an agent from now on, and cut off what uses them.
+    Disable {
+        /// Which.
+        name: AgentName,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Let a disabled agent in again, with the tokens that are neither over nor revoked.
+    Enable {
+        /// Which.
+        name: AgentName,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Delete an agent, and end every token of it for good.
+    ///
+    /// Whatever is made under the same name later inherits nothing.
+    Delete {
+        /// Which.
+        name: AgentName,
+        /// Do not ask. Needed where there is no terminal to ask on.
+        #[arg(long)]
+        yes: bool,
+    },
+}
