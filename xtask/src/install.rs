@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use lexopt::{Arg, Parser};
 
 use crate::{
-    python,
+    npm, python,
     workspace::{Workspace, program, run},
 };
 
@@ -18,9 +18,9 @@ const HELP: &str = "\
 cargo xtask install [--bench]
 
 Installs what the tests need beyond the Rust toolchain when it is missing. As Debian packages: nginx-light,
-caddy, haproxy, chromium and its driver, libnss3-tools, python3, pip, curl, g++ and systemd; with --bench
+caddy, haproxy, chromium and its driver, libnss3-tools, python3, pip, npm, curl, g++ and systemd; with --bench
 also wrk and nghttp2-client. From PyPI, into a virtual environment in the build folder: schemathesis, websockets,
-grpcio and jupyterlab. `cargo xtask test` and `bench` do this by themselves. None of the servers is left
+grpcio and jupyterlab; from npm, beside it: axe-core. `cargo xtask test` and `bench` do this by themselves. None of the servers is left
 running, nor started at the next boot. With all of it there, nothing is asked of the network.";
 
 /// A program that we start or that a build script does, and the Debian package that brings it.
@@ -58,6 +58,8 @@ const PYTHON: Needed = Needed {
 };
 const PIP: Needed =
     Needed { program: "pip3", package: "python3-pip", why: "gets the Python libraries that tests need" };
+const NPM: Needed =
+    Needed { program: "npm", package: "npm", why: "gets what looks whether pages are accessible" };
 const CURL: Needed = Needed { program: "curl", package: "curl", why: "the README's client" };
 const CXX: Needed = Needed { program: "c++", package: "g++", why: "compiles libFuzzer for the fuzz targets" };
 const SYSTEMD: Needed = Needed {
@@ -71,7 +73,7 @@ const H2LOAD: Needed =
 
 /// All of it takes about a minute to install where nothing is there yet: most of that is the browser's.
 pub(crate) const FOR_TESTS: &[Needed] =
-    &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, CURL, CXX, SYSTEMD];
+    &[NGINX, CADDY, HAPROXY, CHROMIUM, CHROMEDRIVER, CERTUTIL, PYTHON, PIP, NPM, CURL, CXX, SYSTEMD];
 pub(crate) const FOR_FUZZ: &[Needed] = &[CXX];
 pub(crate) const FOR_BENCHES: &[Needed] = &[NGINX, CADDY, CURL, WRK, H2LOAD];
 
@@ -89,7 +91,8 @@ pub(crate) fn main(workspace: &Workspace, mut arguments: Parser) -> anyhow::Resu
     }
     let benches = if bench { FOR_BENCHES } else { &[] };
     packages(FOR_TESTS.iter().chain(benches))?;
-    python::environment(workspace)
+    python::environment(workspace)?;
+    npm::packages(workspace)
 }
 
 /// Installs those of these that are missing, and says so. Does nothing, offline too, when all are there.

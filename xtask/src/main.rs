@@ -4,6 +4,7 @@
 mod bench;
 mod fuzz;
 mod install;
+mod npm;
 mod python;
 mod requirements;
 mod shape;

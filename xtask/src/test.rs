@@ -4,7 +4,9 @@ use std::{ffi::OsString, time::Duration};
 
 use lexopt::{Arg, Parser};
 
-use crate::{fuzz, install, python, requirements, shape, steps::Steps, workspace::Workspace, workspace::run};
+use crate::{
+    fuzz, install, npm, python, requirements, shape, steps::Steps, workspace::Workspace, workspace::run,
+};
 
 const HELP: &str = "\
 cargo xtask test [-- NEXTEST ARGS]
@@ -51,6 +53,7 @@ fn everything(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     steps.step("install", || {
         install::packages(install::FOR_TESTS)?;
         python::environment(workspace)?;
+        npm::packages(workspace)?;
         install::toolchain(workspace)
     })?;
     steps.step("shape", || shape::check(workspace))?;
@@ -71,6 +74,7 @@ fn only(workspace: &Workspace, steps: &mut Steps, chosen: &[OsString]) -> anyhow
     steps.step("install", || {
         install::packages(install::FOR_TESTS)?;
         python::environment(workspace)?;
+        npm::packages(workspace)?;
         install::toolchain(workspace)
     })?;
     let mut command = workspace.cargo(["nextest", "run"]);

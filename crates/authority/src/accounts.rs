@@ -310,7 +310,7 @@ impl Verifier {
     /// Shuts an account out of this process at least, if the store could not be told.
     fn shut_out(&self, username: &Username, error: UserError) -> UserError {
         match error {
-            UserError::Store(StoreError::CallerEnded | StoreError::CallerCut { .. }) => error,
+            UserError::Store(StoreError::CallerEnded | StoreError::CallerCut(_)) => error,
             UserError::Store(error) => self.halt_user(username, &error).into(),
             error => error,
         }
@@ -332,7 +332,7 @@ impl Verifier {
         let set = self.registrar.set_passphrase(id, username, hash, revoke_tokens, &actor).await;
         let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
         let ended = set.map_err(|error| match error {
-            UserError::Store(StoreError::CallerEnded | StoreError::CallerCut { .. }) => error,
+            UserError::Store(StoreError::CallerEnded | StoreError::CallerCut(_)) => error,
             UserError::Store(error) => self.halt_owned(id, to_end, None, &error).into(),
             error => error,
         })?;

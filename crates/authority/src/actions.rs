@@ -52,6 +52,16 @@ action! {
 }
 
 action! {
+    /// See everything that is open.
+    ReadAllLive needs Admin, mends
+}
+
+action! {
+    /// See the routes, and how they stand.
+    ReadRoutes needs Admin
+}
+
+action! {
     /// Close something that is open.
     CloseLive needs Cut, mends
 }

@@ -1,12 +1,15 @@
 //! What a decision knows of one agent.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use fallgate_domain::agent::AgentName;
-use fallgate_domain::id::AgentId;
+use fallgate_domain::clock::Timestamp;
+use fallgate_domain::id::{AgentId, CredentialId};
 use fallgate_store::AgentRow;
+use parking_lot::Mutex;
 
-use crate::entry::Account;
+use crate::entry::{Account, Entry};
 use crate::refusal::Denial;
 use crate::sync::{AtomicBool, Ordering};
 
@@ -22,6 +25,14 @@ pub(crate) struct AgentEntry {
     gone: AtomicBool,
     /// Refused by this process, though the store could not be told.
     halted: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+/// What came by as an agent, as far as this process saw it.
+#[derive(Debug, Default)]
+struct Seen {
+    last: Option<Timestamp>,
+    tokens: HashMap<CredentialId, Weak<Entry>>,
 }
 
 impl AgentEntry {
@@ -46,7 +57,27 @@ impl AgentEntry {
             disabled: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             halted: AtomicBool::new(false),
+            seen: Mutex::default(),
         }
+    }
+
+    /// Something came by as it.
+    pub(crate) fn note(&self, entry: &Arc<Entry>, now: Timestamp) {
+        let mut seen = self.seen.lock();
+        seen.last = seen.last.max(Some(now));
+        if !seen.tokens.contains_key(&entry.id) {
+            seen.tokens.retain(|_, token| token.upgrade().is_some_and(|token| token.judge(now).is_ok()));
+            seen.tokens.insert(entry.id, Arc::downgrade(entry));
+        }
+    }
+
+    /// How many tokens came by that still stand, and when the last did, to about a minute.
+    pub(crate) fn seen(&self, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let (tokens, last) = {
+            let seen = self.seen.lock();
+            (seen.tokens.values().filter_map(Weak::upgrade).collect::<Vec<_>>(), seen.last)
+        };
+        (tokens.iter().filter(|token| token.judge(now).is_ok()).count(), last)
     }
 
     /// Whether anything may run as it now, as far as it is the agent's own affair: its owner is judged too.
@@ -128,7 +159,7 @@ mod tests {
 
     fn take(view: &View, rows: Vec<Row>, gone: Vec<Gone>) {
         let revision = Revision(view.revision().0 + 1);
-        view.apply(&Changes { revision, rows, gone, revoked_all: Vec::new() });
+        view.apply(&Changes { revision, rows, gone, revoked_all: Vec::new(), whole: false });
     }
 
     fn house() -> View {
@@ -187,6 +218,40 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_is_not_among_all_there_are_is_gone() {
+        let view = house();
+        let worker = running_as(&view, Some("crawler"));
+        let whole = |rows, revision| Changes {
+            revision: Revision(revision),
+            rows,
+            gone: Vec::new(),
+            revoked_all: Vec::new(),
+            whole: true,
+        };
+        view.apply(&whole(vec![alice(false), crawler(2, false)], 2));
+        assert_eq!(worker.judge(START).map(drop), Ok(()));
+        view.apply(&whole(vec![alice(false)], 3));
+        assert_eq!(worker.judge(START).map(drop), Err(Denial::AgentGone));
+    }
+
+    #[test]
+    fn of_what_came_by_only_what_stands_is_counted() {
+        let view = house();
+        let agent = view.agent_named(&"crawler".parse().unwrap()).unwrap();
+        assert_eq!(agent.seen(START), (0, None));
+        let worker = Arc::new(running_as(&view, Some("crawler")));
+        let later = START.plus(Duration::from_mins(1));
+        agent.note(&worker, later);
+        agent.note(&worker, START);
+        assert_eq!(agent.seen(later), (1, Some(later)), "one token, and never seen earlier than before");
+        worker.end();
+        assert_eq!(agent.seen(later), (0, Some(later)));
+        drop(worker);
+        agent.note(&Arc::new(running_as(&view, Some("crawler"))), later);
+        assert_eq!(agent.seen(later), (0, Some(later)), "what nobody holds any more is not known to stand");
+    }
+
+    #[test]
     fn a_cut_on_an_agent_stops_what_runs_as_it_and_leaves_its_owner_alone() {
         let view = house();
         let implicit = AgentId::implicit(ALICE);
@@ -195,7 +260,7 @@ mod tests {
         {
             take(&view, vec![cut(7, CutOn::Agent(id))], Vec::new());
             let stopped = |name| Need::Uncut.check(&running_as(&view, name), Some(Role::User));
-            assert_eq!(stopped(Some(name)), Err(Refusal::Cut(None)), "{name}");
+            assert!(matches!(stopped(Some(name)), Err(Refusal::Cut(_))), "{name}");
             assert_eq!((stopped(Some(other)), stopped(None)), (Ok(()), Ok(())), "{other}");
             take(&view, Vec::new(), vec![Gone::Cut(CutId::from_bytes([7; 16]))]);
             assert_eq!(stopped(Some(name)), Ok(()), "{name}");

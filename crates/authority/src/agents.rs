@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use fallgate_domain::agent::{Agent, AgentName};
 use fallgate_domain::audit;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::entropy::NoEntropy;
 use fallgate_domain::id::AgentId;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Username;
-use fallgate_store::{ChangedAgent, CreatedAgent, DeletedAgent, ListedAgent, StoreError};
+use fallgate_store::{ChangedAgent, CreatedAgent, CutOn, DeletedAgent, ListedAgent, StoreError};
 use serde_json::Value;
 
 use crate::actions::ManageAgents;
@@ -180,6 +181,17 @@ impl Registrar {
     }
 }
 
+/// What is known of an agent beyond its row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentNow {
+    /// How many tokens came by as it, in this process, that still stand.
+    pub tokens: usize,
+    /// When the last came by, to about a minute, since this process began.
+    pub last_seen: Option<Timestamp>,
+    /// Whether a cut on it stands.
+    pub is_cut: bool,
+}
+
 /// The same on a caller's behalf: for themselves, or, for an admin, for anybody. Each commits, then cuts, and only then
 /// answers; and whoever ends their own credential by it still hears what came of it.
 impl Verifier {
@@ -200,6 +212,13 @@ impl Verifier {
         name: &AgentName,
     ) -> Result<ListedAgent, AgentError> {
         Ok(self.managed_agent(permit, name, None).await?.0)
+    }
+
+    /// How an agent does now. Who may hear it is decided by who is shown the agent.
+    pub fn agent_now(&self, id: AgentId) -> AgentNow {
+        let seen = self.view.agent(id).map(|agent| agent.seen(self.clock().now()));
+        let (tokens, last_seen) = seen.unwrap_or_default();
+        AgentNow { tokens, last_seen, is_cut: self.view.cuts.is_on(&CutOn::Agent(id)) }
     }
 
     /// Makes an agent. What a plain user asks for somebody else is made for themselves, as with a token.

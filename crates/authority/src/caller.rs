@@ -84,6 +84,13 @@ impl Passerby {
     }
 }
 
+impl Newcomer {
+    /// As whom they are signed in until now, if they are.
+    pub const fn held(&self) -> Option<&Principal> {
+        self.held.as_ref()
+    }
+}
+
 /// The same, whoever is cut: signing out is always allowed.
 #[derive(Debug)]
 pub struct SigningOut(pub(crate) Principal);
@@ -99,6 +106,11 @@ impl SignedIn {
     /// The caller.
     pub const fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Whose account it is.
+    pub const fn id(&self) -> UserId {
+        self.owner
     }
 
     /// As they are called.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::{CredentialKind, is_expired};
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::{CutNotice, CutReason};
 use fallgate_domain::id::{CutId, UserId};
 use fallgate_domain::route::RouteName;
 use fallgate_domain::user::Role;
@@ -40,7 +40,7 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StandingCut {
     pub(crate) id: CutId,
-    pub(crate) reason: Option<CutReason>,
+    reason: Option<CutReason>,
     expires_at: Option<Timestamp>,
     /// This process alone keeps to it: the store could not be told.
     unwritten: bool,
@@ -104,6 +104,11 @@ impl Cuts {
         everything.or_else(|| known.first(&CutOn::User(user), now)).cloned()
     }
 
+    /// Whether a cut on just that stands now.
+    pub(crate) fn is_on(&self, on: &CutOn) -> bool {
+        self.standing().is_some_and(|(known, now)| known.first(on, now).is_some())
+    }
+
     /// Takes in a cut. Call it before whatever it ends is asked to look again.
     pub(crate) fn take(&self, row: CutRow) {
         self.insert(row, false);
@@ -127,9 +132,22 @@ impl Cuts {
         });
     }
 
+    /// Those that the store has, or had.
+    pub(crate) fn written(&self) -> Vec<CutId> {
+        let known = self.known.load();
+        known.on.values().flatten().filter(|cut| !cut.unwritten).map(|cut| cut.id).collect()
+    }
+
     /// Takes one out that does not stand any more.
     pub(crate) fn forget(&self, id: CutId) {
         self.change(|known| known.forget(id));
+    }
+}
+
+impl StandingCut {
+    /// What whoever it stops is told.
+    pub(crate) fn notice(&self) -> CutNotice {
+        CutNotice { reason: self.reason.clone(), until: self.expires_at }
     }
 }
 

@@ -16,7 +16,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::actions::ManageCuts;
 use crate::closing::Closed;
 use crate::halt::Unwritten;
-use crate::permit::Permit;
+use crate::permit::{Action, Permit};
+use crate::principal::Principal;
 use crate::registrar::{Actor, Registrar};
 use crate::verifier::Verifier;
 
@@ -161,7 +162,7 @@ impl Verifier {
         permit.principal().lease.act();
         match self.registrar.place(&cut, &actor).await {
             Err(CutError::Store(error))
-                if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut { .. }) =>
+                if !matches!(error, StoreError::CallerEnded | StoreError::CallerCut(_)) =>
             {
                 return Err(self.halt_target(&cut, &error).await.into());
             }
@@ -189,10 +190,10 @@ impl Verifier {
         let actor = match (placed, caller.is_admin()) {
             (true, _) => actor,
             (false, true) => actor.for_others(),
-            (false, false) if self.concerns(permit, &cut.target) => return Err(CutError::NotYours),
+            (false, false) if self.concerns(caller, &cut.target) => return Err(CutError::NotYours),
             (false, false) => return Err(CutError::Unknown(id)),
         };
-        if permit.came_by_cookie() && !self.signed_in_lately(permit).await? {
+        if self.must_sign_in_to_lift(permit).await? {
             return Err(CutError::Stale);
         }
         let lifted = self.registrar.lift(id, &actor).await?;
@@ -202,11 +203,23 @@ impl Verifier {
 
     /// The cuts that stand, oldest first: for an admin all, for others those that they placed or that concern them.
     pub async fn cuts(&self, permit: &Permit<ManageCuts>) -> Result<Vec<Cut>, StoreError> {
-        let caller = permit.principal();
+        self.cuts_told_to(permit.principal()).await
+    }
+
+    /// The same for whoever looks at what is live: none, if their credential cannot cut.
+    pub async fn cuts_beside_live(&self, caller: &Principal) -> Result<Vec<Cut>, StoreError> {
+        if caller.scopes().allow(&ManageCuts::SCOPE.into()) {
+            self.cuts_told_to(caller).await
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    async fn cuts_told_to(&self, caller: &Principal) -> Result<Vec<Cut>, StoreError> {
         let mut cuts = self.store().cuts(self.clock().now()).await?;
         if !caller.is_admin() {
             cuts.retain(|cut| {
-                (cut.placer.is_some() && cut.placer == caller.user()) || self.concerns(permit, &cut.target)
+                (cut.placer.is_some() && cut.placer == caller.user()) || self.concerns(caller, &cut.target)
             });
         }
         Ok(cuts)
@@ -242,7 +255,7 @@ impl Verifier {
         {
             return Err(CutError::UnknownTarget(target.clone()));
         }
-        if self.concerns(permit, target) {
+        if self.concerns(caller, target) {
             Ok(actor)
         } else if caller.is_admin() {
             Ok(actor.for_others())
@@ -251,9 +264,13 @@ impl Verifier {
         }
     }
 
+    /// That the caller may cut that, as far as can be told before they do.
+    pub fn expect_may_cut(&self, permit: &Permit<ManageCuts>, target: &CutTarget) -> Result<(), CutError> {
+        self.acting_on(permit, target, None).map(drop)
+    }
+
     /// Whether it is the caller, or something that they own.
-    fn concerns(&self, permit: &Permit<ManageCuts>, target: &CutTarget) -> bool {
-        let caller = permit.principal();
+    fn concerns(&self, caller: &Principal, target: &CutTarget) -> bool {
         match target {
             CutTarget::User(name) => caller.username() == Some(name),
             CutTarget::Credential(id) => self.view.entry_of(*id).is_some_and(|entry| {
@@ -266,6 +283,11 @@ impl Verifier {
             }),
             CutTarget::Route(_) | CutTarget::Everything => false,
         }
+    }
+
+    /// Whether the caller comes with a browser and has signed in too long ago to lift a cut (requirement R49).
+    pub async fn must_sign_in_to_lift(&self, permit: &Permit<ManageCuts>) -> Result<bool, StoreError> {
+        Ok(permit.came_by_cookie() && !self.signed_in_lately(permit).await?)
     }
 
     async fn signed_in_lately(&self, permit: &Permit<ManageCuts>) -> Result<bool, StoreError> {

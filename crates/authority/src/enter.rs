@@ -204,10 +204,16 @@ impl Verifier {
         let (credential, secret) = self.child_of(&parent, entrant, now)?;
         let event = brought_over(&parent, &credential, entrant, now);
         let new = NewCredential { credential: credential.clone(), hash: secret.hash() };
-        match self.registrar.vault.mint(new, event).await {
+        match self.registrar.vault.mint(new, u32::MAX, event).await {
             Ok(Minted::Minted(_)) => {}
             // It ended just now.
-            Ok(Minted::OwnerUnknown | Minted::OwnerDisabled | Minted::ParentEnded | Minted::TooDeep)
+            Ok(
+                Minted::OwnerUnknown
+                | Minted::OwnerDisabled
+                | Minted::ParentEnded
+                | Minted::TooDeep
+                | Minted::TooMany,
+            )
             | Err(StoreError::CallerEnded) => {
                 return Err(counted(Refusal::BadCredential(Denial::ParentEnded)));
             }

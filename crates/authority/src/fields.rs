@@ -46,14 +46,12 @@ pub fn asks_for_upgrade(fields: &dyn Fields) -> bool {
 /// Whether a browser is to show what is answered, as a page of its own (requirement R24): it says so in
 /// `Sec-Fetch-Mode`, or else prefers HTML. Nobody is let in or kept out by it.
 pub fn is_navigation(fields: &dyn Fields) -> bool {
-    if asks_for_upgrade(fields) {
-        return false;
-    }
-    match occurs(fields, "sec-fetch-mode") {
+    let shows = match occurs(fields, "sec-fetch-mode") {
         Occurs::Once(mode) => mode == b"navigate",
         Occurs::Often => false,
         Occurs::Never => prefers_html(fields),
-    }
+    };
+    shows && !asks_for_upgrade(fields)
 }
 
 /// Whether the first media type that `Accept` names is HTML: browsers put it there, programs that would take anything do

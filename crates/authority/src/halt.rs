@@ -27,7 +27,7 @@ where
     E: From<StoreError> + From<Unwritten>,
 {
     written.map_err(|error| match error {
-        StoreError::CallerEnded | StoreError::CallerCut { .. } => error.into(),
+        StoreError::CallerEnded | StoreError::CallerCut(_) => error.into(),
         error => halt(&error).into(),
     })
 }

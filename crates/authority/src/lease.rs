@@ -9,19 +9,23 @@
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fallgate_domain::clock::{Clock, Timestamp};
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::{Role, Username};
 
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 use crate::closing::{Closing, Leaving};
 use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
@@ -42,6 +46,8 @@ pub struct Lease {
     pub(crate) live: Arc<Live>,
     /// Only its holder looks at this: the lock is never waited for.
     pub(crate) flow: parking_lot::Mutex<Flow>,
+    /// When to look next. Kept from one exchange to the next, as is the lock's rule above.
+    alarm: parking_lot::Mutex<Alarm>,
 }
 
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
@@ -62,8 +68,10 @@ pub enum Ended {
     },
     /// It has lasted as long as anything may on its route.
     TooOld,
-    /// A cut stops it, for this reason, if one was given.
-    Cut(Option<CutReason>),
+    /// A later config has another route in the place of its own.
+    RouteChanged,
+    /// A cut stops it.
+    Cut(CutNotice),
 }
 
 /// Close code of a WebSocket for a credential that ended (30-gate).
@@ -87,8 +95,9 @@ impl Ended {
             // Not by whom: that is the house's own affair.
             Self::Closed { .. } => "closed by an operator".into(),
             Self::TooOld => "stream too old".into(),
-            Self::Cut(None) => "cut".into(),
-            Self::Cut(Some(reason)) => format!("cut: {reason}").into(),
+            Self::RouteChanged => "the route has changed".into(),
+            Self::Cut(CutNotice { reason: None, .. }) => "cut".into(),
+            Self::Cut(CutNotice { reason: Some(reason), .. }) => format!("cut: {reason}").into(),
         }
     }
 
@@ -103,7 +112,7 @@ impl Ended {
     /// The close code that goes with it.
     pub const fn close_code(&self) -> u16 {
         match self {
-            Self::Credential(_) | Self::Narrowed | Self::TooOld => CODE_ENDED,
+            Self::Credential(_) | Self::Narrowed | Self::TooOld | Self::RouteChanged => CODE_ENDED,
             Self::Cut(_) | Self::Closed { .. } => CODE_CUT,
         }
     }
@@ -115,14 +124,16 @@ impl Ended {
             Self::Narrowed => Refusal::NotAdmitted,
             Self::Closed { .. } => Refusal::Closed,
             Self::TooOld => Refusal::TooOld,
-            Self::Cut(reason) => Refusal::Cut(reason.clone()),
+            Self::RouteChanged => Refusal::RouteChanged,
+            Self::Cut(notice) => Refusal::Cut(notice.clone()),
         }
     }
 
     /// What a refusal of something that stood until now comes to.
     fn by(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Cut(reason) => Self::Cut(reason.clone()),
+            Refusal::Cut(notice) => Self::Cut(notice.clone()),
+            Refusal::RouteChanged => Self::RouteChanged,
             _ => Self::Narrowed,
         }
     }
@@ -187,23 +198,22 @@ impl Need {
             Self::Route { route, .. } => entry.expect_audience(Some(&route.name))?,
         }
         if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
-            return Err(Refusal::Cut(cut.reason));
+            return Err(Refusal::Cut(cut.notice()));
         }
         let allows = |scope: &Scope| {
             entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
         };
         match self {
             Self::Standing | Self::Uncut => Ok(()),
-            Self::Public { route, path } => Self::is_open(route, path),
+            Self::Public { route, path } => route.check_public(path),
             Self::Scope { scope, .. } if allows(scope) => Ok(()),
             Self::Scope { scope, .. } => Err(Refusal::Beyond(scope.clone())),
             Self::Route { route, .. } if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
-            Self::Route { route, by_cookie: true } if !route.takes_cookies() => Err(Refusal::NotAdmitted),
-            Self::Route { route, .. } => {
+            Self::Route { route, by_cookie } => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
                 let agent = entry.agent.as_ref().map(|agent| &agent.name);
                 let visitor = fallgate_domain::route::Visitor { owner, agent, kind: entry.admitted_as() };
-                if route.admits(visitor) { Ok(()) } else { Err(Refusal::NotAdmitted) }
+                route.check(visitor, *by_cookie)
             }
         }
     }
@@ -216,15 +226,10 @@ impl Need {
     /// The same for whoever has no credential. `strangers`: where they hang.
     pub(crate) fn check_stranger(&self, strangers: &Account) -> Result<(), Refusal> {
         match (self.cut(strangers, None), self) {
-            (Some(cut), _) => Err(Refusal::Cut(cut.reason)),
-            (None, Self::Public { route, path }) => Self::is_open(route, path),
+            (Some(cut), _) => Err(Refusal::Cut(cut.notice())),
+            (None, Self::Public { route, path }) => route.check_public(path),
             (None, _) => Err(Refusal::NoCredential),
         }
-    }
-
-    fn is_open(route: &RoutePolicy, path: &CanonicalPath<'_>) -> Result<(), Refusal> {
-        let open = route.now().is_some_and(|now| now.terms.is_public(path));
-        if open { Ok(()) } else { Err(Refusal::NotAdmitted) }
     }
 
     /// The route that it is for, if it is for one.
@@ -237,7 +242,7 @@ impl Need {
 
     /// How long it may last at most, as the route has it now.
     fn most_age(&self) -> Option<Duration> {
-        self.route()?.now()?.terms.max_stream_age
+        self.route()?.now().ok()?.terms.max_stream_age
     }
 
     /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
@@ -255,7 +260,8 @@ impl Need {
 
 impl Lease {
     pub(crate) fn new(clock: Arc<dyn Clock>, live: Arc<Live>) -> Self {
-        Self { state: Arc::default(), clock, live, flow: parking_lot::Mutex::default() }
+        let (flow, alarm) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
+        Self { state: Arc::default(), clock, live, flow, alarm }
     }
 
     /// For the verifier and the doors.
@@ -296,11 +302,12 @@ impl Lease {
             let listed = self.list_if_old();
             let wait = [self.until_look(), listed].into_iter().flatten().min();
             let wait = wait.map_or(SECOND_LINE, |left| left.min(SECOND_LINE));
-            let poked = std::future::poll_fn(|context| self.state.poll_poked(context));
-            tokio::select! {
-                () = poked => {}
-                () = tokio::time::sleep(wait) => {}
-            }
+            let at = Instant::now() + wait;
+            poll_fn(|context| match self.state.poll_poked(context) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => self.alarm.lock().poll_until(context, at),
+            })
+            .await;
         }
     }
 

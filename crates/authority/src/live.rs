@@ -12,6 +12,7 @@ use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Action;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::cut::CutTarget;
 use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, StreamId, UserId};
 use fallgate_domain::live::StreamKind;
@@ -21,8 +22,8 @@ use fallgate_store::StoreError;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::actions::{CloseLive, ReadLive};
-use crate::entry::Entry;
+use crate::actions::{CloseLive, ManageCuts, ReadAllLive, ReadLive};
+use crate::entry::{Entry, Parent};
 use crate::halt::{Unwritten, or_halt};
 use crate::lease::LeaseState;
 use crate::permit::Permit;
@@ -253,10 +254,17 @@ impl Live {
         self.rows.lock().get(&id).cloned()
     }
 
-    /// Those that `which` picks. The rows are held meanwhile, so that none of them ends and begins anew under our eyes.
+    /// The credential of each, of those that have one.
+    pub(crate) fn credentials(&self) -> Vec<Arc<Entry>> {
+        let listings: Vec<_> = self.rows.lock().values().cloned().collect();
+        listings.into_iter().filter_map(|listing| listing.lease.credential()).collect()
+    }
+
+    /// Those that `which` picks, and that nobody closes already. The rows are held meanwhile, so that none of them ends and begins anew under our eyes.
     fn rows(&self, which: impl Fn(&Holder) -> bool) -> Vec<LiveStream> {
         let rows = self.rows.lock();
-        rows.values().filter(|listing| which(&listing.holder)).map(|listing| listing.row()).collect()
+        let open = rows.values().filter(|listing| which(&listing.holder) && listing.closed_by().is_none());
+        open.map(|listing| listing.row()).collect()
     }
 }
 
@@ -266,6 +274,53 @@ impl Verifier {
     pub fn live(&self, permit: &Permit<ReadLive>) -> Vec<LiveStream> {
         let caller = permit.principal();
         self.live.rows(|holder| caller.is_admin() || holder.is(caller))
+    }
+
+    /// What the caller themselves has open, whatever else they may see.
+    pub fn own_live(&self, permit: &Permit<ReadLive>) -> Vec<LiveStream> {
+        self.live.rows(|holder| holder.is(permit.principal()))
+    }
+
+    /// Everything that is open.
+    pub fn all_live(&self, _: &Permit<ReadAllLive>) -> Vec<LiveStream> {
+        self.live.rows(|_| true)
+    }
+
+    /// One stream that the caller may close.
+    pub fn closable(&self, permit: &Permit<CloseLive>, id: StreamId) -> Option<LiveStream> {
+        let caller = permit.principal();
+        let listing = self.live.find(id)?;
+        let may = caller.is_admin() || listing.holder.is(caller);
+        (may && listing.closed_by().is_none()).then(|| listing.row())
+    }
+
+    /// How many of the listed streams a cut on that would close now, as far as the caller may know.
+    pub fn would_close(&self, permit: &Permit<ManageCuts>, target: &CutTarget) -> usize {
+        let caller = permit.principal();
+        let rows = self.live.rows(|holder| caller.is_admin() || holder.is(caller));
+        rows.iter().filter(|stream| self.is_on(stream, target)).count()
+    }
+
+    fn is_on(&self, stream: &LiveStream, target: &CutTarget) -> bool {
+        match target {
+            CutTarget::User(name) => stream.username.as_ref() == Some(name),
+            CutTarget::Route(name) => stream.route.as_ref() == Some(name),
+            CutTarget::Everything => true,
+            CutTarget::Agent(name) => stream.agent.as_ref() == Some(name),
+            CutTarget::Credential(id) => {
+                let mut entry = stream.credential.and_then(|id| self.view.entry_of(id));
+                while let Some(one) = entry {
+                    if one.id == *id {
+                        return true;
+                    }
+                    entry = match &one.parent {
+                        Parent::Entry(parent) => Some(parent.clone()),
+                        Parent::None | Parent::Gone => None,
+                    };
+                }
+                false
+            }
+        }
     }
 
     /// The same for whoever has access to the home folder.

@@ -24,7 +24,7 @@ use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 
 impl SignedIn {
-    fn actor(&self, ip: Option<IpAddr>) -> Actor {
+    pub(crate) fn actor(&self, ip: Option<IpAddr>) -> Actor {
         let credential = self.principal().credential();
         Actor::User {
             id: self.owner,

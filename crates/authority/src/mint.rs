@@ -82,6 +82,16 @@ pub enum MintError {
     /// Each minted by the one before, sixteen times already.
     #[error("the token that asks for it is the last of a line of sixteen: mint from one further up")]
     TooDeep,
+    /// Its owner has as many as anybody may.
+    #[error(
+        "{owner} has {most} tokens, as many as one user may have (tokens.max_per_user): revoke those that are not needed any more"
+    )]
+    TooMany {
+        /// Whose it would have been.
+        owner: Username,
+        /// How many they may have.
+        most: u32,
+    },
     /// The asked-for life makes no sense.
     #[error(transparent)]
     Lifetime(#[from] InvalidLifetime),
@@ -158,12 +168,14 @@ impl Registrar {
         ]);
         let event = actor.event(now, audit::Action::TokenMint, credential.id.to_string(), detail);
         let new = NewCredential { credential: credential.clone(), hash: secret.hash() };
-        match self.vault.mint(new, event).await? {
+        let most = self.policy().tokens_per_user;
+        match self.vault.mint(new, most, event).await? {
             Minted::Minted(_) => Ok(MintedToken { credential, owner: owner.username, secret }),
             Minted::OwnerUnknown => Err(MintError::UnknownUser(owner.username)),
             Minted::OwnerDisabled => Err(MintError::OwnerDisabled(owner.username)),
             Minted::ParentEnded => Err(MintError::ParentEnded),
             Minted::TooDeep => Err(MintError::TooDeep),
+            Minted::TooMany => Err(MintError::TooMany { owner: owner.username, most }),
         }
     }
 }

@@ -99,13 +99,17 @@ impl Verifier {
         ]);
         let event = actor.event(now, audit::Action::Login, target, detail);
         let new = NewCredential { credential: credential.clone(), hash: secret.hash() };
-        match self.registrar.vault.mint(new, event).await? {
+        match self.registrar.vault.mint(new, u32::MAX, event).await? {
             Minted::Minted(_) => {
                 self.freshen_after_act().await;
                 Ok(Some(LinkSignIn { credential, secret }))
             }
             // It ended just now.
-            Minted::OwnerUnknown | Minted::OwnerDisabled | Minted::ParentEnded | Minted::TooDeep => Ok(None),
+            Minted::OwnerUnknown
+            | Minted::OwnerDisabled
+            | Minted::ParentEnded
+            | Minted::TooDeep
+            | Minted::TooMany => Ok(None),
         }
     }
 }

@@ -73,8 +73,20 @@ pub struct RoutePolicy {
     pub terms: Terms,
     /// `route:<name>`, spelt out once.
     pub(crate) scope: Scope,
-    /// What a later config has instead: nothing, if the route is no more.
-    successor: OnceLock<Option<Arc<RoutePolicy>>>,
+    /// What a later config has instead.
+    successor: OnceLock<Successor>,
+}
+
+/// What a later config has in the place of a route.
+#[derive(Debug, Clone)]
+pub enum Successor {
+    /// Nothing: the route is no more.
+    Nothing,
+    /// Another route of that name, which leads elsewhere or tells its upstream something else. What was let in by the
+    /// one before does not go on by it.
+    Another,
+    /// The same route, under this policy.
+    Same(Arc<RoutePolicy>),
 }
 
 impl RoutePolicy {
@@ -90,23 +102,31 @@ impl RoutePolicy {
         Self { terms, ..self }
     }
 
-    /// What holds for this route now; `None` once a config without it counts.
-    pub(crate) fn now(&self) -> Option<&Self> {
+    /// What holds for this route now. Refused, once a config counts that has it no more, or another in its place.
+    pub(crate) fn now(&self) -> Result<&Self, Refusal> {
         let mut policy = self;
         while let Some(successor) = policy.successor.get() {
-            policy = successor.as_deref()?;
+            policy = match successor {
+                Successor::Same(successor) => successor,
+                Successor::Another => return Err(Refusal::RouteChanged),
+                Successor::Nothing => return Err(Refusal::NotAdmitted),
+            };
         }
-        Some(policy)
+        Ok(policy)
     }
 
-    /// Whether it takes cookies, and does so now, if a later config has come.
-    pub(crate) fn takes_cookies(&self) -> bool {
-        self.terms.takes_cookies && self.now().is_some_and(|now| now.terms.takes_cookies)
+    /// That it admits this visitor, and takes the cookie that they came by if they did; and that what counts now does so
+    /// too, if a later config has come.
+    pub(crate) fn check(&self, visitor: Visitor<'_>, by_cookie: bool) -> Result<(), Refusal> {
+        let now = self.now()?;
+        let takes =
+            |policy: &Self| policy.admission.admits(visitor) && (policy.terms.takes_cookies || !by_cookie);
+        if takes(self) && takes(now) { Ok(()) } else { Err(Refusal::NotAdmitted) }
     }
 
-    /// Whether its list admits this visitor, and also the list that counts now, if a later config has come.
-    pub(crate) fn admits(&self, visitor: Visitor<'_>) -> bool {
-        self.admission.admits(visitor) && self.now().is_some_and(|now| now.admission.admits(visitor))
+    /// That this path, relative to the route, is public now.
+    pub(crate) fn check_public(&self, path: &CanonicalPath<'_>) -> Result<(), Refusal> {
+        if self.now()?.terms.is_public(path) { Ok(()) } else { Err(Refusal::NotAdmitted) }
     }
 }
 
@@ -119,20 +139,15 @@ impl PartialEq for RoutePolicy {
 impl Eq for RoutePolicy {}
 
 impl Verifier {
-    /// Has the routes of a later config stand in the place of those before, and everything that rests on a route looks
+    /// Has what a later config says stand in the place of each policy before, and everything that rests on a route looks
     /// again. Call it when requests are matched against the later ones already.
-    pub fn succeed<'a>(
-        &self,
-        before: impl IntoIterator<Item = &'a Arc<RoutePolicy>>,
-        now: &[Arc<RoutePolicy>],
-    ) {
-        for policy in before {
-            let successor = now.iter().find(|one| one.name == policy.name);
-            if successor.is_some_and(|successor| Arc::ptr_eq(successor, policy)) {
+    pub fn succeed<'a>(&self, successions: impl IntoIterator<Item = (&'a Arc<RoutePolicy>, Successor)>) {
+        for (policy, successor) in successions {
+            if matches!(&successor, Successor::Same(successor) if Arc::ptr_eq(successor, policy)) {
                 continue;
             }
             // Who reloads twice at once finds it set: the gate does one after the other.
-            let _ = policy.successor.set(successor.cloned());
+            let _ = policy.successor.set(successor);
         }
         // After it, never before: the contract of `View::apply`.
         self.view.poke_all();

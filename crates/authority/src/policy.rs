@@ -15,6 +15,8 @@ pub struct Policy {
     pub login_life: Duration,
     /// The longest life of a token; `None`: as long as is asked for, also for ever.
     pub token_life: Option<Duration>,
+    /// The most tokens that stand of one user.
+    pub tokens_per_user: u32,
     /// A token that was not used for this long is revoked (requirement R34); `None`: it is not.
     pub token_unused: Option<Duration>,
     /// How long a worker token lasts when nothing is said.
@@ -39,6 +41,7 @@ impl Default for Policy {
             login_idle: 7 * DAY,
             login_life: 30 * DAY,
             token_life: None,
+            tokens_per_user: 1_000,
             token_unused: Some(365 * DAY),
             worker_life: Duration::from_hours(2),
             worker_skew: Duration::from_secs(30),

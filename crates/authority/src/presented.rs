@@ -84,6 +84,11 @@ impl Verifier {
     pub fn carries_ours(&self, value: &[u8]) -> bool {
         carries(value, |hash| self.view.entry(hash).is_some())
     }
+
+    /// Whether the machine's internal token stands in a part of an address. Other digests may.
+    pub fn has_internal(&self, text: &str) -> bool {
+        secret::internal_within(text, |hash| self.view.entry(hash).is_some())
+    }
 }
 
 fn carries(value: &[u8], is_known: impl Fn(&TokenHash) -> bool) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum_core::body::Body;
 use axum_core::response::{IntoResponse, Response};
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_domain::scope::Scope;
 use http::{HeaderValue, StatusCode, header};
@@ -97,8 +97,10 @@ pub enum Refusal {
     Closed,
     /// It was let through, and has lasted as long as anything may on its route.
     TooOld,
-    /// A cut stops it, for this reason, if one was given.
-    Cut(Option<CutReason>),
+    /// It was let through, and a later config has another route in the place of the one that it went by.
+    RouteChanged,
+    /// A cut stops it.
+    Cut(CutNotice),
     /// There is no user yet, so nobody can have a credential.
     SetupNeeded,
     /// The store cannot be asked, so nothing can be decided.
@@ -135,7 +137,10 @@ impl Refusal {
                 401,
                 "This has lasted as long as the route's `max_stream_age` lets anything last: ask again.",
             ),
-            Self::Cut(reason) => Problem::new(403, told_of_cut(reason.as_ref())),
+            Self::RouteChanged => {
+                Problem::new(401, "The route was changed while this was under way: ask again.")
+            }
+            Self::Cut(notice) => Problem::new(403, told_of_cut(notice)),
             Self::SetupNeeded => Problem::new(
                 503,
                 "Setup needed: there is no user yet. Make the first one with POST /api/setup or, on the machine itself, with `fallgate user create NAME --admin`.",
@@ -148,9 +153,11 @@ impl Refusal {
 }
 
 /// What whoever is cut is told.
-fn told_of_cut(reason: Option<&CutReason>) -> String {
-    let told = "This was cut off, and stays so until the cut is lifted";
-    reason.map_or_else(|| format!("{told}."), |reason| format!("{told}: {reason}"))
+fn told_of_cut(CutNotice { reason, until }: &CutNotice) -> String {
+    // One that has an end may be lifted before it.
+    let until = until.map_or_else(String::new, |until| format!("{} or until ", until.to_the_second()));
+    let told = format!("This was cut off, and stays so until {until}the cut is lifted");
+    reason.as_ref().map_or_else(|| format!("{told}."), |reason| format!("{told}: {reason}"))
 }
 
 impl IntoResponse for Refusal {

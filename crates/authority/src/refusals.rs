@@ -158,6 +158,7 @@ impl Verifier {
             Refusal::NoCredential
             | Refusal::Closed
             | Refusal::TooOld
+            | Refusal::RouteChanged
             | Refusal::SetupNeeded
             | Refusal::Unavailable => return,
         };

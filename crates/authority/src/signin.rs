@@ -7,7 +7,7 @@ use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::credential::{
     Credential, CredentialKind, LastUse, NewCredential, Revocation, TokenName,
 };
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -71,9 +71,9 @@ pub enum SignInError {
     /// There is no user who could sign in.
     #[error("there is no user yet")]
     SetupNeeded,
-    /// A cut stops them, for this reason, if one was given. Told to nobody who does not know the passphrase.
+    /// A cut stops them. Told to nobody who does not know the passphrase.
     #[error("they are cut")]
-    Cut(Option<CutReason>),
+    Cut(CutNotice),
     /// Too many tries.
     #[error(transparent)]
     Throttled(#[from] Throttled),
@@ -139,38 +139,51 @@ impl Verifier {
         for _ in 0..MOST_CHECKS {
             let lane = Lane::of(newcomer.ip);
             let proven = self.prove(&order.username, &order.passphrase, newcomer.ip, lane).await?;
-            let Proven { user, proof, rehashed } = proven;
-            self.freshen().await?;
-            if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
-                self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
-                return Err(SignInError::Cut(cut.reason));
-            }
-            let (new, secret) = self.new_login(&user, order.device_name.clone(), newcomer)?;
-            let credential = new.credential.clone();
-            let actor = Actor::User {
-                id: user.id,
-                username: user.username.clone(),
-                credential: credential.id,
-                ip: newcomer.ip,
-                by: Authority::New,
-                worker: None,
-            };
-            let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
-            let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);
-            let replaces = held.map(|held| {
-                detail.insert("replaces".to_owned(), held.credential().to_string().into());
-                let reason = Some("signed in anew".to_owned());
-                (held.credential(), Revocation { at: credential.created_at, by: actor.mark(), reason })
-            });
-            let event =
-                actor.event(credential.created_at, audit::Action::Login, user.username.to_string(), detail);
-            let login = NewLogin { new, proof, rehashed, replaces };
-            if let Written::SignedIn(_) = self.registrar.vault.sign_in(login, event).await? {
-                self.freshen_after_act().await;
-                return Ok(NewSignIn { credential, user, secret });
+            if let Some(signed_in) = self.sign_in_proven(proven, order.device_name.clone(), newcomer).await? {
+                return Ok(signed_in);
             }
         }
         Err(SignInError::Unsettled)
+    }
+
+    /// Makes a sign-in for whoever has shown their passphrase. `None`: the account has changed since.
+    pub(crate) async fn sign_in_proven(
+        &self,
+        proven: Proven,
+        device_name: Option<TokenName>,
+        newcomer: &Newcomer,
+    ) -> Result<Option<NewSignIn>, SignInError> {
+        let Proven { user, proof, rehashed } = proven;
+        self.freshen().await?;
+        if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
+            self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
+            return Err(SignInError::Cut(cut.notice()));
+        }
+        let (new, secret) = self.new_login(&user, device_name, newcomer)?;
+        let credential = new.credential.clone();
+        let actor = Actor::User {
+            id: user.id,
+            username: user.username.clone(),
+            credential: credential.id,
+            ip: newcomer.ip,
+            by: Authority::New,
+            worker: None,
+        };
+        let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
+        let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);
+        let replaces = held.map(|held| {
+            detail.insert("replaces".to_owned(), held.credential().to_string().into());
+            let reason = Some("signed in anew".to_owned());
+            (held.credential(), Revocation { at: credential.created_at, by: actor.mark(), reason })
+        });
+        let event =
+            actor.event(credential.created_at, audit::Action::Login, user.username.to_string(), detail);
+        let login = NewLogin { new, proof, rehashed, replaces };
+        if let Written::SignedIn(_) = self.registrar.vault.sign_in(login, event).await? {
+            self.freshen_after_act().await;
+            return Ok(Some(NewSignIn { credential, user, secret }));
+        }
+        Ok(None)
     }
 
     /// Holds a passphrase against that of the account of that name. However it fails, it takes the same time and says

@@ -6,7 +6,9 @@ use fallgate_domain::audit::{Action, BrokenLink, Chain, Checkpoint};
 use fallgate_domain::clock::Timestamp;
 use serde_json::Value;
 
+use crate::actions::ReadAudit;
 use crate::keys::KeyError;
+use crate::permit::Permit;
 use crate::registrar::{Actor, Registrar};
 use crate::verifier::Verifier;
 
@@ -115,6 +117,11 @@ impl Registrar {
 }
 
 impl Verifier {
+    /// Walks the whole trail: see [`Registrar::verify_trail`].
+    pub async fn verify_trail(&self, _: &Permit<ReadAudit>) -> Result<WholeTrail, TrailError> {
+        self.registrar.verify_trail().await
+    }
+
     /// Writes down that a config that was read again counts, with what it changed; or, without that, that it was
     /// refused. What counts by then counts also if this cannot be written.
     pub async fn note_config(&self, actor: &Actor, changes: Option<BTreeMap<String, Value>>) {

@@ -30,6 +30,11 @@ const HOURLY: u64 = 60;
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// How many credentials a purge takes in one transaction.
 const PURGED_AT_ONCE: u32 = 500;
+/// How many revisions back it can be told what moved: whoever has seen none of them reads everything. Gates look many
+/// times a second, and so are never as far behind unless they were stopped.
+const CHANGES_KEPT: u64 = 10_000;
+/// How many rows of what moved are taken away at once.
+const PRUNED_AT_ONCE: u32 = 1_000;
 /// How many credentials are looked through at once for unused tokens.
 const LOOKED_AT_ONCE: u32 = 1_000;
 /// How many unused tokens are ended in one transaction.
@@ -152,6 +157,9 @@ impl Verifier {
         let dead = self.registrar.sweep_workers().await?;
         if dead > 0 {
             tracing::info!(dead, "forgot the ends of worker tokens that are dead by themselves");
+        }
+        while self.registrar.vault.prune_changes(CHANGES_KEPT, PRUNED_AT_ONCE).await? > 0 {
+            sleep(PAUSE).await;
         }
         let swept = self.registrar.sweep(&Actor::Internal).await?;
         if swept > 0 {

@@ -15,6 +15,8 @@ use crate::entry::Entry;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
+use crate::pairing::Pairings;
+use crate::policy::Policy;
 use crate::presented::{Presented, RequestFacts};
 use crate::principal::Principal;
 use crate::refusal::{Denial, Refusal};
@@ -45,6 +47,7 @@ pub struct Verifier {
     pub(crate) setup: Setup,
     pub(crate) assertions: Assertions,
     pub(crate) enter_codes: EnterCodes,
+    pub(crate) pairings: Pairings,
     pub(crate) live: Arc<Live>,
 }
 
@@ -68,7 +71,7 @@ impl Verifier {
         let (applying, lost) = (Mutex::new(()), AtomicBool::new(false));
         let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
         let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
-        let assertions = Assertions::default();
+        let (assertions, pairings) = (Assertions::default(), Pairings::default());
         let verifier = Self {
             registrar,
             view,
@@ -81,6 +84,7 @@ impl Verifier {
             setup,
             assertions,
             enter_codes,
+            pairings,
             live,
         };
         Ok((Arc::new(verifier), notes))
@@ -94,6 +98,11 @@ impl Verifier {
     /// The clock that decisions are made by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.registrar.clock
+    }
+
+    /// The rules that acts keep to.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.registrar.policy()
     }
 
     /// Bytes that nobody can guess, from the source that secrets come from.

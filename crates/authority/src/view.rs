@@ -2,6 +2,7 @@
 //! (see [`crate::fresh`]); nothing here has a time to live.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
@@ -182,8 +183,9 @@ impl View {
     /// Takes in what changed, then asks the leases that it may concern to look again. One caller at a time.
     pub(crate) fn apply(&self, changes: &Changes) {
         self.generation.fetch_add(1, StdOrdering::AcqRel);
-        let mut touched: Vec<Arc<Account>> =
-            changes.gone.iter().filter_map(|gone| self.drop_gone(gone)).collect();
+        let missing = if changes.whole { self.missing_from(&changes.rows) } else { Vec::new() };
+        let gone = changes.gone.iter().chain(&missing);
+        let mut touched: Vec<Arc<Account>> = gone.filter_map(|gone| self.drop_gone(gone)).collect();
         let mut children = Orphans::default();
         for row in &changes.rows {
             touched.extend(self.take(row, changes.revision, &mut children));
@@ -402,6 +404,29 @@ impl View {
         self.by_id.pin().iter().for_each(|ById(entry)| give(entry));
     }
 
+    /// What is held here and has no row among all there are.
+    fn missing_from(&self, rows: &[Row]) -> Vec<Gone> {
+        let there: HashSet<Gone> = rows
+            .iter()
+            .filter_map(|row| match row {
+                Row::User(user) => Some(Gone::User(user.id)),
+                Row::Cut(cut) => Some(Gone::Cut(cut.id)),
+                Row::Credential(credential) => Some(Gone::Credential(credential.id)),
+                Row::Agent(agent) => Some(Gone::Agent(agent.id)),
+                Row::RevokedWorker(family) => Some(Gone::RevokedWorker(*family)),
+                // There always are some.
+                Row::Keys(_) => None,
+            })
+            .collect();
+        let mut held: Vec<_> = self.accounts.pin().keys().copied().map(Gone::User).collect();
+        held.extend(self.cuts.written().into_iter().map(Gone::Cut));
+        held.extend(self.agents.pin().keys().copied().map(Gone::Agent));
+        held.extend(self.workers.revoked().into_iter().map(Gone::RevokedWorker));
+        self.each(|entry| held.push(Gone::Credential(entry.id)));
+        held.retain(|one| !there.contains(one));
+        held
+    }
+
     fn drop_gone(&self, gone: &Gone) -> Option<Arc<Account>> {
         match gone {
             Gone::Cut(id) => {
@@ -474,7 +499,13 @@ mod tests {
             Arc::new(TestClock::at(Timestamp::from_millis(0))),
         );
         let rows = rows.into_iter().map(Row::Credential).collect();
-        view.apply(&Changes { revision: Revision(1), rows, gone: Vec::new(), revoked_all: Vec::new() });
+        view.apply(&Changes {
+            revision: Revision(1),
+            rows,
+            gone: Vec::new(),
+            revoked_all: Vec::new(),
+            whole: false,
+        });
         view
     }
 
@@ -501,7 +532,13 @@ mod tests {
     fn a_credential_that_is_gone_falls_with_its_children() {
         let view = view_of(vec![row(1, None), row(2, Some(1))]);
         let gone = vec![Gone::Credential(CredentialId::from_bytes([1; 16]))];
-        view.apply(&Changes { revision: Revision(2), rows: Vec::new(), gone, revoked_all: Vec::new() });
+        view.apply(&Changes {
+            revision: Revision(2),
+            rows: Vec::new(),
+            gone,
+            revoked_all: Vec::new(),
+            whole: false,
+        });
         assert_eq!(judge(&view, 1), Err(Denial::Unknown));
         assert_eq!(judge(&view, 2), Err(Denial::ParentEnded));
     }
@@ -530,12 +567,24 @@ mod tests {
         let view = view_of(vec![row(1, None), row(2, Some(1)), row(3, None)]);
         // As the row of the one that was spared is, and that of one minted in between.
         let rows = vec![Row::Credential(row(3, None)), Row::Credential(row(4, None))];
-        view.apply(&Changes { revision: Revision(5), rows, gone: Vec::new(), revoked_all: vec![None] });
+        view.apply(&Changes {
+            revision: Revision(5),
+            rows,
+            gone: Vec::new(),
+            revoked_all: vec![None],
+            whole: false,
+        });
         assert_eq!(judge(&view, 1), Err(Denial::Revoked));
         assert_eq!(judge(&view, 2), Err(Denial::Revoked));
         assert_eq!((judge(&view, 3), judge(&view, 4)), (Ok(None), Ok(None)));
         let rows = vec![Row::Credential(row(5, None)), Row::Credential(row(6, Some(1)))];
-        view.apply(&Changes { revision: Revision(6), rows, gone: Vec::new(), revoked_all: Vec::new() });
+        view.apply(&Changes {
+            revision: Revision(6),
+            rows,
+            gone: Vec::new(),
+            revoked_all: Vec::new(),
+            whole: false,
+        });
         assert_eq!(judge(&view, 5), Ok(None));
         assert_eq!(judge(&view, 6), Err(Denial::ParentEnded));
     }

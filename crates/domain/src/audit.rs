@@ -65,6 +65,14 @@ pub enum Action {
     LoginRevoke,
     /// Somebody ended all their sign-ins but the one in use.
     LoginRevokeAll,
+    /// A code was made by which a device may be signed in.
+    PairStart,
+    /// A device used it.
+    PairRedeem,
+    /// Whoever made it let the device in.
+    PairAllow,
+    /// Or did not.
+    PairRefuse,
     /// Credentials were refused: one event for each reason, network and minute.
     AccessRefused,
     /// Credentials that ended long ago were taken away.
@@ -96,7 +104,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -122,6 +130,10 @@ impl Action {
         Self::Logout,
         Self::LoginRevoke,
         Self::LoginRevokeAll,
+        Self::PairStart,
+        Self::PairRedeem,
+        Self::PairAllow,
+        Self::PairRefuse,
         Self::AccessRefused,
         Self::StoreSweep,
         Self::StoreRestore,
@@ -168,6 +180,10 @@ impl Action {
             Self::Logout => "logout",
             Self::LoginRevoke => "login.revoke",
             Self::LoginRevokeAll => "login.revoke-all",
+            Self::PairStart => "pair.start",
+            Self::PairRedeem => "pair.redeem",
+            Self::PairAllow => "pair.allow",
+            Self::PairRefuse => "pair.refuse",
             Self::InternalTokenMake => "internal-token.make",
             Self::InternalTokenRotate => "internal-token.rotate",
             Self::ImportLlmux => "import.llmux",

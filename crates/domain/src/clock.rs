@@ -50,6 +50,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Without its fraction of a second, as people are told of it: `2026-11-22T10:00:00Z`.
+    #[must_use]
+    pub const fn to_the_second(self) -> Self {
+        Self(self.0 - self.0 % 1_000)
+    }
+
     /// As HTTP writes it, in whole seconds (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn http_date(self) -> String {
         const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

@@ -113,6 +113,15 @@ impl fmt::Display for CutReason {
     }
 }
 
+/// What whoever is stopped by a cut is told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CutNotice {
+    /// Why, if that was said.
+    pub reason: Option<CutReason>,
+    /// When its time is over; `None`: it stands until it is lifted.
+    pub until: Option<Timestamp>,
+}
+
 macro_rules! written_as_text {
     ($name:ident) => {
         impl Serialize for $name {

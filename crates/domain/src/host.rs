@@ -33,16 +33,16 @@ impl<'a> Host<'a> {
     /// `_` is taken because names of containers have it. Forms of an IPv4 address other than four decimal numbers
     /// (`0x7f.1`, `127.1`, `2130706433`) are names like any other.
     pub fn parse_header(value: &'a [u8]) -> Result<Self, InvalidHost> {
-        let value = std::str::from_utf8(value).map_err(|_| InvalidHost)?;
-        if let Some(rest) = value.strip_prefix('[') {
-            let (address, port) = rest.split_once(']').ok_or(InvalidHost)?;
-            check_port(port)?;
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| InvalidHost);
+        if let Some(rest) = value.strip_prefix(b"[") {
+            let (address, port) = text(rest)?.split_once(']').ok_or(InvalidHost)?;
+            check_port(port.as_bytes())?;
             return Self::ipv6(address);
         }
-        let end = value.find(':').unwrap_or(value.len());
+        let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
         let (name, port) = value.split_at_checked(end).ok_or(InvalidHost)?;
         check_port(port)?;
-        Self::name(name)
+        Self::name(text(name)?)
     }
 
     /// The host that a config names: as [`Host::parse_header`], without a port, and in any script (IDNA, UTS 46).
@@ -141,13 +141,14 @@ impl fmt::Debug for Host<'_> {
 }
 
 /// Nothing, or `:` and a number from 0 to 65535.
-fn check_port(port: &str) -> Result<(), InvalidHost> {
-    let Some(digits) = port.strip_prefix(':') else {
+fn check_port(port: &[u8]) -> Result<(), InvalidHost> {
+    let Some(digits) = port.strip_prefix(b":") else {
         return if port.is_empty() { Ok(()) } else { Err(InvalidHost) };
     };
+    let plain = matches!(digits.len(), 1..=5) && digits.iter().all(u8::is_ascii_digit);
     // `u16::from_str` would take a sign.
-    let plain = matches!(digits.len(), 1..=5) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain && digits.parse::<u16>().is_ok() { Ok(()) } else { Err(InvalidHost) }
+    let number = || digits.iter().fold(0_u32, |number, digit| number * 10 + u32::from(digit - b'0'));
+    if plain && u16::try_from(number()).is_ok() { Ok(()) } else { Err(InvalidHost) }
 }
 
 #[cfg(test)]

@@ -115,6 +115,11 @@ id! {
 }
 
 id! {
+    /// A pairing's public name, as long as it is remembered.
+    PairingId
+}
+
+id! {
     /// A stream that is open now. Gone with it.
     StreamId
 }

@@ -18,6 +18,7 @@ pub mod lifetime;
 pub mod live;
 pub mod name;
 pub mod origin;
+pub mod pairing;
 pub mod path;
 pub mod problem;
 pub mod return_to;

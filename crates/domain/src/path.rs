@@ -122,6 +122,19 @@ impl<'a> CanonicalPath<'a> {
     /// Where the segments that `prefix` names end in this path's text.
     fn end_of_prefix(&self, prefix: &CanonicalPath<'_>) -> Option<usize> {
         let prefix = prefix.0.strip_suffix('/').unwrap_or(&prefix.0);
+        let has_parameters = |path: &str| path.as_bytes().contains(&b';');
+        // Without parameters whole segments are bytes up to a slash.
+        match self.0.strip_prefix(prefix) {
+            Some(rest) if matches!(rest.as_bytes(), [] | [b'/', ..]) && !has_parameters(prefix) => {
+                Some(prefix.len())
+            }
+            None if !has_parameters(&self.0) && !has_parameters(prefix) => None,
+            _ => self.end_of_segments(prefix),
+        }
+    }
+
+    /// The same, segment by segment; `prefix` has no slash at its end.
+    fn end_of_segments(&self, prefix: &str) -> Option<usize> {
         let mut end = 0;
         if prefix.is_empty() {
             return Some(end);
@@ -504,6 +517,15 @@ mod tests {
                 prop_assert_eq!(again.as_deref(), Ok(&*path));
                 prop_assert!(matches!(again, Ok(Cow::Borrowed(_))));
             }
+        }
+
+        #[test]
+        fn r5_a_prefix_is_found_as_segments_are_compared(
+            path in "(/[ab]{1,2}(;x?)?){1,3}/?",
+            prefix in "(/[ab]{1,2}(;x?)?){1,2}",
+        ) {
+            let (path, prefix) = (canonical(&path), canonical(&prefix));
+            prop_assert_eq!(path.end_of_prefix(&prefix), path.end_of_segments(prefix.as_str()));
         }
 
         #[test]

@@ -1,5 +1,7 @@
 //! Errors as clients see them (RFC 9457).
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 /// The media type of a [`Problem`]'s JSON.
@@ -26,6 +28,23 @@ impl Problem {
         Self { kind: "about:blank", title: title(status), status, detail: detail.into() }
     }
 
+    /// As JSON of ASCII alone, in one line: as a header field has it.
+    pub fn field(&self) -> String {
+        let mut field = String::new();
+        for character in self.json().chars() {
+            match character {
+                ' '..='~' => field.push(character),
+                other => {
+                    for unit in other.encode_utf16(&mut [0; 2]) {
+                        // Into a string: this cannot fail.
+                        let _ = write!(field, "\\u{unit:04x}");
+                    }
+                }
+            }
+        }
+        field
+    }
+
     /// As JSON.
     pub fn json(&self) -> String {
         // Strings and a number: this cannot fail.
@@ -44,6 +63,7 @@ pub const fn title(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         409 => "Conflict",
+        410 => "Gone",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
@@ -56,5 +76,20 @@ pub const fn title(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_field_it_is_the_same_json_in_one_line_of_ascii() {
+        let detail = "a \"quoted\" line\r\nand é, \u{202e} and 🚪\u{7f}";
+        let problem = Problem::new(403, detail);
+        let field = problem.field();
+        assert!(field.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{field}");
+        let read: serde_json::Value = serde_json::from_str(&field).unwrap();
+        assert_eq!((&read["detail"], &read["status"]), (&detail.into(), &403.into()));
     }
 }

@@ -78,6 +78,40 @@ impl PlainScope {
         }
     }
 
+    /// In a few plain words, as lists of people's tokens say it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::IdentityRead => "Read the account",
+            Self::TokensWrite => "Manage tokens",
+            Self::RoutesUse => "Use all routes",
+            Self::SessionsRead => "See sessions",
+            Self::SessionsAttach => "Attach to sessions",
+            Self::SessionsWrite => "Start and end sessions",
+            Self::AgentsWrite => "Manage agents",
+            Self::LiveRead => "See live connections",
+            Self::Cut => "Cut and lift",
+            Self::Introspect => "Check credentials",
+            Self::Admin => "Everything",
+        }
+    }
+
+    /// What it lets its holder do, in a sentence.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::IdentityRead => "Tells whose it is, and lists the owner's tokens.",
+            Self::TokensWrite => "Makes, renames and revokes the owner's tokens.",
+            Self::RoutesUse => "Reaches every service behind the gate that the owner may use.",
+            Self::SessionsRead => "Lists the owner's sessions.",
+            Self::SessionsAttach => "Types into the owner's sessions, and reads along.",
+            Self::SessionsWrite => "Starts the owner's sessions, and ends them.",
+            Self::AgentsWrite => "Makes the owner's agents, changes and stops them.",
+            Self::LiveRead => "Lists the owner's connections that are open now.",
+            Self::Cut => "Stops the owner or one of their credentials, and lets them go on.",
+            Self::Introspect => "Asks whether other people's credentials are good.",
+            Self::Admin => "Whatever an admin may do, for everybody. As good as an admin's passphrase.",
+        }
+    }
+
     const fn bit(self) -> u16 {
         1 << self as u8
     }

@@ -21,10 +21,12 @@ pub fn hash(text: &[u8]) -> Result<TokenHash, InvalidToken> {
 }
 
 /// How secrets begin, of whatever kind. The internal token has no such beginning; it is 64 hexadecimal digits.
-const BEGINNINGS: [&[u8]; 5] = [b"fgt_", b"fgl_", b"fge_", b"sas_", SIGNED];
+const BEGINNINGS: [&[u8]; 6] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"sas_", SIGNED];
 /// `{"alg":"EdDSA","kid":"` in base64url: so begins whatever is signed here.
 const SIGNED: &[u8] = b"eyJhbGciOiJFZERTQSIsImtpZCI6I";
 const DIGITS: usize = 64;
+/// How many runs of that many digits are looked at in one address: each is a hash.
+const MOST_LOOKED_AT: usize = 256;
 
 /// Whether a secret of ours may stand anywhere in a part of an address, or what begins like one: however it is
 /// percent-encoded, and whatever stands around it.
@@ -36,6 +38,18 @@ pub fn is_within(text: &str) -> bool {
 pub fn begins_within(text: &str) -> bool {
     let text = decoded(text);
     BEGINNINGS.iter().any(|beginning| text.windows(beginning.len()).any(|window| window == *beginning))
+}
+
+/// Whether an internal token that `is_known` stands anywhere in a part of an address. Whoever writes more digits in a row
+/// than are worth looking through is taken to have written one.
+pub fn internal_within(text: &str, is_known: impl Fn(&TokenHash) -> bool) -> bool {
+    let text = decoded(text);
+    let runs = text.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() >= DIGITS);
+    let mut looked_at = 0;
+    runs.flat_map(|run| run.windows(DIGITS)).any(|digits| {
+        looked_at += 1;
+        looked_at > MOST_LOOKED_AT || InternalToken::parse(digits).is_ok_and(|token| is_known(&token.hash()))
+    })
 }
 
 fn has_run_of_digits(text: &[u8]) -> bool {
@@ -147,6 +161,21 @@ mod tests {
         }
         for text in ["", "fgt", "fgt-x", "fgt%", "fgt%5", "fgt%5gx", "%", "100%25", &*short, "notes"] {
             assert!(!is_within(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn r23_an_internal_token_is_found_among_other_digits() {
+        let token = InternalToken::new(&TestEntropy::default()).unwrap();
+        let (hash, exposed) = (token.hash(), token.expose());
+        let digits = exposed.as_str();
+        let found = |text: &str| internal_within(text, |known| *known == hash);
+        let (upper, coded) = (digits.to_ascii_uppercase(), digits.replace('a', "%61"));
+        for text in [digits, &upper, &coded, &format!("/x/a{digits}0?b"), &"0".repeat(400)] {
+            assert!(found(text), "{text}");
+        }
+        for text in ["", "/x", digits.split_at(1).1, &"0aA9".repeat(16), &"0".repeat(100)] {
+            assert!(!found(text), "{text}");
         }
     }
 

@@ -27,6 +27,8 @@ pub enum TokenKind {
     Knock,
     /// `fgc_`: what brings a sign-in over to a route's host, once and at once.
     EnterCode,
+    /// `fgp_`: what a device holds while it waits to be let in. Nobody is anybody by it.
+    PairingClaim,
 }
 
 impl TokenKind {
@@ -36,6 +38,7 @@ impl TokenKind {
             Self::Login => b"fgl_",
             Self::Knock => b"fge_",
             Self::EnterCode => b"fgc_",
+            Self::PairingClaim => b"fgp_",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The command line, as it is typed.
 
 mod access;
+mod agents;
 mod cutting;
+mod plain;
 
 use std::path::PathBuf;
 
@@ -15,7 +17,8 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 
 use fallgate_relay::ListenAt;
 
-pub(crate) use self::access::{Login, Passwd, Where};
+pub(crate) use self::access::{Login, Pair, Passwd, Where};
+pub(crate) use self::agents::Agent;
 pub(crate) use self::cutting::{Cut, Lift};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
@@ -48,7 +51,7 @@ impl Cli {
 
     /// All commands, as they are parsed, explained and written down.
     pub(crate) fn tree() -> Command {
-        access::show_places(Self::command())
+        plain::plain(access::show_places(Self::command()))
     }
 }
 
@@ -66,6 +69,9 @@ pub(crate) enum Noun {
     /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Make, list, disable and delete agents: the names that programs run under, each for its owner.
+    #[command(subcommand, arg_required_else_help = true)]
+    Agent(Agent),
     /// Show or replace the token by which this machine's own programs come in.
     #[command(subcommand, arg_required_else_help = true)]
     InternalToken(InternalToken),
@@ -112,7 +118,7 @@ pub(crate) enum Noun {
     /// Have the running gate read its config again.
     ///
     /// It counts from the next request on, and what it does not allow any more is closed. A config that makes no sense
-    /// changes nothing. SIGHUP does the same.
+    /// changes nothing. SIGHUP does the same, and opens the access log's file anew, for whoever has moved it away.
     Reload {
         #[command(flatten)]
         format: Format,
@@ -137,6 +143,12 @@ pub(crate) enum Noun {
     /// Without --server it is the gate you are signed in to already, else the one on this machine, at 127.0.0.1:7400.
     #[command(after_help = "Example: fallgate login --server https://gate.example --username alice")]
     Login(Login),
+    /// Sign a phone in: show a QR code, and ask before whoever scans it is let in.
+    ///
+    /// The code is good once, for two minutes, and is no credential: this asks on the terminal, with the device's name,
+    /// its address and a number that it shows too. Ctrl+C ends the code. A running gate is needed.
+    #[command(after_help = "Example: fallgate pair --username alice")]
+    Pair(Pair),
     /// End the saved sign-in to a gate, there and here.
     Logout,
     /// Say who you are at a gate, and with which credential. Exit code 1 when you are not signed in.
@@ -173,6 +185,12 @@ pub(crate) enum Noun {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) settings: Settings,
+    /// Whom the pairing QR is for that a terminal shows at start [default: the first enabled admin].
+    #[arg(long, value_name = "USER", conflicts_with = "no_qr")]
+    pub(crate) qr_owner: Option<Username>,
+    /// Show no QR at start.
+    #[arg(long)]
+    pub(crate) no_qr: bool,
 }
 
 /// What decides how the gate runs; also for `config`, which then shows the same as `serve` would use.
@@ -496,6 +514,9 @@ pub(crate) enum Config {
     Check {
         #[command(flatten)]
         settings: Settings,
+        /// Print JSON, with what may not be meant.
+        #[arg(long)]
+        json: bool,
     },
     /// Show every setting, where it comes from, and the routes in the order in which they are tried.
     Explain {

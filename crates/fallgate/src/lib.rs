@@ -21,6 +21,7 @@ mod qr;
 mod reload;
 mod root_key;
 mod service_manager;
+mod welcome;
 
 use std::process::ExitCode;
 

@@ -136,7 +136,7 @@ pub(crate) fn amount(bytes: u64) -> String {
 
 /// A time to the second, RFC 3339 in UTC.
 pub(crate) fn to_the_second(time: Timestamp) -> String {
-    Timestamp::from_millis(time.millis() - time.millis() % 1_000).to_string()
+    time.to_the_second().to_string()
 }
 
 /// A time to the second, or `never`.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fallgate_authority::Policy;
 use fallgate_domain::route::RouteName;
@@ -10,9 +11,13 @@ use zeroize::Zeroizing;
 use crate::cli::{Settings, Where};
 use crate::client::SavedLogins;
 use crate::config::{Config, Environment, Origin, Secrets};
+use crate::control::{self, ConfigFile, Request};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
+use crate::output;
 
+/// A gate that does not answer at once is not waited for: it could only say where its config lies.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 const SERVER: &str = "FALLGATE_SERVER";
 const TOKEN: &str = "FALLGATE_TOKEN";
 
@@ -31,6 +36,8 @@ pub(crate) struct Here {
     pub(crate) folder: HomeFolder,
     /// As the config has it, if that can be read.
     pub(crate) policy: Result<Policy, Failure>,
+    /// The gate's own origin, as the config has it.
+    pub(crate) origin: String,
     /// Those of the config file, if there is one that can be read.
     pub(crate) routes: Option<Vec<RouteName>>,
     /// Where this user's sign-ins to gates are kept.
@@ -58,11 +65,12 @@ impl Place {
             return Ok(Self::Server(server));
         }
         let folder = environment.home_folder(flags.home.as_deref())?;
-        let config = load(flags, environment);
+        let config = load(flags, environment, &folder);
         let routes = config.as_ref().ok().filter(|config| config.file.is_some());
         let routes = routes.map(|config| config.route_lines.keys().cloned().collect());
         let saved = environment.credentials_file().ok();
-        Ok(Self::Home(Here { folder, policy: config.map(|config| config.policy), routes, saved }))
+        let origin = config.as_ref().map(Config::origin).unwrap_or_default();
+        Ok(Self::Home(Here { folder, policy: config.map(|config| config.policy), origin, routes, saved }))
     }
 }
 
@@ -137,12 +145,32 @@ impl std::fmt::Debug for Server {
 
 /// The rules in the config, for whoever works on a home folder.
 pub(crate) fn policy(flags: &Where, environment: &Environment) -> Result<Policy, Failure> {
-    load(flags, environment).map(|config| config.policy)
+    let folder = environment.home_folder(flags.home.as_deref())?;
+    load(flags, environment, &folder).map(|config| config.policy)
 }
 
-fn load(flags: &Where, environment: &Environment) -> Result<Config, Failure> {
-    let settings = Settings { listen: None, config: flags.config.clone() };
-    Config::load(&settings, environment, Secrets::Skip)
+/// What was said counts; else what a gate that serves the folder goes by; else what is found in the usual place.
+fn load(flags: &Where, environment: &Environment, folder: &HomeFolder) -> Result<Config, Failure> {
+    let said = flags.config.is_some() || environment.config_file().is_some();
+    let load = |config| Config::load(&Settings { listen: None, config }, environment, Secrets::Skip);
+    if !said && let Some(in_use) = config_in_use(folder) {
+        match load(Some(in_use)) {
+            Ok(config) => return Ok(config),
+            // It was changed, and the gate goes by what it was before.
+            Err(failure) => output::warn(format_args!(
+                "what the running gate goes by cannot be told, and so it is not kept to here: {failure}"
+            )),
+        }
+    }
+    load(flags.config.clone())
+}
+
+/// The config of the gate that serves the folder, if one does and the file is there for us too: it may run where paths
+/// lead elsewhere.
+fn config_in_use(folder: &HomeFolder) -> Option<PathBuf> {
+    let told = control::ask(folder, &Request::Config {}, TOLD_WITHIN);
+    let ConfigFile { file } = told.ok()?;
+    file.filter(|file| file.exists())
 }
 
 /// The same for what changes or shows a home folder: where the surroundings name a server, which folder is meant has to

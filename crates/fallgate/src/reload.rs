@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::Actor;
-use fallgate_relay::{Gate, ListenAt, Route, RouteTable};
+use fallgate_relay::{Gate, ListenAt, RefusedConfig, Route, RouteTable};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -144,6 +144,12 @@ impl Reloader {
         Self { told: Arc::new((flags, environment)), in_use, gate, counts: Mutex::new(counts) }
     }
 
+    /// The file that counts, if there is one; with its absolute path, for whoever runs elsewhere.
+    pub(crate) async fn config_file(&self) -> Option<PathBuf> {
+        let file = self.counts.lock().await.file.clone()?;
+        Some(std::path::absolute(&file).unwrap_or(file))
+    }
+
     /// Reads the config again. One that makes sense counts from the next request on, and what it does not allow any
     /// more is told so before this returns; of one that does not, nothing counts.
     pub(crate) async fn reload(&self, actor: &Actor) -> Result<Reloaded, Failure> {
@@ -159,6 +165,8 @@ impl Reloader {
             Ok(config) => config,
             Err(failure) => {
                 tracing::error!("the config was read again, and the one before goes on to count: {failure}");
+                let at = self.gate.verifier.clock().now();
+                self.gate.settings.refuse(RefusedConfig { at, reason: failure.to_string() });
                 self.gate.verifier.note_config(actor, None).await;
                 let failure = format!("{failure}; nothing has changed: the config before goes on to count");
                 return Err(Failure::failed(failure));

@@ -15,9 +15,10 @@ use fallgate_domain::problem::Problem;
 use rustls::ServerConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::crowd::{Crowd, Place, Streams};
+use crate::files::{FilePlace, Files};
 use crate::ingress::access::AccessLog;
 use crate::ingress::connection::{Connection, LINGER};
 use crate::ingress::http2;
@@ -26,6 +27,7 @@ use crate::ingress::proxies::Asker;
 use crate::ingress::refuse::{Answer, Manner};
 use crate::ingress::settings::{LiveSettings, Settings};
 use crate::listener::{Accepted, Listener};
+use crate::seldom::Seldom;
 use crate::wire::buffer::Stock;
 use crate::wire::dial::Pool;
 use crate::wire::http2::Links;
@@ -41,6 +43,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 const BREATHE: Duration = Duration::from_millis(50);
 /// How often it is said at most that there is no room for more connections.
 const SAY_EVERY: Duration = Duration::from_mins(1);
+/// The same of accepts that fail.
+const SAY_FAILED_EVERY: Duration = Duration::from_secs(1);
 
 /// How much a client may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -104,12 +108,28 @@ pub(crate) struct Worker {
 enum Crowded {
     #[error("there are {0} connections, as many as limits.connections allows")]
     Gate(usize),
-    #[error("the network of {0} has {1} connections, as many as limits.connections_per_network allows")]
+    #[error(
+        "there are {0} connections, as many as the limit on open files has room for: raise it (ulimit -n, or LimitNOFILE= in the systemd unit)"
+    )]
+    Process(usize),
+    #[error(
+        "the network of {0} has {1} connections, as many as one network may have (limits.connections_per_network)"
+    )]
     Network(IpAddr, usize),
 }
 
-/// A connection on its way to a worker, with its place among its network's.
-type Arrival = (Accepted, Option<Place>);
+/// A connection on its way to a worker, with its places among all sockets and among its network's.
+struct Arrival {
+    accepted: Accepted,
+    _file: FilePlace,
+    _of_its_network: Option<Place>,
+}
+
+/// What connections are counted in.
+struct Counts {
+    files: Arc<Files>,
+    crowd: Arc<Crowd>,
+}
 
 /// A worker thread, as the acceptor sees it.
 struct Hand {
@@ -120,11 +140,11 @@ struct Hand {
 
 impl Gate {
     /// Has a later config count from the next request on, and closes what it does not allow any more: streams on routes
-    /// that are gone or whose list has become narrower (requirement R57). One call at a time.
+    /// that are gone, that have become others, or whose list has become narrower (requirement R57). One call at a time.
     pub fn apply(&self, settings: Settings) {
-        let policies: Vec<_> = settings.routes.policies().cloned().collect();
         let before = self.settings.replace(settings);
-        self.verifier.succeed(before.routes.policies(), &policies);
+        let now = self.settings.now();
+        self.verifier.succeed(before.routes.successions(&now.routes));
     }
 
     /// Serves clients on `workers` threads until `stopping` turns true, then lets requests under way end.
@@ -135,11 +155,15 @@ impl Gate {
         mut stopping: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let streams = Arc::default();
-        let hands = (0..workers.max(1))
-            .map(|number| self.start_worker(number, listener.tls().cloned(), &streams, stopping.clone()))
+        let workers = workers.max(1);
+        let files = Arc::new(Files::of_this_process(workers));
+        let hands = (0..workers)
+            .map(|number| {
+                self.start_worker(number, listener.tls().cloned(), &streams, &files, stopping.clone())
+            })
             .collect::<io::Result<Vec<_>>>()?;
-        let crowd = Arc::default();
-        let mut said: Option<Instant> = None;
+        let counts = Counts { files, crowd: Arc::default() };
+        let (crowds, failures) = (Seldom::every(SAY_EVERY), Seldom::every(SAY_FAILED_EVERY));
         loop {
             tokio::select! {
                 biased;
@@ -147,15 +171,16 @@ impl Gate {
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => {
                         // Strangers must not fill the log.
-                        if let Err(crowded) = self.hand_out(&hands, &crowd, accepted)
-                            && said.is_none_or(|said| said.elapsed() >= SAY_EVERY)
+                        if let Err(crowded) = self.hand_out(&hands, &counts, accepted)
+                            && crowds.now().is_some()
                         {
-                            said = Some(Instant::now());
                             tracing::warn!("{crowded}; further ones are closed at once");
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
+                        if let Some(times) = failures.now() {
+                            tracing::warn!(%error, times, "cannot accept a connection");
+                        }
                         sleep(BREATHE).await;
                     }
                 },
@@ -179,14 +204,15 @@ impl Gate {
         number: usize,
         tls: Option<Arc<ServerConfig>>,
         streams: &Arc<Streams>,
+        files: &Arc<Files>,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Hand> {
         let (inbox, arriving) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let worker = Arc::new(Worker {
             gate: self.clone(),
-            pool: Pool::default(),
-            links: Links::default(),
+            pool: Pool::new(files.clone()),
+            links: Links::new(files.clone()),
             stock: Stock::default(),
             streams: streams.clone(),
             tls,
@@ -201,25 +227,30 @@ impl Gate {
 
     /// Gives a connection to the worker that has the fewest, if there is room for it. Trusted proxies stand for many
     /// clients, and a unix socket's have no address: they are not counted by network.
-    fn hand_out(&self, hands: &[Hand], crowd: &Arc<Crowd>, accepted: Accepted) -> Result<(), Crowded> {
+    fn hand_out(&self, hands: &[Hand], counts: &Counts, accepted: Accepted) -> Result<(), Crowded> {
         let settings = self.settings.now();
         let limits = &settings.limits;
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
         if open >= limits.connections {
             return Err(Crowded::Gate(limits.connections));
         }
+        let most = counts.files.most_clients();
+        let file = counts.files.enter_client().ok_or(Crowded::Process(most))?;
         let counted = accepted.peer.filter(|peer| !settings.trusted_proxies.trusts(*peer));
         let place = match counted {
             Some(peer) => {
-                let most = limits.connections_per_network;
-                Some(crowd.enter(peer, most).ok_or(Crowded::Network(peer, most))?)
+                // Where the process has less room than the config says, nobody takes all there is either.
+                let share = if most < limits.connections { most / 5 * 4 } else { most };
+                let most = limits.connections_per_network.min(share);
+                Some(counts.crowd.enter(peer, most).ok_or(Crowded::Network(peer, most))?)
             }
             None => None,
         };
         let fewest = hands.iter().min_by_key(|hand| hand.open.load(Ordering::Relaxed));
         if let Some(hand) = fewest {
             hand.open.fetch_add(1, Ordering::Relaxed);
-            if hand.inbox.send((accepted, place)).is_err() {
+            let arrival = Arrival { accepted, _file: file, _of_its_network: place };
+            if hand.inbox.send(arrival).is_err() {
                 hand.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -239,12 +270,8 @@ async fn work(
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            Some((accepted, place)) = arriving.recv() => {
-                let (worker, signal) = (worker.clone(), signal.clone());
-                connections.spawn(async move {
-                    let _until_it_ends = place;
-                    serve(accepted, worker, signal).await;
-                });
+            Some(arrival) = arriving.recv() => {
+                connections.spawn(serve(arrival, worker.clone(), signal.clone()));
             }
             Some(_) = connections.join_next() => {}
             _ = sweep.tick() => {
@@ -268,8 +295,10 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(accepted: Accepted, worker: Arc<Worker>, mut stopping: watch::Receiver<bool>) {
+async fn serve(arrival: Arrival, worker: Arc<Worker>, mut stopping: watch::Receiver<bool>) {
     let _counted = Counted(worker.clone());
+    // It has its places until it ends.
+    let Arrival { accepted, _file, _of_its_network } = arrival;
     let peer = accepted.peer;
     let pipe = match accepted.adopt() {
         Ok(pipe) => pipe,

@@ -4,10 +4,13 @@
 //! request moves, proxies to upstreams, and hands what is for Fallgate's own doors to them as an HTTP service.
 
 mod crowd;
+mod files;
 mod gate;
 mod ingress;
 mod listener;
 mod plain_file;
+mod reach;
+mod seldom;
 mod wire;
 
 #[cfg(feature = "fuzzing")]
@@ -23,8 +26,10 @@ pub use ingress::refuse::{CONTENT_POLICY, PAGE_FIELDS};
 pub use ingress::route::{
     Authorization, Entrance, Identity, InvalidRoutes, Paths, Route, RouteTable, Upstream,
 };
-pub use ingress::settings::{LiveSettings, Settings, login_for_own};
+pub use ingress::settings::{LiveSettings, RefusedConfig, Settings, login_for_own};
 pub use listener::{InvalidListenAt, ListenAt, Listener};
 pub use plain_file::open_plain;
+pub use reach::{Reach, Reaches};
+pub use seldom::Seldom;
 pub use wire::dial::Address;
 pub use wire::tls::{InvalidAuthority, InvalidCertificate, OwnCertificate, Trust};

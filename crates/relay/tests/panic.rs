@@ -40,6 +40,7 @@ async fn gate(folder: &TempDir) -> Gate {
         forward_auth: false,
         limits: Limits::default(),
         origin: "http://localhost".to_owned(),
+        reached_at: "http://localhost".to_owned(),
     };
     Gate {
         verifier,

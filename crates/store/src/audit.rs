@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fallgate_domain::audit::{Event, FIRST_PREV, NewEvent};
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::CredentialId;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction};
 
@@ -46,11 +47,13 @@ pub(crate) fn page(connection: &Connection, filter: &EventFilter) -> Result<Vec<
     let before = filter.before.map_or(i64::MAX, stored);
     let mut statement = connection.prepare_cached(
         "SELECT seq, at, action, actor, credential, target, outcome, ip, detail, prev, hash FROM audit
-         WHERE seq < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3
-               OR json_extract(detail, '$.owner') = ?3)
+         WHERE seq < ?1 AND seq > ?5 AND (?6 IS NULL OR at >= ?6) AND (?7 IS NULL OR at < ?7) AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR actor = ?3 OR target = ?3
+               OR target = 'user:' || ?3 OR json_extract(detail, '$.owner') = ?3)
          ORDER BY seq DESC LIMIT ?4",
     )?;
-    collect(statement.query((before, &filter.action, &filter.user, filter.limit))?)
+    let after = filter.after.map_or(0, stored);
+    let (since, until) = (filter.since.map(Timestamp::millis), filter.until.map(Timestamp::millis));
+    collect(statement.query((before, &filter.action, &filter.user, filter.limit, after, since, until))?)
 }
 
 /// At most `limit` events, oldest first, after the event `after`.

@@ -3,6 +3,7 @@
 use fallgate_domain::audit::Author;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::cut::CutNotice;
 use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Role;
@@ -39,7 +40,7 @@ pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(),
     if let Some(cut) =
         cuts::on_caller(act, (standing.owner, standing.agent), &standing.links, spared, author.at)?
     {
-        return Err(Fault::CallerCut(cut.reason));
+        return Err(Fault::CallerCut(CutNotice { reason: cut.reason, until: cut.expires_at }));
     }
     let allows = |scope: &Scope| standing.scopes.allow(scope) && Scopes::ceiling(user.role).allow(scope);
     match author.needs.map(Scope::from) {

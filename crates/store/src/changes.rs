@@ -70,9 +70,15 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
         rows: Vec::new(),
         gone: Vec::new(),
         revoked_all: Vec::new(),
+        whole: false,
     };
     if changes.revision < since {
         return Err(Fault::WentBack { seen: since, found: changes.revision });
+    }
+    if is_beyond(&snapshot, since, changes.revision)? {
+        changes.whole = true;
+        everything(&snapshot, &mut |row| changes.rows.push(row))?;
+        return Ok(changes);
     }
     let mut moved = snapshot
         .prepare_cached("SELECT DISTINCT kind, id FROM change WHERE revision > ?1 ORDER BY kind DESC, id")?;
@@ -126,6 +132,45 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
         }
     }
     Ok(changes)
+}
+
+/// Whether what moved after `since` may have been taken away. A revision at which nothing moved has no rows either;
+/// reading everything is right then, too.
+fn is_beyond(connection: &Connection, since: Revision, now: Revision) -> Result<bool, Fault> {
+    if since == now {
+        return Ok(false);
+    }
+    let mut oldest = connection.prepare_cached("SELECT min(revision) FROM change")?;
+    let oldest: Option<i64> = oldest.query_row([], |row| row.get(0))?;
+    let oldest = oldest.map(to_revision).transpose()?;
+    Ok(oldest.is_none_or(|oldest| oldest.0 > since.0.saturating_add(1)))
+}
+
+/// Every revoked worker token, every user, the signing keys, every cut, then every credential by id, then every agent.
+pub(crate) fn everything(connection: &Connection, each: &mut dyn FnMut(Row)) -> Result<(), Fault> {
+    workers::each(connection, &mut |family| each(Row::RevokedWorker(family)))?;
+    users::each(connection, &mut |user| each(Row::User(user)))?;
+    let keys = keys::public(connection)?;
+    if !keys.signing_keys.is_empty() {
+        each(Row::Keys(keys));
+    }
+    cuts::each(connection, &mut |cut| each(Row::Cut(cut)))?;
+    credentials::each(connection, &mut |credential| each(Row::Credential(credential)))?;
+    agents::each(connection, &mut |agent| each(Row::Agent(agent)))
+}
+
+/// Takes away what moved more than `kept` revisions ago, about `most` rows at once and a revision whole or not at all.
+/// Tells how many rows.
+pub(crate) fn prune(act: &Transaction<'_>, kept: u64, most: u32) -> Result<u64, Fault> {
+    let last = revision(act)?.0.saturating_sub(kept);
+    let last = i64::try_from(last).unwrap_or(i64::MAX);
+    let mut bound = act.prepare_cached(
+        "SELECT max(revision) FROM (SELECT revision FROM change WHERE revision <= ?1 ORDER BY revision LIMIT ?2)",
+    )?;
+    let bound: Option<i64> = bound.query_row((last, most), |row| row.get(0))?;
+    let Some(bound) = bound else { return Ok(0) };
+    let count = act.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([bound])?;
+    Ok(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 fn to_revision(number: i64) -> Result<Revision, Fault> {

@@ -11,7 +11,7 @@ use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::Username;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction};
 
 use crate::changes::Moved;
 use crate::error::Fault;
@@ -51,8 +51,13 @@ const LONGEST_LINEAGE: usize = 100_000;
 /// How long a line of credentials may be, each hanging on the one before. Every decision walks all of it.
 pub(crate) const DEEPEST_LINEAGE: usize = 16;
 
-/// Writes a new credential if its owner is enabled and all that it hangs on is alive.
-pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) -> Result<Minted, Fault> {
+/// Writes a new credential if its owner is enabled and has room for it, and all that it hangs on is alive.
+pub(crate) fn mint(
+    act: &Transaction<'_>,
+    new: &NewCredential,
+    most: u32,
+    event: NewEvent,
+) -> Result<Minted, Fault> {
     let credential = &new.credential;
     if matches!(credential.kind, CredentialKind::Internal | CredentialKind::Legacy) {
         return Err(Fault::Contradiction("the internal token and imported tokens are never minted"));
@@ -71,10 +76,43 @@ pub(crate) fn mint(act: &Transaction<'_>, new: &NewCredential, event: NewEvent) 
             Some(_) => {}
         }
     }
+    if let Some(owner) = credential.owner
+        && credential.kind == CredentialKind::Token
+        && has_tokens(act, owner, most, credential.created_at)?
+    {
+        return Ok(Minted::TooMany);
+    }
     insert(act, new)?;
     let revision = changes::note(act, &[Moved::Credential(credential.id)])?;
     audit::append(act, event)?;
     Ok(Minted::Minted(revision))
+}
+
+/// Whether somebody has so many tokens that stand.
+fn has_tokens(act: &Transaction<'_>, owner: UserId, most: u32, now: Timestamp) -> Result<bool, Fault> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut statement = act.prepare_cached(
+        "SELECT id FROM credential WHERE owner = ?1 AND kind = ?2 AND revoked_at IS NULL
+         AND (expires_at IS NULL OR expires_at > ?3)",
+    )?;
+    let rows = statement.query_map((owner.bytes(), CredentialKind::Token.name(), now.millis()), |row| {
+        row.get(0).map(CredentialId::from_bytes)
+    })?;
+    let by_their_own_dates = rows.collect::<Result<Vec<_>, _>>()?;
+    if by_their_own_dates.len() < most {
+        return Ok(false);
+    }
+    // What hangs on one that has ended has ended too, and counts no more.
+    let mut standing = 0;
+    for id in by_their_own_dates {
+        if lineage(act, id)?.is_some_and(|end| end.stands(now)) {
+            standing += 1;
+        }
+        if standing >= most {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes the row of a new credential. The revision is the caller's to raise.
@@ -177,6 +215,20 @@ pub(crate) fn revoke_of(
     Ok((moved, ended))
 }
 
+/// What these are called, as far as they are known.
+pub(crate) fn names(
+    connection: &Connection,
+    ids: &[CredentialId],
+) -> Result<Vec<(CredentialId, String)>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT name FROM credential WHERE id = ?1")?;
+    let mut names = Vec::new();
+    for id in ids {
+        let name = statement.query_row([id.bytes()], |row| row.get(0)).optional()?;
+        names.extend(name.map(|name| (*id, name)));
+    }
+    Ok(names)
+}
+
 /// Writes down last uses, each unless a later one is there, and counts them.
 pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[NotedUse]) -> Result<(), Fault> {
     let mut upsert = act.prepare_cached(
@@ -232,12 +284,46 @@ pub(crate) fn list(connection: &mut Connection, filter: &CredentialFilter) -> Re
         Some(_) => concat!(listed_columns!(), "WHERE credential.owner = ?1 ORDER BY credential.id"),
         None => concat!(listed_columns!(), "WHERE ?1 IS NULL ORDER BY credential.id"),
     })?;
-    let mut rows = statement.query([filter.owner.map(|id| id.bytes())])?;
+    let rows = statement.query([filter.owner.map(|id| id.bytes())])?;
+    chosen(&snapshot, rows, filter, usize::MAX)
+}
+
+/// At most `limit` credentials to show, the youngest first, from before `before` on.
+pub(crate) fn youngest(
+    connection: &mut Connection,
+    filter: &CredentialFilter,
+    before: Option<CredentialId>,
+    limit: usize,
+) -> Result<Vec<Listed>, Fault> {
+    let snapshot = connection.transaction()?;
+    let mut statement = snapshot.prepare_cached(match filter.owner {
+        Some(_) => concat!(
+            listed_columns!(),
+            "WHERE credential.owner = ?1 AND (?2 IS NULL OR credential.id < ?2) ORDER BY credential.id DESC"
+        ),
+        None => concat!(
+            listed_columns!(),
+            "WHERE ?1 IS NULL AND (?2 IS NULL OR credential.id < ?2) ORDER BY credential.id DESC"
+        ),
+    })?;
+    let rows = statement.query((filter.owner.map(|id| id.bytes()), before.map(|id| id.bytes())))?;
+    chosen(&snapshot, rows, filter, limit)
+}
+
+/// The first `limit` of the rows that the filter takes.
+fn chosen(
+    snapshot: &Transaction<'_>,
+    mut rows: Rows<'_>,
+    filter: &CredentialFilter,
+    limit: usize,
+) -> Result<Vec<Listed>, Fault> {
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let listed = show(row)?;
         if filter.kinds.is_empty() || filter.kinds.contains(&listed.credential.kind) {
-            let listed = with_lineage(&snapshot, listed)?;
+            let listed = with_lineage(snapshot, listed)?;
             if filter.with_ended || listed.credential.status(filter.now) == Status::Active {
                 found.push(listed);
             }

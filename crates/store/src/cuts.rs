@@ -89,7 +89,7 @@ macro_rules! lean_columns {
     };
 }
 
-fn place(act: &Transaction<'_>, cut: &Cut, event: NewEvent) -> Result<PlacedCut, Fault> {
+fn place(act: &Transaction<'_>, cut: &Cut, mut event: NewEvent) -> Result<PlacedCut, Fault> {
     let subject = match &cut.target {
         CutTarget::User(username) => match users::named(act, username)? {
             Some(user) => Some(user.id.bytes()),
@@ -132,8 +132,21 @@ fn place(act: &Transaction<'_>, cut: &Cut, event: NewEvent) -> Result<PlacedCut,
         cut.expires_at.map(Timestamp::millis),
     ))?;
     let revision = changes::note(act, &[Moved::Cut(cut.id)])?;
+    name_owner(act, &cut.target, &mut event)?;
     audit::append(act, event)?;
     Ok(PlacedCut::Placed(revision))
+}
+
+/// Says in the event whose credential it is: the trail is asked by user.
+fn name_owner(act: &Transaction<'_>, target: &CutTarget, event: &mut NewEvent) -> Result<(), Fault> {
+    let CutTarget::Credential(id) = target else { return Ok(()) };
+    let owner = credentials::row(act, *id)?.and_then(|credential| credential.owner);
+    if let Some(owner) = owner
+        && let Some(user) = users::row(act, owner)?
+    {
+        event.detail.insert("owner".to_owned(), user.username.as_str().into());
+    }
+    Ok(())
 }
 
 fn lift(act: &Transaction<'_>, id: CutId, now: Timestamp, mut event: NewEvent) -> Result<LiftedCut, Fault> {
@@ -141,6 +154,7 @@ fn lift(act: &Transaction<'_>, id: CutId, now: Timestamp, mut event: NewEvent) -
     act.prepare_cached("DELETE FROM cut WHERE id = ?1")?.execute([id.bytes()])?;
     let revision = changes::note(act, &[Moved::Cut(id)])?;
     event.target = cut.target.to_string();
+    name_owner(act, &cut.target, &mut event)?;
     audit::append(act, event)?;
     Ok(LiftedCut::Lifted(revision, cut))
 }

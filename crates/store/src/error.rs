@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fallgate_domain::cut::CutReason;
+use fallgate_domain::cut::{CutNotice, CutReason};
 use rusqlite::ErrorCode;
 
 use crate::revision::Revision;
@@ -108,11 +108,8 @@ pub enum StoreError {
     #[error("the credential that asked for this has ended, or may not do it any more")]
     CallerEnded,
     /// Whoever asked for it was cut before it was done; nothing was done.
-    #[error("the credential that asked for this is cut{}", because(.reason.as_ref()))]
-    CallerCut {
-        /// Why, if that was said.
-        reason: Option<CutReason>,
-    },
+    #[error("the credential that asked for this is cut{}", because(.0.reason.as_ref()))]
+    CallerCut(CutNotice),
     /// It contradicts what is there: an id or a secret's hash that is taken.
     #[error("{reason}")]
     Conflict {
@@ -129,7 +126,7 @@ pub(crate) enum Fault {
     Unreadable(String),
     Unavailable(String),
     CallerEnded,
-    CallerCut(Option<CutReason>),
+    CallerCut(CutNotice),
     NewerSchema(i64),
     NotOurs,
     OlderCopy {
@@ -183,7 +180,7 @@ impl Fault {
             }
             Self::NotOurs => return StoreError::NotOurs { database },
             Self::CallerEnded => return StoreError::CallerEnded,
-            Self::CallerCut(reason) => return StoreError::CallerCut { reason },
+            Self::CallerCut(notice) => return StoreError::CallerCut(notice),
             Self::OlderCopy { found, reached } => {
                 return StoreError::OlderCopy { database, found: found.0, reached: reached.0 };
             }

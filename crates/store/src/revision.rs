@@ -146,4 +146,6 @@ pub struct Changes {
     /// Owners, or everybody (`None`), all of whose tokens (kinds `token` and `legacy`) were revoked. Those that are
     /// nevertheless good at `revision` have their row in `rows`; what came before and has none there has ended.
     pub revoked_all: Vec<Option<UserId>>,
+    /// What moved cannot be told any more: `rows` are all there are, and whatever has none is no more.
+    pub whole: bool,
 }

@@ -1,5 +1,6 @@
 //! The handle for looking: lists and single things to show, nothing that decides.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,16 +35,22 @@ pub struct CredentialFilter {
 }
 
 /// Which audit events to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// Those before this one.
     pub before: Option<u64>,
+    /// Those after this one.
+    pub after: Option<u64>,
     /// At most so many.
     pub limit: u32,
-    /// What this user did, or what was done to their account.
+    /// What this user did, or what was done to their account: a cut of it, and of a credential of theirs, too.
     pub user: Option<String>,
     /// This action only, such as `token.mint`.
     pub action: Option<String>,
+    /// From then on.
+    pub since: Option<Timestamp>,
+    /// Until before then.
+    pub until: Option<Timestamp>,
 }
 
 /// A credential as lists show it.
@@ -94,14 +101,39 @@ impl Store {
         self.backend.read(move |connection| credentials::list(connection, &filter)).await
     }
 
+    /// At most `limit` of them, the youngest first: those that are older than `before`.
+    pub async fn youngest_credentials(
+        &self,
+        filter: &CredentialFilter,
+        before: Option<CredentialId>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let filter = filter.clone();
+        self.backend.read(move |connection| credentials::youngest(connection, &filter, before, limit)).await
+    }
+
+    /// When each of these accounts was last used by any of its credentials, to about a minute; those that never were
+    /// are left out.
+    pub async fn last_seen(&self, accounts: Vec<UserId>) -> Result<HashMap<UserId, Timestamp>, StoreError> {
+        self.backend.read(move |connection| users::last_seen(connection, &accounts)).await
+    }
+
     /// The credential of that id, ended or not.
     pub async fn credential(&self, id: CredentialId) -> Result<Option<Listed>, StoreError> {
         self.backend.read(move |connection| credentials::with_id(connection, id)).await
     }
 
+    /// What these credentials are called, as far as they are known.
+    pub async fn credential_names(
+        &self,
+        ids: Vec<CredentialId>,
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        self.backend.read(move |connection| credentials::names(connection, &ids)).await
+    }
+
     /// At most `limit` audit events, newest first: those before the event `before`, or the newest of all.
     pub async fn events(&self, before: Option<u64>, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.find_events(&EventFilter { before, limit, user: None, action: None }).await
+        self.find_events(&EventFilter { before, limit, ..EventFilter::default() }).await
     }
 
     /// Audit events of a filter, newest first.

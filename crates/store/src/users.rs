@@ -1,5 +1,7 @@
 //! The `user` table.
 
+use std::collections::HashMap;
+
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::UserId;
@@ -52,6 +54,25 @@ pub(crate) fn insert(
         user.disabled_at.map(Timestamp::millis),
     ))?;
     Ok(())
+}
+
+/// When each of these accounts was last used, if ever.
+pub(crate) fn last_seen(
+    connection: &mut Connection,
+    accounts: &[UserId],
+) -> Result<HashMap<UserId, Timestamp>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT max(last_use.at) FROM credential JOIN last_use ON last_use.credential = credential.id
+         WHERE credential.owner = ?1",
+    )?;
+    let mut seen = HashMap::new();
+    for account in accounts {
+        let at: Option<i64> = statement.query_row([account.bytes()], |row| row.get(0))?;
+        if let Some(at) = at {
+            seen.insert(*account, time(at)?);
+        }
+    }
+    Ok(seen)
 }
 
 /// Whether the account is disabled; `None` when there is none.

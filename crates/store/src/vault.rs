@@ -136,6 +136,8 @@ pub enum Minted {
     ParentEnded,
     /// It would be the seventeenth of a line, each hanging on the one before.
     TooDeep,
+    /// The owner has as many tokens as they may; nothing was done.
+    TooMany,
 }
 
 /// What became of [`Vault::revoke`].
@@ -220,10 +222,16 @@ impl Vault {
         self.backend.in_place(|connection| credentials::count(connection))
     }
 
-    /// What moved after `since`, seen at one moment, not before this call. Answered in place on SQLite.
+    /// What moved after `since`, seen at one moment, not before this call; everything, if that cannot be told any more
+    /// ([`Vault::prune_changes`]). Answered in place on SQLite.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn changes_since(&self, since: Revision) -> Result<Changes, StoreError> {
         self.backend.in_place(|connection| changes::since(connection, since))
+    }
+
+    /// Forgets what moved more than `kept` revisions ago, about `most` rows at once; tells how many. Nothing else changes.
+    pub async fn prune_changes(&self, kept: u64, most: u32) -> Result<u64, StoreError> {
+        self.backend.add(None, move |act| changes::prune(act, kept, most)).await
     }
 
     /// Makes an account. Someone without a passphrase cannot sign in with one.
@@ -282,10 +290,12 @@ impl Vault {
     /// Writes a new credential, once it is sure that its owner is enabled and that nothing it hangs on has ended as
     /// of its `created_at`. Its `revoked` and `last_use` are not read: a new credential has neither.
     ///
+    /// `most`: how many tokens that stand its owner may have with it.
+    ///
     /// [`StoreError::Conflict`] when its id or its hash is taken, or when it is of a kind that is never minted:
     /// [`Vault::hold_internal`] and [`Vault::import`] alone write those.
-    pub async fn mint(&self, new: NewCredential, event: NewEvent) -> Result<Minted, StoreError> {
-        self.backend.add(event.author.clone(), move |act| credentials::mint(act, &new, event)).await
+    pub async fn mint(&self, new: NewCredential, most: u32, event: NewEvent) -> Result<Minted, StoreError> {
+        self.backend.add(event.author.clone(), move |act| credentials::mint(act, &new, most, event)).await
     }
 
     /// Ends a credential and with it all that hangs on it. One row says so (requirement R31): what hangs on it is

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use axum::extract::{FromRef, FromRequestParts};
 use fallgate_authority::Verifier;
 use fallgate_domain::host::Host;
-use fallgate_relay::LiveSettings;
+use fallgate_relay::{LiveSettings, Reaches};
 use http::request::Parts;
 use http::{HeaderMap, Uri, header};
 
 use crate::error::WebError;
+use crate::pages::once::SentForms;
+use crate::pages::{Followers, TrailCheck};
 
 /// The state of every door.
 #[derive(Debug, Clone)]
@@ -17,6 +19,27 @@ pub(crate) struct App {
     pub(crate) verifier: Arc<Verifier>,
     /// What the config says now.
     pub(crate) settings: LiveSettings,
+    /// What must not be carried out twice.
+    pub(crate) sent: SentForms,
+    /// Whether upstreams take connections.
+    pub(crate) reaches: Reaches,
+    /// Whoever follows what happens on a page.
+    pub(crate) followers: Followers,
+    /// What came of walking the audit trail.
+    pub(crate) trail_check: TrailCheck,
+}
+
+impl App {
+    pub(crate) fn new(verifier: Arc<Verifier>, settings: LiveSettings) -> Self {
+        Self {
+            verifier,
+            settings,
+            reaches: Reaches::default(),
+            followers: Followers::default(),
+            trail_check: TrailCheck::default(),
+            sent: SentForms::default(),
+        }
+    }
 }
 
 impl FromRef<App> for Arc<Verifier> {

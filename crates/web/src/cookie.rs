@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use fallgate_authority::{NewSignIn, cookie_name};
+use fallgate_authority::{Claim, NewSignIn, cookie_name, pairing_cookie_name};
 use fallgate_domain::credential::Credential;
 use fallgate_domain::token::PlainToken;
 use http::{HeaderValue, header};
+
+/// Longer than a device waits, so that it is told what came of it.
+const WAITS: Duration = Duration::from_mins(10);
 
 /// A header field, for a handler's answer.
 pub(crate) type SetCookie = [(header::HeaderName, HeaderValue); 1];
@@ -21,13 +24,27 @@ pub(crate) fn keep(credential: &Credential, secret: &PlainToken, https: bool) ->
     cookie(secret.expose(), life, https)
 }
 
+/// Has the browser keep what it waits with to be let in.
+pub(crate) fn keep_claim(claim: &Claim, https: bool) -> SetCookie {
+    named(pairing_cookie_name(https), claim.secret.expose(), WAITS, https)
+}
+
+/// Has the browser forget that.
+pub(crate) fn forget_claim(https: bool) -> SetCookie {
+    named(pairing_cookie_name(https), "", Duration::ZERO, https)
+}
+
 /// Has the browser forget it.
 pub(crate) fn clear(https: bool) -> SetCookie {
     cookie("", Duration::ZERO, https)
 }
 
 fn cookie(value: &str, life: Duration, https: bool) -> SetCookie {
-    let (name, secure) = (cookie_name(https), if https { "; Secure" } else { "" });
+    named(cookie_name(https), value, life, https)
+}
+
+fn named(name: &str, value: &str, life: Duration, https: bool) -> SetCookie {
+    let secure = if https { "; Secure" } else { "" };
     let seconds = life.as_secs();
     let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     // A token is ASCII by construction. Without the cookie nobody would be signed in, which does no harm.

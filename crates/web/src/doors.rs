@@ -18,11 +18,13 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, tokens, users, workers};
+use crate::api::{
+    self, account, agents, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users, workers,
+};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{assets, enter, home, login, setup};
+use crate::pages::{self, assets, enter, home, login, pair, pairing, setup};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,13 @@ pub fn rows() -> &'static [Row] {
 /// The table. After the handler: what it does in a sentence, and the refusals that only its own work can bring about.
 /// All else that the API's description says is read off the handler's type.
 pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
-    let doors = Doors::default()
+    let doors = pages(api(Doors::default()));
+    let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
+    (router, doors.rows, doors.description)
+}
+
+fn api(doors: Doors) -> Doors {
+    doors
         .door(Method::GET, "/health", gate::health, "Tells whether the store can be read.", &[])
         .door(Method::GET, "/api/version", gate::version, "Tells the gate's version.", &[])
         .door(Method::GET, "/api/openapi.json", openapi::document, "This description.", &[])
@@ -99,27 +107,111 @@ pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
             "Sets one's passphrase.",
             &[429],
         )
+        .door(Method::GET, "/api/agents", agents::list, "Lists one's own agents; for an admin all.", &[])
+        .door(Method::POST, "/api/agents", agents::create, "Makes an agent.", &[404, 409])
+        .door(Method::GET, "/api/agents/{name}", agents::show, "Shows an agent.", &[])
+        .door(Method::PATCH, "/api/agents/{name}", agents::change, "Disables or enables an agent.", &[])
+        .door(Method::DELETE, "/api/agents/{name}", agents::delete, "Deletes an agent.", &[])
         .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
         .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
         .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])
         .door(Method::POST, "/api/cuts", cuts::place, "Cuts somebody, something or everything.", &[404, 409])
         .door(Method::DELETE, "/api/cuts/{id}", cuts::lift, "Lifts a cut.", &[])
         .door(Method::GET, "/api/audit", audit::list, "Lists what was done, newest first.", &[])
+        .door(
+            Method::POST,
+            "/api/pair",
+            pairings::pair,
+            "Signs a device in by a pairing code, once it is let in.",
+            &[401, 403, 404, 409, 410, 429],
+        )
+        .door(Method::POST, "/api/pairings", pairings::start, "Makes a pairing code, shown this once.", &[])
+        .door(Method::GET, "/api/pairings/{id}", pairings::show, "Tells what became of a pairing code.", &[])
+        .door(
+            Method::POST,
+            "/api/pairings/{id}",
+            pairings::answer,
+            "Lets the device in that used a code, or refuses it.",
+            &[409, 410, 429],
+        )
+        .door(Method::DELETE, "/api/pairings/{id}", pairings::withdraw, "Takes a pairing code back.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
+}
+
+fn pages(doors: Doors) -> Doors {
+    doors
         .page(Method::GET, "/", home::home)
         .page(Method::GET, "/setup", setup::show)
         .page(Method::POST, "/setup", setup::set_up)
         .page(Method::GET, "/login", login::show)
         .page(Method::POST, "/login", login::sign_in)
         .page(Method::POST, "/logout", login::sign_out)
+        .page(Method::GET, "/tokens", pages::tokens::list)
+        .page(Method::POST, "/tokens", pages::tokens::create::mint)
+        .page(Method::GET, "/tokens/new", pages::tokens::create::show)
+        .page(Method::GET, "/tokens/revoke-all", pages::tokens::change::ask_revoke_all)
+        .page(Method::POST, "/tokens/revoke-all", pages::tokens::change::revoke_all)
+        .page(Method::GET, "/tokens/{id}/rename", pages::tokens::change::ask_rename)
+        .page(Method::POST, "/tokens/{id}/rename", pages::tokens::change::rename)
+        .page(Method::GET, "/tokens/{id}/revoke", pages::tokens::change::ask_revoke)
+        .page(Method::POST, "/tokens/{id}/revoke", pages::tokens::change::revoke)
+        .page(Method::GET, "/agents", pages::agents::list)
+        .page(Method::POST, "/agents", pages::agents::create::create)
+        .page(Method::GET, "/agents/new", pages::agents::create::show)
+        .page(Method::GET, "/agents/{name}/disable", pages::agents::change::ask_disable)
+        .page(Method::POST, "/agents/{name}/disable", pages::agents::change::disable)
+        .page(Method::POST, "/agents/{name}/enable", pages::agents::change::enable)
+        .page(Method::GET, "/agents/{name}/delete", pages::agents::change::ask_delete)
+        .page(Method::POST, "/agents/{name}/delete", pages::agents::change::delete)
+        .page(Method::GET, "/account", pages::account::show)
+        .page(Method::POST, "/account", pages::account::rename)
+        .page(Method::POST, "/account/passphrase", pages::account::change_passphrase)
+        .page(Method::GET, "/account/devices/sign-out", pages::account::devices::ask_sign_out_others)
+        .page(Method::POST, "/account/devices/sign-out", pages::account::devices::sign_out_others)
+        .page(Method::GET, "/account/devices/{id}/sign-out", pages::account::devices::ask_sign_out)
+        .page(Method::POST, "/account/devices/{id}/sign-out", pages::account::devices::sign_out)
+        .page(Method::GET, "/admin/users", pages::users::list)
+        .page(Method::POST, "/admin/users", pages::users::create::create)
+        .page(Method::GET, "/admin/new-user", pages::users::create::show)
+        .page(Method::GET, "/admin/users/{u}", pages::users::show)
+        .page(Method::POST, "/admin/users/{u}", pages::users::change::rename)
+        .page(Method::GET, "/admin/users/{u}/role", pages::users::change::ask_role)
+        .page(Method::POST, "/admin/users/{u}/role", pages::users::change::change_role)
+        .page(Method::GET, "/admin/users/{u}/disable", pages::users::change::ask_disable)
+        .page(Method::POST, "/admin/users/{u}/disable", pages::users::change::disable)
+        .page(Method::POST, "/admin/users/{u}/enable", pages::users::change::enable)
+        .page(Method::GET, "/admin/users/{u}/delete", pages::users::change::ask_delete)
+        .page(Method::POST, "/admin/users/{u}/delete", pages::users::change::delete)
+        .page(Method::GET, "/admin/users/{u}/passphrase", pages::users::passphrase::ask_reset)
+        .page(Method::POST, "/admin/users/{u}/passphrase", pages::users::passphrase::reset)
+        .page(Method::GET, "/live", pages::live::own)
+        .page(Method::GET, "/live/events", pages::live::own_events)
+        .page(Method::GET, "/live/streams/{id}/close", pages::live::ask_close)
+        .page(Method::POST, "/live/streams/{id}/close", pages::live::close)
+        .page(Method::GET, "/live/cut", pages::live::ask_cut)
+        .page(Method::POST, "/live/cut", pages::live::cut)
+        .page(Method::GET, "/live/cuts/{id}/lift", pages::live::ask_lift)
+        .page(Method::POST, "/live/cuts/{id}/lift", pages::live::lift)
+        .page(Method::GET, "/admin/live", pages::live::all)
+        .page(Method::GET, "/admin/live/events", pages::live::all_events)
+        .page(Method::GET, "/admin/audit", pages::audit::show)
+        .page(Method::GET, "/admin/audit/events", pages::audit::events)
+        .page(Method::POST, "/admin/audit/verify", pages::audit::verify)
+        .page(Method::GET, "/admin/routes", pages::routes::show)
+        .page(Method::GET, "/pair", pair::show)
+        .page(Method::POST, "/pair", pair::submit)
+        .page(Method::GET, "/pair/wait", pair::wait)
+        .page(Method::POST, "/pair/wait", pair::collect)
+        .page(Method::GET, "/pair/wait/status", pair::status)
+        .page(Method::GET, "/pair/new", pairing::start)
+        .page(Method::GET, "/pair/new/{id}", pairing::show)
+        .page(Method::POST, "/pair/new/{id}", pairing::answer)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/manifest.webmanifest", assets::manifest)
         .page(Method::GET, "/static/{file}", assets::file)
         .page(Method::GET, "/.fallgate/enter", enter::enter)
         .page(Method::POST, "/.fallgate/logout", login::sign_out)
-        .page(Method::GET, "/.fallgate/static/{file}", assets::file);
-    let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
-    (router, doors.rows, doors.description)
+        .page(Method::GET, "/.fallgate/static/{file}", assets::file)
 }
 
 /// The API's description (OpenAPI 3.1), as JSON.
@@ -236,6 +328,7 @@ guarded!(T1);
 guarded!(T1, T2);
 guarded!(T1, T2, T3);
 guarded!(T1, T2, T3, T4);
+guarded!(T1, T2, T3, T4, T5);
 
 /// Only a caller with a credential learns which doors there are: 401 comes before 404, and 404 before any other 403.
 async fn no_such_door(_caller: Somebody) -> WebError {

@@ -6,8 +6,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy, MintError,
-    Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError, WorkerError,
+    AgentError, CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy,
+    MintError, PairingError, Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
+    WorkerError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -24,11 +25,16 @@ pub(crate) enum WebError {
     NotFound(String),
     MethodNotAllowed,
     Conflict(String),
+    Gone(String),
+    /// It was tried too often, and waiting does not help.
+    Worn(String),
     BodyTooLarge,
     NotJson,
     NotForm,
     Busy(HasherBusy),
     Throttled(Throttled),
+    /// The caller has more of something open already than they may; told what.
+    TooManyOpen(String),
     Unwritten(Unwritten),
     /// Somebody else came in between; told what.
     Unsettled(String),
@@ -50,6 +56,7 @@ impl WebError {
             Self::Busy(busy) => Some(busy.retry_after().as_secs()),
             Self::Throttled(throttled) => Some(throttled.retry_after.as_secs()),
             Self::Unsettled(_) => Some(1),
+            Self::TooManyOpen(_) => Some(5),
             _ => None,
         }
     }
@@ -63,6 +70,7 @@ impl WebError {
             Self::NotFound(detail) => Problem::new(404, detail),
             Self::MethodNotAllowed => Problem::new(405, "This address does not take this method."),
             Self::Conflict(detail) => Problem::new(409, detail),
+            Self::Gone(detail) => Problem::new(410, detail),
             Self::BodyTooLarge => Problem::new(413, "A request's body has at most 64 KiB."),
             Self::NotJson => Problem::new(415, "Send the body as Content-Type: application/json."),
             Self::NotForm => {
@@ -76,6 +84,7 @@ impl WebError {
             Self::Unwritten(unwritten) => Problem::new(503, sentence(&unwritten)),
             Self::Busy(busy) => Problem::new(503, sentence(&busy)),
             Self::Throttled(throttled) => Problem::new(429, sentence(&throttled)),
+            Self::Worn(detail) | Self::TooManyOpen(detail) => Problem::new(429, detail),
         }
     }
 }
@@ -109,7 +118,7 @@ impl From<StoreError> for WebError {
             StoreError::CallerEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::CallerEnded))
             }
-            StoreError::CallerCut { reason } => Self::Refused(Refusal::Cut(reason)),
+            StoreError::CallerCut(notice) => Self::Refused(Refusal::Cut(notice)),
             error => {
                 tracing::error!(%error, "the store failed");
                 Self::Unavailable
@@ -142,7 +151,7 @@ impl From<SignInError> for WebError {
         match error {
             SignInError::Wrong => Self::Unauthorized(sentence(&error)),
             SignInError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
-            SignInError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
+            SignInError::Cut(notice) => Self::Refused(Refusal::Cut(notice)),
             SignInError::Throttled(throttled) => Self::Throttled(throttled),
             SignInError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             SignInError::Store(error) => error.into(),
@@ -167,6 +176,28 @@ impl From<SetupError> for WebError {
             SetupError::Hash(HashFailed::Busy(busy)) => Self::Busy(busy),
             SetupError::Hash(_) | SetupError::Entropy(_) => {
                 tracing::error!(%error, "cannot make the first user");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<AgentError> for WebError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Unknown(_) | AgentError::UnknownUser(_) => Self::NotFound(sentence(&error)),
+            AgentError::NameTaken(_)
+            | AgentError::UserNamedSo(_)
+            | AgentError::OwnerDisabled(_)
+            | AgentError::TooMany(_) => Self::Conflict(sentence(&error)),
+            AgentError::NotYours | AgentError::ScopeBeyond(_) | AgentError::ScopeBeyondCaller(_) => {
+                Self::Forbidden(sentence(&error))
+            }
+            AgentError::TooManyRoutes => Self::BadRequest(sentence(&error)),
+            AgentError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            AgentError::Store(error) => error.into(),
+            AgentError::Entropy(_) => {
+                tracing::error!(%error, "cannot make an agent");
                 Self::Unavailable
             }
         }
@@ -263,6 +294,33 @@ impl From<EnterError> for WebError {
     }
 }
 
+impl From<PairingError> for WebError {
+    fn from(error: PairingError) -> Self {
+        match error {
+            PairingError::Unknown | PairingError::NotYours | PairingError::UnknownUser(_) => {
+                Self::NotFound(sentence(&error))
+            }
+            PairingError::Late | PairingError::Withdrawn => Self::Gone(sentence(&error)),
+            PairingError::Used
+            | PairingError::NobodyAsks
+            | PairingError::Disabled(_)
+            | PairingError::NoAdmin => Self::Conflict(sentence(&error)),
+            PairingError::Worn => Self::Worn(sentence(&error)),
+            PairingError::Refused | PairingError::StarterEnded => Self::Forbidden(sentence(&error)),
+            PairingError::PassphraseNeeded => Self::BadRequest(sentence(&error)),
+            PairingError::WrongPassphrase => Self::Unauthorized(sentence(&error)),
+            PairingError::Cut(reason) => Self::Refused(Refusal::Cut(reason)),
+            PairingError::Throttled(throttled) => Self::Throttled(throttled),
+            PairingError::SignIn(error) => error.into(),
+            PairingError::Store(error) => error.into(),
+            PairingError::Entropy(error) => {
+                tracing::error!(%error, "cannot pair a device");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<Throttled> for WebError {
     fn from(throttled: Throttled) -> Self {
         Self::Throttled(throttled)
@@ -279,7 +337,7 @@ impl From<CheckPassphraseError> for WebError {
 }
 
 /// An error's text with a capital and a full stop.
-fn sentence(error: &impl std::fmt::Display) -> String {
+pub(crate) fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut rest = text.chars();
     let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
@@ -291,7 +349,7 @@ impl From<MintError> for WebError {
         let detail = format!("The token was not minted: {error}.");
         match error {
             MintError::UnknownUser(_) => Self::NotFound(detail),
-            MintError::OwnerDisabled(_) => Self::Conflict(detail),
+            MintError::OwnerDisabled(_) | MintError::TooMany { .. } => Self::Conflict(detail),
             MintError::ScopeBeyond(_)
             | MintError::ScopeBeyondParent(_)
             | MintError::OutlivesParent(_)

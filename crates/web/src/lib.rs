@@ -26,7 +26,7 @@ pub use crate::pages::problem::draw as draw_problem;
 /// Our own pages and API, for the relay to put behind its listener.
 pub fn doors(verifier: Arc<Verifier>, settings: LiveSettings) -> Doors {
     let (router, ..) = doors::all();
-    let app = App { verifier, settings };
+    let app = App::new(verifier, settings);
     let router: Router = layers::around(router, &app).with_state(app);
     Arc::new(move |request| {
         // A router is always ready, and cloning it is counting a reference.

@@ -1,7 +1,9 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
+mod agents;
 mod live;
+mod pairing;
 mod workers;
 
 use std::time::Duration;
@@ -19,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+pub use self::agents::{AgentList, AgentView};
 pub use self::live::{LiveList, LiveView};
+pub(crate) use self::pairing::link as pairing_link;
+pub use self::pairing::{ClaimView, PairingView, StartedPairingView};
 pub use self::workers::{InspectedWorkerView, MintedWorkerView};
 use crate::openapi::words;
 

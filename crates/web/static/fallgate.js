@@ -63,20 +63,22 @@ addEventListener('pageshow', event => {
 // Nothing but what a button copies needs a script to be of use.
 document.querySelectorAll('[data-scripted]').forEach(element => { element.hidden = false; });
 
-const units = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
+// From the longest; its length in seconds, and how many make it worth its while: 90 days say more than 2 months.
+const units = [['year', 31_557_600, 1], ['month', 2_629_800, 4], ['day', 86_400, 1], ['hour', 3_600, 1], ['minute', 60, 1], ['second', 1, 1]];
 const words = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
 
 /** Says how far away a moment is, as the server does. */
 export const relative = (moment, now = Date.now()) => {
   const seconds = Math.round((new Date(moment).getTime() - now) / 1000);
-  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
+  const [unit, size] = units.find(([, size, fewest]) => Math.abs(seconds) >= size * fewest) ?? ['second', 1];
   return Math.abs(seconds) < 5 ? 'now' : words.format(Math.trunc(seconds / size), unit);
 };
 
-const tell = () => document.querySelectorAll('time[data-relative]').forEach(element => {
+const tell = () => document.querySelectorAll('time[data-relative]:not([datetime=""])').forEach(element => {
   element.textContent = relative(element.dateTime);
 });
 setInterval(tell, 15_000);
+document.addEventListener('fallgate:shown', tell);
 
 // Shows what is typed into a passphrase's field, and hides it again.
 document.addEventListener('click', event => {

@@ -28,7 +28,8 @@ proxy        inline proxy against nginx proxy_pass and auth_request and Caddy fo
 transfer     1 GiB down and up through the inline proxy, against nginx proxy_pass
 http2        inline proxy over HTTP/2, against nginx
 websockets   memory of the daemon for each of 5,000 idle WebSockets
-cut          1,000 WebSockets on one credential, closed by another process's revoke
+cut          1,000 WebSockets, closed by every way in which something ends, by the API and by another process; and
+             2,000 HTTP/2 streams that take nothing in, by a cut
 idle         start and memory of a daemon with 1,000 tokens
 scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
 mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens

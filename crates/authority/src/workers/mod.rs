@@ -68,6 +68,11 @@ impl Workers {
         self.revoked.pin().insert(family);
     }
 
+    /// Every family that is known to be revoked.
+    pub(crate) fn revoked(&self) -> Vec<Family> {
+        self.revoked.pin().iter().copied().collect()
+    }
+
     /// All of it is dead by itself now.
     pub(crate) fn forget_revoked(&self, family: Family) {
         self.revoked.pin().remove(&family);

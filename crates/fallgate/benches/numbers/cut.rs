@@ -1,131 +1,294 @@
-//! How long after another process's revoke the last of 1,000 tunnels (each a WebSocket) on that token is closed.
+//! How long after each way of ending something the last of 1,000 tunnels (each a WebSocket) that rest on it is closed: from
+//! the answer of the gate's API, or from the exit of a command in another process.
 //!
-//! The gate is one process, `fallgate token revoke` another, clients and upstream are here.
+//! The gate is one process, the command another, clients and upstream are here.
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     net::SocketAddr,
-    path::Path,
-    thread,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use futures_util::{SinkExt as _, StreamExt as _, future::try_join_all};
+use fallgate_domain::clock::{Clock as _, SystemClock};
+use futures_util::{StreamExt as _, future::try_join_all};
+use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::{Builder, Runtime},
-    task::{JoinSet, LocalSet, spawn_blocking, spawn_local},
+    task::{JoinSet, spawn_blocking},
     time::timeout,
 };
-use tokio_tungstenite::{
-    WebSocketStream, accept_async, client_async,
-    tungstenite::{
-        Message,
-        client::IntoClientRequest as _,
-        http::{HeaderValue, header::AUTHORIZATION},
-    },
-};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     Check,
     gate::{Gate, cli, token},
+    latency::connect,
+    rows, stalled,
+    tunnels::{AT_ONCE, PATIENCE, Socket, echo_upstream, enough_files, open, route_to, runtime},
 };
 
-const SOCKETS: usize = 1000;
-/// How many handshakes are under way at once: the listen queue is not what is measured.
-pub(crate) const AT_ONCE: usize = 50;
-const CUT_CODE: u16 = 4401;
-const WANTED: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(10);
+const SOCKETS: u32 = 1000;
+/// Within how many milliseconds all must be closed.
+const WANTED: f64 = 250.0;
+const ENDED: u16 = 4401;
+const CUT: u16 = 4403;
+/// A token that is given an end gets it after that: by then whoever gave it is done.
+const SOON: Duration = Duration::from_secs(1);
+
+/// On what the sockets rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    OneToken,
+    /// As many tokens of one user.
+    TokenEach,
+}
+use On::{OneToken, TokenEach};
+
+/// How something is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Api,
+    Command,
+}
+
+/// What is ended, of a user with as many tokens as there are sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ender {
+    Revoke,
+    RevokeAll,
+    Disable,
+    Delete,
+    Demote,
+    Expire,
+    CutCredential,
+    CutUser,
+    CutRoute,
+    CutEverything,
+    /// By a config that is read again: always a command.
+    RouteGone,
+    RouteChanged,
+    AllowNarrowed,
+}
+
+const ENDERS: [(Ender, &[On], &[By]); 13] = [
+    (Ender::Revoke, &[OneToken], &[By::Command, By::Api]),
+    (Ender::RevokeAll, &[TokenEach], &[By::Command, By::Api]),
+    (Ender::Disable, &[OneToken, TokenEach], &[By::Command, By::Api]),
+    (Ender::Delete, &[OneToken, TokenEach], &[By::Command, By::Api]),
+    (Ender::Demote, &[OneToken, TokenEach], &[By::Command, By::Api]),
+    (Ender::Expire, &[OneToken], &[By::Command, By::Api]),
+    (Ender::CutCredential, &[OneToken], &[By::Command, By::Api]),
+    (Ender::CutUser, &[OneToken, TokenEach], &[By::Command, By::Api]),
+    (Ender::CutRoute, &[TokenEach], &[By::Command, By::Api]),
+    (Ender::CutEverything, &[TokenEach], &[By::Command, By::Api]),
+    (Ender::RouteGone, &[TokenEach], &[By::Command]),
+    (Ender::RouteChanged, &[TokenEach], &[By::Command]),
+    (Ender::AllowNarrowed, &[TokenEach], &[By::Command]),
+];
 
 pub(crate) fn main(check: Check) -> anyhow::Result<()> {
-    enough_files(SOCKETS)?;
-    let folder = tempfile::tempdir()?;
-    let upstream = echo_upstream()?;
-    let home = folder.path().join("home");
-    let (id, secret) = token(&home, "bench", &[])?;
-    let gate = Gate::start(folder.path(), &home, &route_to(upstream))?;
-    let cut = runtime()?.block_on(measure(gate.address, &home, &id, &secret))?;
-    drop(gate);
+    enough_files(SOCKETS as usize)?;
+    let scene = Scene::set()?;
+    let runtime = runtime()?;
     println!(
-        "cut: {} WebSockets on one token; the last closed {} ms after the CLI's exit ({} ms after its start); \
-         {} with code {CUT_CODE}",
-        cut.closed, cut.after_exit, cut.after_start, cut.told,
+        "cut: {SOCKETS} WebSockets; ms until the last is closed, from the exit of a command or the API's answer"
     );
-    if check.0 {
-        ensure!(cut.told == SOCKETS, "{} of {SOCKETS} sockets were not told {CUT_CODE}", SOCKETS - cut.told);
-        ensure!(
-            cut.after_exit <= i128::try_from(WANTED.as_millis())?,
-            "the last was closed {} ms after the exit, at most {} are wanted",
-            cut.after_exit,
-            WANTED.as_millis(),
-        );
+    let mut missed = Ok(());
+    for (number, (ender, on, by)) in (0..).zip(rounds()) {
+        let victim = Victim::of(number);
+        let after = runtime.block_on(scene.measure(ender, on, by, &victim))?;
+        let on = if on == OneToken { "one token" } else { "a token each" };
+        let by = if by == By::Api { "API" } else { "command" };
+        missed = missed.and(check.at_most(WANTED, after, &format!("{ender:?} by {by}, {on}")));
+    }
+    drop(scene);
+    missed.and(stalled::main(check))
+}
+
+fn rounds() -> impl Iterator<Item = (Ender, On, By)> {
+    ENDERS.iter().flat_map(|(ender, ons, bys)| {
+        ons.iter().flat_map(move |on| bys.iter().map(move |by| (*ender, *on, *by)))
+    })
+}
+
+/// A user of one round, with as many tokens as there are sockets.
+struct Victim {
+    name: String,
+    /// The number of the first of their tokens.
+    first: u32,
+}
+
+impl Victim {
+    fn of(round: u32) -> Self {
+        Self { name: format!("victim-{round}"), first: round * SOCKETS }
+    }
+}
+
+/// A gate, and one user for each round.
+struct Scene {
+    folder: tempfile::TempDir,
+    home: PathBuf,
+    upstream: SocketAddr,
+    gate: Gate,
+    /// An admin's.
+    secret: String,
+}
+
+impl Scene {
+    fn set() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let home = folder.path().join("home");
+        let upstream = echo_upstream()?;
+        let (_, secret) = token(&home, "bench", &["--scope", "admin"])?;
+        for (round, (ender, ..)) in (0..).zip(rounds()) {
+            let victim = Victim::of(round);
+            rows::fill(&home, victim.first, SOCKETS, Some(&victim.name))?;
+            if ender == Ender::Demote {
+                cli(&home, &["user", "set-role", &victim.name, "admin"], "")?;
+            }
+        }
+        let gate = Gate::start(folder.path(), &home, &route_to(upstream))?;
+        Ok(Self { folder, home, upstream, gate, secret })
+    }
+
+    /// Milliseconds until the last is closed; negative when all were closed before.
+    async fn measure(&self, ender: Ender, on: On, by: By, victim: &Victim) -> anyhow::Result<f64> {
+        let allow = if ender == Ender::Demote { "allow = [\"role:admin\"]\n" } else { "" };
+        self.reload(&format!("{}{allow}", route_to(self.upstream)))?;
+        let mut sockets = Vec::new();
+        let all: Vec<_> = (victim.first..victim.first + SOCKETS).collect();
+        for numbers in all.chunks(AT_ONCE) {
+            let secrets = numbers.iter().map(|number| match on {
+                OneToken => rows::secret(victim.first),
+                TokenEach => rows::secret(*number),
+            });
+            let opened = secrets.map(|secret| async move { open(self.gate.address, secret.expose()).await });
+            sockets.extend(try_join_all(opened).await?);
+        }
+        let mut closes = JoinSet::new();
+        for socket in sockets {
+            closes.spawn(closed(socket));
+        }
+        let act = self.act(ender, by, victim)?;
+        let done = spawn_blocking(act).await??;
+        let all = timeout(PATIENCE, closes.join_all()).await;
+        let all = all.with_context(|| format!("sockets still open {} s later", PATIENCE.as_secs()))?;
+        let is_cut =
+            matches!(ender, Ender::CutCredential | Ender::CutUser | Ender::CutRoute | Ender::CutEverything);
+        let code = if is_cut { CUT } else { ENDED };
+        let told = all.iter().filter(|(_, told)| *told == Some(code)).count();
+        ensure!(told == all.len(), "{ender:?}: only {told} of {SOCKETS} sockets were told {code}");
+        if is_cut {
+            self.lift()?;
+        }
+        let last = all.iter().map(|(when, _)| *when).max().context("no sockets")?;
+        Ok((last.saturating_duration_since(done).as_secs_f64()
+            - done.saturating_duration_since(last).as_secs_f64())
+            * 1e3)
+    }
+
+    /// What ends it, and tells when it has.
+    fn act(
+        &self,
+        ender: Ender,
+        by: By,
+        victim: &Victim,
+    ) -> anyhow::Result<impl FnOnce() -> anyhow::Result<Instant> + Send + 'static> {
+        let (name, id) = (&victim.name, rows::id(victim.first));
+        let ends_at = SystemClock.now().plus(SOON);
+        let ends = Instant::now() + SOON;
+        let config = match ender {
+            Ender::RouteGone => Some(String::new()),
+            Ender::RouteChanged => Some(format!("{}identity = \"headers\"\n", route_to(self.upstream))),
+            Ender::AllowNarrowed => Some(format!("{}allow = [\"user:bench\"]\n", route_to(self.upstream))),
+            _ => None,
+        };
+        if let Some(config) = &config {
+            fs::write(self.folder.path().join("fallgate.toml"), config)?;
+        }
+        let cut = |target: String| {
+            (format!("cut {target}"), "POST", "/api/cuts".to_owned(), json!({"target": target}))
+        };
+        let user = |command: &str, method, body| {
+            (format!("user {command}"), method, format!("/api/users/{name}"), body)
+        };
+        let (command, method, path, body) = match ender {
+            Ender::Revoke => {
+                (format!("token revoke {id}"), "DELETE", format!("/api/tokens/{id}"), Value::Null)
+            }
+            Ender::RevokeAll => (
+                format!("token revoke --all --user {name} --yes"),
+                "DELETE",
+                format!("/api/tokens?username={name}"),
+                Value::Null,
+            ),
+            Ender::Disable => user(&format!("disable {name}"), "PATCH", json!({"disabled": true})),
+            Ender::Delete => user(&format!("delete {name} --yes"), "DELETE", Value::Null),
+            Ender::Demote => user(&format!("set-role {name} user"), "PATCH", json!({"role": "user"})),
+            Ender::Expire => (
+                format!("token expire {id} --at {ends_at}"),
+                "PATCH",
+                format!("/api/tokens/{id}"),
+                json!({"expires_at": ends_at.to_string()}),
+            ),
+            Ender::CutCredential => cut(format!("credential:{id}")),
+            Ender::CutUser => cut(format!("user:{name}")),
+            Ender::CutRoute => cut("route:bench".to_owned()),
+            Ender::CutEverything => cut("everything".to_owned()),
+            Ender::RouteGone | Ender::RouteChanged | Ender::AllowNarrowed => {
+                ("reload".to_owned(), "", String::new(), Value::Null)
+            }
+        };
+        let (home, address, secret) = (self.home.clone(), self.gate.address, self.secret.clone());
+        Ok(move || {
+            match by {
+                By::Command => {
+                    cli(&home, &command.split(' ').collect::<Vec<_>>(), "")?;
+                }
+                By::Api => api(address, &secret, method, &path, &body)?,
+            }
+            let now = Instant::now();
+            Ok(if ender == Ender::Expire { ends.max(now) } else { now })
+        })
+    }
+
+    fn reload(&self, config: &str) -> anyhow::Result<()> {
+        fs::write(self.folder.path().join("fallgate.toml"), config)?;
+        cli(&self.home, &["reload"], "").map(drop)
+    }
+
+    fn lift(&self) -> anyhow::Result<()> {
+        lift_all(&self.home)
+    }
+}
+
+/// Lifts whatever is cut.
+pub(crate) fn lift_all(home: &Path) -> anyhow::Result<()> {
+    let listed: Value = serde_json::from_str(&cli(home, &["cuts", "--json"], "")?)?;
+    for cut in listed.get("cuts").and_then(Value::as_array).context("no cuts")? {
+        cli(home, &["lift", cut.get("id").and_then(Value::as_str).context("a cut without id")?], "")?;
     }
     Ok(())
 }
 
-pub(crate) fn route_to(upstream: SocketAddr) -> String {
-    format!("[[route]]\nname = \"bench\"\npath = \"/bench\"\nupstream = \"http://{upstream}\"\n")
-}
-
-struct Cut {
-    closed: usize,
-    /// How many were closed with the right code.
-    told: usize,
-    /// Milliseconds from the CLI's exit to the last close; negative when all were closed before.
-    after_exit: i128,
-    after_start: i128,
-}
-
-async fn measure(gate: SocketAddr, home: &Path, id: &str, secret: &str) -> anyhow::Result<Cut> {
-    let mut sockets = Vec::with_capacity(SOCKETS);
-    while sockets.len() < SOCKETS {
-        let more = (SOCKETS - sockets.len()).min(AT_ONCE);
-        sockets.extend(try_join_all((0..more).map(|_| open(gate, secret))).await?);
-    }
-    let mut closes = JoinSet::new();
-    for socket in sockets {
-        closes.spawn(closed(socket));
-    }
-    let (home, id) = (home.to_owned(), id.to_owned());
-    let revoke = spawn_blocking(move || -> anyhow::Result<(Instant, Instant)> {
-        let started = Instant::now();
-        cli(&home, &["token", "revoke", &id], "")?;
-        Ok((started, Instant::now()))
-    });
-    let all = timeout(PATIENCE, closes.join_all()).await;
-    let (started, exited) = revoke.await??;
-    let all = all.with_context(|| format!("sockets still open {} s after the revoke", PATIENCE.as_secs()))?;
-    let last = all.iter().map(|(when, _)| *when).max().context("no sockets")?;
-    Ok(Cut {
-        closed: all.len(),
-        told: all.iter().filter(|(_, code)| *code == Some(CUT_CODE)).count(),
-        after_exit: milliseconds(exited, last),
-        after_start: milliseconds(started, last),
-    })
-}
-
-pub(crate) type Socket = WebSocketStream<TcpStream>;
-
-/// Opens a WebSocket through the gate and sees one echo, so that the tunnel is known to stand.
-pub(crate) async fn open(gate: SocketAddr, secret: &str) -> anyhow::Result<Socket> {
-    let mut request = format!("ws://{gate}/bench/").into_client_request()?;
-    request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {secret}"))?);
-    let (mut socket, _) = client_async(request, connect(gate).await?).await?;
-    socket.send(Message::text("there?")).await?;
-    let echo =
-        timeout(PATIENCE, socket.next()).await.context("no echo")?.context("closed before the echo")??;
-    ensure!(echo == Message::text("there?"), "another echo than what was sent");
-    Ok(socket)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the ban is about where the gate connects to; this is its client"
-)]
-async fn connect(gate: SocketAddr) -> std::io::Result<TcpStream> {
-    TcpStream::connect(gate).await
+/// A request to the gate's API, which has to work.
+fn api(gate: SocketAddr, secret: &str, method: &str, path: &str, body: &Value) -> anyhow::Result<()> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let mut stream = connect(gate)?;
+    stream.write_all(
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {gate}\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+    Ok(())
 }
 
 /// When a WebSocket ended, and the code it was told, if any.
@@ -137,49 +300,4 @@ async fn closed(mut socket: Socket) -> (Instant, Option<u16>) {
             Some(Err(_)) | None => return (Instant::now(), None),
         }
     }
-}
-
-fn milliseconds(from: Instant, to: Instant) -> i128 {
-    let after = to.saturating_duration_since(from).as_millis().cast_signed();
-    after - from.saturating_duration_since(to).as_millis().cast_signed()
-}
-
-/// A WebSocket echo on a thread of its own, for as long as this process lives.
-pub(crate) fn echo_upstream() -> anyhow::Result<SocketAddr> {
-    let runtime = runtime()?;
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        LocalSet::new().block_on(&runtime, async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                spawn_local(async move {
-                    let Ok(mut socket) = accept_async(stream).await else { return };
-                    while let Some(Ok(message)) = socket.next().await {
-                        if message.is_close() || socket.send(message).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-    });
-    Ok(address)
-}
-
-pub(crate) fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
-/// Two ends of each socket are in this process, two in the gate, which inherits the limit.
-pub(crate) fn enough_files(sockets: usize) -> anyhow::Result<()> {
-    let limits = fs::read_to_string("/proc/self/limits")?;
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-    let soft = soft.context("no limit on open files in /proc/self/limits")?;
-    let needed = 2 * sockets + 100;
-    let enough = soft == "unlimited" || soft.parse::<usize>()? >= needed;
-    ensure!(
-        enough,
-        "only {soft} open files allowed, {needed} needed: `ulimit -n {needed}`, or run it by `cargo xtask bench`"
-    );
-    Ok(())
 }

@@ -12,6 +12,8 @@ mod login_flood;
 mod mass_revoke;
 mod rows;
 mod scale;
+mod stalled;
+mod tunnels;
 mod websockets;
 
 use std::path::Path;

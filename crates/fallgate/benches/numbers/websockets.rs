@@ -4,8 +4,8 @@ use futures_util::future::try_join_all;
 
 use crate::{
     Check,
-    cut::{AT_ONCE, Socket, echo_upstream, enough_files, open, route_to, runtime},
     gate::{Gate, token},
+    tunnels::{AT_ONCE, Socket, echo_upstream, enough_files, open, route_to, runtime},
 };
 
 const SOCKETS: usize = 5_000;

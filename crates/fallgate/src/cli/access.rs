@@ -71,6 +71,15 @@ pub(crate) struct Login {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Pair {
+    /// As whom the phone is to be signed in [default: on a home folder the first enabled admin, on a gate yourself].
+    #[arg(long, visible_alias = "user", value_name = "USER")]
+    pub(crate) username: Option<Username>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Passwd {
     /// Read from stdin: the passphrase as it is on the first line, the new one on the second.
     #[arg(long)]

@@ -125,12 +125,12 @@ impl Client {
             || chain.contains("corrupt message");
         let is_unknown = matches!(error, ureq::Error::HostNotFound) || chain.contains("lookup address");
         match error {
-            _ if is_tls && chain.contains("certificate") => Failure::failed(format_args!(
-                "{gate} cannot be trusted ({why}): add its authority to this machine's certificates, or name it with SSL_CERT_FILE"
-            )),
-            _ if is_tls => {
-                Failure::failed(format_args!("{gate} does not speak TLS as it must ({why}): is it https?"))
+            _ if is_tls && chain.contains("certificate") => {
+                Failure::failed(format_args!("{gate} cannot be trusted: {}", distrusted(&chain)))
             }
+            _ if is_tls => Failure::failed(format_args!(
+                "{gate} does not speak TLS as it must: is it https, and is this its port?"
+            )),
             ureq::Error::Timeout(_) => Failure::failed(format_args!(
                 "{gate} does not answer in time: is it running, and is the way to it open?"
             )),
@@ -143,6 +143,40 @@ impl Client {
             _ => Failure::failed(format_args!("{gate} cannot be asked: {why}; is the gate running?")),
         }
     }
+}
+
+/// What is wrong with a certificate, and what to do about it. The library's own words are for who knows its source.
+fn distrusted(chain: &str) -> &'static str {
+    const WORDS: [(&str, &str); 8] = [
+        (
+            "UnknownIssuer",
+            "nobody whom this machine trusts vouches for its certificate: add its authority to this machine's certificates, or name it with SSL_CERT_FILE",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "its certificate is one for signing others (CA:TRUE), as `openssl req -x509` makes it, and proves no server: make one with -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:NAME, and name that with SSL_CERT_FILE",
+        ),
+        (
+            "NotValidForName",
+            "its certificate is for other names: use one of those, or have it made for this one, too",
+        ),
+        (
+            "not valid for name",
+            "its certificate is for other names: use one of those, or have it made for this one, too",
+        ),
+        ("NotValidYet", "its certificate is not valid yet: look at this machine's clock, and at the gate's"),
+        (
+            "not valid yet",
+            "its certificate is not valid yet: look at this machine's clock, and at the gate's",
+        ),
+        ("xpired", "its certificate has expired: have it renewed, or look at this machine's clock"),
+        ("Revoked", "its certificate was revoked by whoever made it: have another one made"),
+    ];
+    let known = WORDS.iter().find(|(sign, _)| chain.contains(sign));
+    known.map_or(
+        "its certificate proves nothing, or this machine's authorities cannot be read: look at both, and at SSL_CERT_FILE",
+        |(_, words)| words,
+    )
 }
 
 fn text(answer: &Answer, name: header::HeaderName) -> Option<&str> {

@@ -23,7 +23,7 @@ pub(crate) fn run(verb: Audit, place: Place, environment: &Environment) -> Resul
     let runtime = cmd::runtime()?;
     match verb {
         Audit::List { user, action, limit, before, format } => {
-            let filter = EventFilter { before, limit, user, action };
+            let filter = EventFilter { before, limit, user, action, ..EventFilter::default() };
             runtime.block_on(list(place, filter, format.json))
         }
         Audit::Tail { json } => runtime.block_on(tail(place, json)),
@@ -57,7 +57,7 @@ async fn list(place: Place, filter: EventFilter, json: bool) -> Result<(), Failu
 async fn tail(place: Place, json: bool) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
     let pause = if matches!(desk, Desk::Home(_)) { LOOK_EVERY } else { ASK_EVERY };
-    let last = EventFilter { before: None, limit: TAIL, user: None, action: None };
+    let last = EventFilter { limit: TAIL, ..EventFilter::default() };
     let mut events = desk.events(last).await?.events;
     events.reverse();
     let mut seen = 0;

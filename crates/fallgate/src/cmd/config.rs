@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::lifetime;
 use fallgate_relay::{Authorization, Entrance, Paths, Route};
 use serde::Serialize;
@@ -11,14 +12,27 @@ use crate::cli::{Config as Verb, Settings};
 use crate::cmd::serve::{FORWARD_AUTH, entrance};
 use crate::config::{Config, Environment, PublicUrl, Secrets, Setting};
 use crate::failure::Failure;
-use crate::output;
+use crate::home::HomeFolder;
+use crate::{cmd, output};
 
-pub(crate) fn run(verb: Verb, file: Option<PathBuf>, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn run(
+    verb: Verb,
+    file: Option<PathBuf>,
+    folder: Option<HomeFolder>,
+    environment: &Environment,
+) -> Result<(), Failure> {
     match verb {
-        Verb::Check { settings } => {
+        Verb::Check { settings, json } => {
             let config = Config::load(&Settings { config: file, ..settings }, environment, Secrets::Read)?;
-            config.warnings().iter().for_each(|warning| output::say(format!("warning: {warning}")));
-            config.read_files()?;
+            let certificate = config.read_files()?;
+            let mut warnings = config.warnings();
+            let doubts = certificate.map(|shown| config.certificate_doubts(&shown, SystemClock.now()));
+            warnings.extend(doubts.unwrap_or_default());
+            warnings.extend(folder.into_iter().flat_map(|folder| strangers(&config, &folder)));
+            if json {
+                return output::data(&output::json(&Checked::of(&config, warnings))?);
+            }
+            warnings.iter().for_each(output::warn);
             output::data(&found(&config, environment))
         }
         Verb::Explain { settings, json } => {
@@ -27,6 +41,44 @@ pub(crate) fn run(verb: Verb, file: Option<PathBuf>, environment: &Environment) 
             output::data(&if json { output::json(&explained)? } else { explained.text() })
         }
     }
+}
+
+/// A good config, and what of it may not be meant.
+#[derive(Serialize)]
+struct Checked<'a> {
+    file: Option<&'a Path>,
+    listen: String,
+    routes: usize,
+    warnings: Vec<String>,
+}
+
+impl<'a> Checked<'a> {
+    fn of(config: &'a Config, warnings: Vec<String>) -> Self {
+        let (file, listen) = (config.file.as_deref(), config.listen.value.to_string());
+        Self { file, listen, routes: config.routes.iter().count(), warnings }
+    }
+}
+
+/// Who is named in the config and not in the home folder's store; nobody, where there is none that can be read.
+fn strangers(config: &Config, folder: &HomeFolder) -> Vec<String> {
+    let named = config.named_users();
+    if named.is_empty() || !folder.has_database() {
+        return Vec::new();
+    }
+    let users = async {
+        let registrar = cmd::registrar(folder).await?;
+        Ok::<_, Failure>(registrar.store().users().await?)
+    };
+    let Ok(users) = cmd::runtime().and_then(|runtime| runtime.block_on(users)) else { return Vec::new() };
+    let unknown = named.into_iter().filter(|(name, _)| !users.iter().any(|user| user.username == **name));
+    let told = unknown.map(|(name, route)| {
+        format!(
+            "the route {} allows user:{name}, and there is no such user: correct the name, or make the user: {}",
+            route.policy.name,
+            folder.command(format_args!("user create {name}"))
+        )
+    });
+    told.collect()
 }
 
 /// What a config amounts to, in a line or two.

@@ -1,6 +1,7 @@
 //! What the command line can be asked for: one file per noun.
 
 mod access;
+mod agent;
 mod audit;
 pub(crate) mod config;
 mod consent;
@@ -10,6 +11,7 @@ mod import;
 mod internal_token;
 mod key;
 mod live;
+mod pair;
 mod passphrase;
 mod reference;
 mod reload;
@@ -46,6 +48,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         }
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
+        Noun::Agent(verb) => agent::run(verb, place()?, environment),
         Noun::InternalToken(verb) => internal_token::run(&verb, &this_home()?),
         Noun::Import(import) => {
             import::run(import, &this_home()?, environment, place::policy(&flags, environment)?)
@@ -58,11 +61,16 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Noun::Store(store) => store::run(store, &this_home()?),
         Noun::Live { format } => live::run(&format, place()?),
         Noun::Reload { format } => reload::run(&format, &this_home()?),
-        Noun::Config(config) => here().and_then(|()| config::run(config, flags.config.clone(), environment)),
+        Noun::Config(config) => {
+            // It is looked into, if it is there.
+            let folder = environment.home_folder(flags.home.as_deref()).ok();
+            here().and_then(|()| config::run(config, flags.config.clone(), folder, environment))
+        }
         Noun::Doctor { mut settings, format } => {
             settings.config.clone_from(&flags.config);
             doctor::run(&settings, format.json, &home()?, environment)
         }
+        Noun::Pair(pair) => pair::run(&pair, place()?),
         Noun::Login(login) => access::login(login, &flags, environment),
         Noun::Logout => access::logout(&flags, environment),
         Noun::Status { format } => access::status(&format, &flags, environment),

@@ -8,8 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use fallgate_authority::{Actor, UseNotes, Verifier};
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::root_key::RootKey;
 use fallgate_domain::setup::SetupToken;
+use fallgate_domain::user::Username;
 use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -25,7 +27,7 @@ use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
 use crate::reload::{Outline, Reloader};
-use crate::{access_log, assemble, cmd, control, neighbours, output, qr, root_key, service_manager};
+use crate::{access_log, assemble, cmd, control, neighbours, output, qr, root_key, service_manager, welcome};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -47,7 +49,12 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
     let certificate = config.read_files()?;
     let root_key = root_key::in_variable(environment)?;
     let first_admin = FirstAdmin::named_in(environment)?;
+    let doubts = certificate.as_deref().map(|shown| config.certificate_doubts(shown, SystemClock.now()));
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Some clients do not look, and it can be replaced while we run.
+    if let Some(doubts) = doubts.filter(|doubts| !doubts.is_empty()) {
+        tracing::warn!("{}; clients will not trust this gate", doubts.join(", and "));
+    }
     let home = Home::make(folder)?;
     home.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let _only_daemon = home.lock()?;
@@ -56,7 +63,8 @@ pub(crate) fn run(serve: &Serve, folder: &HomeFolder, environment: &Environment)
         Reloader::new(serve.settings.clone(), environment.without_secrets(), gate, outline, in_use)
     };
     let entry = Entry { handed_over, certificate, first_admin };
-    runtime.block_on(serve_until_stopped(folder, &home, config, root_key, entry, again))
+    let welcome = Welcome { qr_owner: serve.qr_owner.clone(), no_qr: serve.no_qr };
+    runtime.block_on(serve_until_stopped(folder, &home, config, root_key, entry, welcome, again))
 }
 
 /// `again` makes what reads the config again.
@@ -66,14 +74,13 @@ async fn serve_until_stopped(
     config: Config,
     root_key: Option<RootKey>,
     entry: Entry,
+    welcome: Welcome,
     again: impl FnOnce(Arc<Gate>, Outline, Setting<ListenAt>) -> Reloader,
 ) -> Result<(), Failure> {
     let (signals, hangups) = (StopSignals::catch()?, Hangups::catch()?);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.clone(), config.file.clone());
-    let exposed = config.is_exposed();
-    let public_url = config.public_url.as_ref().map(|url| url.value.text());
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
     let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
@@ -97,7 +104,12 @@ async fn serve_until_stopped(
     let in_use = Setting { value: listener.address()?, source: listen.source };
     let reloader = Arc::new(again(parts.gate.clone(), parts.outline, in_use));
     let moved = writer.as_ref().map(access_log::Writer::told);
-    let _control = control_socket(home, &parts.verifier, &reloader);
+    let answers = Answers {
+        verifier: parts.verifier.clone(),
+        reloader: reloader.clone(),
+        settings: parts.gate.settings.clone(),
+    };
+    let _control = control_socket(home, answers);
     let _reloading = Task(tokio::spawn(reload_on_hangup(hangups, reloader, moved)));
     let settings = parts.gate.settings.now();
     let banner = Banner {
@@ -110,16 +122,16 @@ async fn serve_until_stopped(
         setup_token: setup.as_ref().map(|(_, file)| file.path()),
     };
     output::say(banner.text());
-    if let Some((token, _)) = &setup {
-        show_setup_link(public_url.as_deref().unwrap_or(&banner.address), token)?;
+    if let Some((token, _)) = setup.as_ref().filter(|_| !welcome.no_qr) {
+        let origin = reached_at(&settings.reached_at, &listener)?;
+        show_setup_link(&origin, token)?;
+    }
+    if !welcome.no_qr && !without_users {
+        let origin = reached_at(&settings.reached_at, &listener)?;
+        welcome::show_pairing(&parts.verifier, &origin, welcome.qr_owner.as_ref()).await;
     }
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
-    if exposed {
-        tracing::warn!(
-            "other machines can reach this address, and tokens come over plain http: set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1"
-        );
-    }
     if let Some((_, file)) = setup {
         let verifier = parts.verifier.clone();
         tokio::spawn(async move {
@@ -142,13 +154,12 @@ async fn serve_until_stopped(
 }
 
 /// Answers the commands that only a running gate can answer. Without the socket it serves all the same.
-fn control_socket(home: &Home, verifier: &Arc<Verifier>, reloader: &Arc<Reloader>) -> Option<Task> {
-    let answers = Answers { verifier: verifier.clone(), reloader: reloader.clone() };
+fn control_socket(home: &Home, answers: Answers) -> Option<Task> {
     match ControlSocket::open(home) {
         Ok(socket) => Some(Task(tokio::spawn(socket.serve(Arc::new(answers))))),
         Err(error) => {
             let file = home.path().join(control::NAME);
-            tracing::warn!(file = %file.display(), %error, "cannot make the control socket: `fallgate live` and `fallgate reload` will not find this gate");
+            tracing::warn!(file = %file.display(), %error, "cannot make the control socket: `fallgate live`, `fallgate pair` and `fallgate reload` will not find this gate");
             None
         }
     }
@@ -175,6 +186,13 @@ impl Drop for Task {
     }
 }
 
+/// What a terminal is shown at start.
+struct Welcome {
+    /// Whom the pairing code is for.
+    qr_owner: Option<Username>,
+    no_qr: bool,
+}
+
 /// What is there before the gate.
 struct Entry {
     /// A socket that somebody else listens on for us.
@@ -191,6 +209,14 @@ fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
             "cannot listen on the socket that the service manager hands over: {error}"
         ))
     })
+}
+
+/// Where other devices find the gate, also when it was to take any free port.
+fn reached_at(configured: &str, listener: &Listener) -> io::Result<String> {
+    match (configured.strip_suffix(":0"), listener.address()?) {
+        (Some(origin), ListenAt::Tcp(address)) => Ok(format!("{origin}:{}", address.port())),
+        _ => Ok(configured.to_owned()),
+    }
 }
 
 /// As people and other programs write it.

@@ -72,7 +72,7 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
 }
 
 /// The scopes that were typed; none means the defaults.
-fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
+pub(crate) fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     if scopes.is_empty() {
         return Ok(None);
     }

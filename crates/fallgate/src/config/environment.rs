@@ -135,7 +135,7 @@ impl Environment {
     }
 
     /// The config file that was asked for, and by what.
-    pub(super) fn config_file(&self) -> Option<&Path> {
+    pub(crate) fn config_file(&self) -> Option<&Path> {
         self.get("FALLGATE_CONFIG").map(Path::new)
     }
 

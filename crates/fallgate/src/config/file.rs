@@ -231,6 +231,12 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// The line of that key, or of the table's head where it is not there (any more).
+    pub(super) fn line_of(&self, key: &str) -> usize {
+        let value = self.entries.iter().find(|(name, _)| name == key);
+        value.map_or(self.line, |(_, value)| self.document.line_of(value.span()))
+    }
+
     /// The first in the file of those keys that are there, and its line.
     pub(super) fn first_of(&self, keys: &[&'static str]) -> Option<(&'static str, usize)> {
         let there = self.entries.iter().filter_map(|(name, value)| {

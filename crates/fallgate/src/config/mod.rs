@@ -6,6 +6,7 @@ mod inject;
 mod limits;
 mod policy;
 mod route;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,8 +29,10 @@ pub(crate) use inject::Secrets;
 pub(crate) use policy::Rule;
 
 use self::file::{Document, Section};
+use self::route::Lines;
 use crate::cli::Settings;
 use crate::failure::Failure;
+use crate::welcome;
 
 /// Where the gate listens when nothing is said (requirement R70).
 const LISTEN: ListenAt = ListenAt::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
@@ -162,52 +165,12 @@ impl Config {
         fallgate_relay::Settings {
             hosts: self.own_hosts(),
             origin: self.origin(),
+            reached_at: welcome::reached_at(&self.origin()),
             limits: self.limits,
             routes: self.routes,
             trusted_proxies: self.trusted_proxies.value,
             forward_auth: self.forward_auth.value,
         }
-    }
-
-    /// What is allowed, and may not be what was meant.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let by_host = self.routes.iter().find(|route| matches!(route.entrance, Entrance::Host(_)));
-        if let Some(route) = by_host.filter(|_| self.public_url.is_none()) {
-            warnings.push(format!(
-                "whoever opens the route {} in a browser is sent to sign in at {}: if that is not where browsers find \
-                 this gate, set server.public_url",
-                route.policy.name,
-                self.origin()
-            ));
-        }
-        for route in self.routes.iter() {
-            let name = &route.policy.name;
-            if route.same_origin() {
-                warnings.push(format!(
-                    "the route {name} has same_origin = true: whatever its upstream serves can act as whoever looks at \
-                     it, on Fallgate's own pages too"
-                ));
-            }
-            if route.upstream.is_none() && self.trusted_proxies.value.is_empty() {
-                warnings.push(format!(
-                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: name it in \
-                     server.trusted_proxies"
-                ));
-            } else if route.upstream.is_none() && !self.forward_auth.value {
-                warnings.push(format!(
-                    "the route {name} has no upstream, so another proxy has to ask about it, and none may: take \
-                     server.forward_auth = false out"
-                ));
-            }
-        }
-        warnings
-    }
-
-    /// Whether other machines can come in, and nothing says that they come by TLS.
-    pub(crate) fn is_exposed(&self) -> bool {
-        let https = self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.value.0.https);
-        self.listen.value.ip().is_some_and(|ip| !ip.is_loopback()) && !https
     }
 
     /// Reads the files that the config only names: our certificate, and the authorities that vouch for upstreams. A
@@ -261,8 +224,8 @@ impl Config {
         let (mut routes, mut trusts) = (Vec::new(), route::Trusts::default());
         if let Some(root) = &mut root {
             for section in root.tables("route", &route::KEYS)? {
-                let line = section.line;
-                routes.push((route::read(section, secrets, &mut trusts)?, line));
+                let lines = Lines::of(&section);
+                routes.push((route::read(section, secrets, &mut trusts)?, lines));
             }
         }
         let has_asked = routes.iter().any(|(route, _)| route.upstream.is_none());
@@ -279,26 +242,37 @@ impl Config {
             policy,
             rules,
             routes: RouteTable::default(),
-            route_lines: routes.iter().map(|(route, line)| (route.policy.name.clone(), *line)).collect(),
+            route_lines: routes
+                .iter()
+                .map(|(route, lines)| (route.policy.name.clone(), lines.head))
+                .collect(),
         };
         let Some(document) = document else { return Ok(config) };
-        for (route, line) in &routes {
-            config.check_route(route, in_use).map_err(|text| document.complaint(*line, text))?;
+        for (route, lines) in &routes {
+            config
+                .check_route(route, *lines, in_use)
+                .map_err(|(line, text)| document.complaint(line, text))?;
         }
         let table = table(document, routes)?;
         Ok(Self { routes: table, ..config })
     }
 
-    /// What a route must not be, given the other settings.
-    fn check_route(&self, route: &Route, in_use: Option<&Setting<ListenAt>>) -> Result<(), String> {
+    /// What a route must not be, given the other settings; and the line that says so.
+    fn check_route(
+        &self,
+        route: &Route,
+        lines: Lines,
+        in_use: Option<&Setting<ListenAt>>,
+    ) -> Result<(), (usize, String)> {
         let name = &route.policy.name;
         if let Entrance::Host(host) = &route.entrance {
             let public = self.public_url.as_ref().is_some_and(|url| url.value.0.host == *host);
             if public || self.hosts.value.contains(host) {
                 let key = if public { "public_url" } else { "hosts" };
-                return Err(format!(
+                let text = format!(
                     "the route {name} cannot have the host {host}: server.{key} says that Fallgate's own pages live there"
-                ));
+                );
+                return Err((lines.entrance, text));
             }
         }
         // What else is said counts from the next start on; where the service manager listens for us, never.
@@ -316,9 +290,9 @@ impl Config {
             _ => false,
         };
         if let Some(listen) = ours.find(leads_here) {
-            return Err(format!(
-                "the upstream of the route {name} is the gate itself, which listens on {listen}"
-            ));
+            let text =
+                format!("the upstream of the route {name} is the gate itself, which listens on {listen}");
+            return Err((lines.upstream, text));
         }
         Ok(())
     }
@@ -432,6 +406,13 @@ impl ServerSettings<'_> {
         let document = section.document;
         let (unix, texts): (Vec<_>, Vec<_>) =
             section.texts("trusted_proxies")?.into_iter().partition(|text| text.value == "unix");
+        // One by one, so that a complaint names the line of the one that it is about.
+        for text in &texts {
+            text.read(document, "trusted_proxies", |text| {
+                let network = network(text)?;
+                TrustedProxies::new(vec![network]).map(drop).map_err(|error| error.to_string())
+            })?;
+        }
         let networks = texts.iter().map(|text| text.read(document, "trusted_proxies", network));
         let networks = networks.collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = texts.first() {
@@ -482,7 +463,7 @@ fn own_host(text: &str) -> Result<Host<'static>, String> {
         .map_err(|_| "write a name such as box.example, without scheme, port and path".to_owned())
 }
 
-fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
+pub(crate) fn ip_host(ip: IpAddr) -> Option<Host<'static>> {
     let text = match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
@@ -525,22 +506,22 @@ fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
 }
 
 /// The routes as they will be matched.
-fn table(document: &Document, routes: Vec<(Route, usize)>) -> Result<RouteTable, Failure> {
-    let lines: Vec<(String, usize)> =
-        routes.iter().map(|(route, line)| (route.policy.name.to_string(), *line)).collect();
+fn table(document: &Document, routes: Vec<(Route, Lines)>) -> Result<RouteTable, Failure> {
+    let lines: Vec<(String, Lines)> =
+        routes.iter().map(|(route, lines)| (route.policy.name.to_string(), *lines)).collect();
     // The prefix decides, whatever becomes of it on the way up.
     let prefix = |route: &Route| match &route.entrance {
         Entrance::Path { prefix, .. } => Some(prefix.clone()),
         Entrance::Host(_) => None,
     };
-    for (index, (route, line)) in routes.iter().enumerate() {
+    for (index, (route, lines)) in routes.iter().enumerate() {
         let Some(own) = prefix(route) else { continue };
         if let Some((other, _)) =
             routes.iter().take(index).find(|(other, _)| prefix(other).as_ref() == Some(&own))
         {
             let same =
                 InvalidRoutes::SameEntrance(other.policy.name.to_string(), route.policy.name.to_string());
-            return Err(document.complaint(*line, same));
+            return Err(document.complaint(lines.entrance, same));
         }
     }
     RouteTable::new(routes.into_iter().map(|(route, _)| route).collect()).map_err(|error| {
@@ -550,7 +531,11 @@ fn table(document: &Document, routes: Vec<(Route, usize)>) -> Result<RouteTable,
             | InvalidRoutes::OwnPath { name, .. } => name,
         };
         // The last of that name: of two alike, the second is the one too many.
-        let line = lines.iter().rev().find(|(other, _)| other == name).map_or(1, |(_, line)| *line);
+        let last = lines.iter().rev().find(|(other, _)| other == name);
+        let line = last.map_or(1, |(_, lines)| match &error {
+            InvalidRoutes::SameName(_) => lines.name,
+            InvalidRoutes::SameEntrance(..) | InvalidRoutes::OwnPath { .. } => lines.entrance,
+        });
         document.complaint(line, error)
     })
 }

@@ -60,9 +60,17 @@ pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Ru
     }
     rule("passphrases.min_bytes", policy.passphrase_bytes.to_string(), line);
 
-    let mut section = table(&mut root, "tokens", &["max_lifetime", "unused_days"])?;
+    let mut section = table(&mut root, "tokens", &["max_lifetime", "max_per_user", "unused_days"])?;
     let line = optional(section.as_mut(), "max_lifetime", "never", &mut policy.token_life)?;
     rule("tokens.max_lifetime", or(policy.token_life, "never"), line);
+    let mut line = None;
+    if let Some(section) = &mut section
+        && let Some(number) = section.number("max_per_user", 1..=1_000_000)?
+    {
+        policy.tokens_per_user = u32::try_from(number.value).unwrap_or(u32::MAX);
+        line = Some(number.line);
+    }
+    rule("tokens.max_per_user", policy.tokens_per_user.to_string(), line);
     let mut line = None;
     if let Some(section) = &mut section
         && let Some(number) = section.number("unused_days", 0..=36_500)?

@@ -52,6 +52,26 @@ impl Trusts {
     }
 }
 
+/// The lines on which a route says what others may say too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    /// Of the route's head.
+    pub(super) head: usize,
+    pub(super) name: usize,
+    /// Of its host or its path.
+    pub(super) entrance: usize,
+    pub(super) upstream: usize,
+}
+
+impl Lines {
+    /// Of a route of which nothing was read yet.
+    pub(super) fn of(section: &Section<'_>) -> Self {
+        let entrance = section.first_of(&["host", "path"]).map_or(section.line, |(_, line)| line);
+        let (name, upstream) = (section.line_of("name"), section.line_of("upstream"));
+        Self { head: section.line, name, entrance, upstream }
+    }
+}
+
 /// Reads one route.
 pub(super) fn read(
     mut section: Section<'_>,

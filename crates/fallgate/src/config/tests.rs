@@ -230,8 +230,8 @@ fn every_complaint_names_its_line_and_what_would_be_right() {
         (route("path = \"/a/../b\""), 4, "dot segment"),
         (route("path = \"/\""), 4, "route by host"),
         (route("path = \"/a;b\""), 4, "leave it out"),
-        (route("path = \"/api\""), 1, "Fallgate's own pages and API live there"),
-        (route("path = \"/.fallgate/x\""), 1, "Fallgate's own pages and API live there"),
+        (route("path = \"/api\""), 4, "Fallgate's own pages and API live there"),
+        (route("path = \"/.fallgate/x\""), 4, "Fallgate's own pages and API live there"),
         (route("host = \"a b\""), 4, "not a host"),
         (route("path = \"/a\"\npublic = [\"health\"]"), 5, "does not start with /"),
         (route("path = \"/a\"\nallow = [\"bob\"]"), 5, "names nobody"),
@@ -309,15 +309,17 @@ fn routes_that_stand_in_each_others_or_our_way_are_refused_at_the_later_ones_lin
     ] {
         let refused = two(first, second);
         assert!(refused.contains("the routes a and b come in at the same place"), "{refused}");
-        let line = 1 + route(first).lines().filter(|line| !line.is_empty()).count();
+        // The line of its path or host, which is the first of what it has more than the other three.
+        let line = 4 + route(first).lines().filter(|line| !line.is_empty()).count();
         assert!(refused.starts_with(&format!("fallgate.toml:{line}:")), "{refused}");
     }
     let same_name = refused(&format!("{}{}", route("path = \"/x\""), route("path = \"/y\"")));
-    assert_eq!(same_name, "fallgate.toml:5: there are two routes named app");
+    assert_eq!(same_name, "fallgate.toml:6: there are two routes named app");
     let server = "[server]\npublic_url = \"https://box.example\"\nhosts = [\"other.example\"]\n";
     for (host, key) in [("box.example", "public_url"), ("other.example", "hosts")] {
         let refused = refused(&format!("{server}{}", route(&format!("host = \"{host}\""))));
         assert!(refused.contains(&format!("server.{key} says")), "{refused}");
+        assert!(refused.starts_with("fallgate.toml:7:"), "{refused}");
     }
 }
 
@@ -364,6 +366,7 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         min_bytes = 16
         [tokens]
         max_lifetime = "365d"
+        max_per_user = 7
         unused_days = 0
         [audit]
         keep = "forever"
@@ -374,6 +377,7 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         login_idle: Duration::from_hours(12),
         passphrase_bytes: 16,
         token_life: Some(Duration::from_hours(365 * 24)),
+        tokens_per_user: 7,
         token_unused: None,
         audit_kept: None,
         ..Policy::default()
@@ -392,8 +396,9 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
             "logins.life=30d (default)",
             "passphrases.min_bytes=16 (line 5)",
             "tokens.max_lifetime=365d (line 7)",
-            "tokens.unused_days=0 (line 8)",
-            "audit.keep=forever (line 10)",
+            "tokens.max_per_user=7 (line 8)",
+            "tokens.unused_days=0 (line 9)",
+            "audit.keep=forever (line 11)",
         ]
     );
 }

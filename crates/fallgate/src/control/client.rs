@@ -1,10 +1,12 @@
 //! A command's end.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Address, Answer, LONGEST_ANSWER, Request};
 use crate::failure::Failure;
@@ -17,13 +19,11 @@ pub(crate) fn ask<T: DeserializeOwned>(
     within: Duration,
 ) -> Result<T, Failure> {
     let address = Address::within(&folder.path).map_err(|_| not_running(folder))?;
-    let mut gate = UnixStream::connect(&address.path).map_err(|error| match error.kind() {
+    let mut gate = connect(&address, within).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => not_running(folder),
-        _ => broken(folder, &error),
+        _ => broken(folder, &error, within),
     })?;
-    let told = |error| broken(folder, &error);
-    gate.set_read_timeout(Some(within)).map_err(told)?;
-    gate.set_write_timeout(Some(within)).map_err(told)?;
+    let told = |error| broken(folder, &error, within);
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     gate.write_all(&line).map_err(told)?;
@@ -45,6 +45,15 @@ pub(crate) fn ask<T: DeserializeOwned>(
     }
 }
 
+/// Whoever has no time for us is not waited for longer than that: neither here nor when it is written to or read.
+fn connect(address: &Address, within: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(within))?;
+    socket.set_read_timeout(Some(within))?;
+    socket.connect(&SockAddr::unix(&address.path)?)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 fn not_running(folder: &HomeFolder) -> Failure {
     Failure::failed(format_args!(
         "no gate runs on {}, and only a running one can tell: start it with `{}`",
@@ -53,6 +62,13 @@ fn not_running(folder: &HomeFolder) -> Failure {
     ))
 }
 
-fn broken(folder: &HomeFolder, error: &std::io::Error) -> Failure {
+fn broken(folder: &HomeFolder, error: &io::Error, within: Duration) -> Failure {
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+        return Failure::failed(format_args!(
+            "the gate on {} did not answer within {} s: look into its log, or start it again",
+            folder.path.display(),
+            within.as_secs_f32()
+        ));
+    }
     Failure::failed(format_args!("the gate on {} does not answer: {error}", folder.path.display()))
 }

@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use fallgate_domain::id::CutId;
+use fallgate_domain::id::{CutId, PairingId};
+use fallgate_domain::user::Username;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::client::ask;
@@ -33,11 +34,42 @@ pub(crate) enum Request {
     Live {},
     /// To read the config again: [`crate::reload::Reloaded`].
     Reload {},
+    /// Where the config lies that counts: [`ConfigFile`].
+    Config {},
     /// What a cut closed: [`Option<fallgate_web::view::ClosedView>`], none if the gate knows of no such cut.
     Closed {
         /// Which.
         cut: CutId,
     },
+    /// A pairing code: [`fallgate_web::view::StartedPairingView`].
+    Pair {
+        /// For whom; for the first enabled admin, if nobody is named.
+        username: Option<Username>,
+    },
+    /// What became of one that was asked for here: [`fallgate_web::view::PairingView`].
+    Pairing {
+        /// Which.
+        id: PairingId,
+    },
+    /// To let the device in that used one, or not; the same comes back.
+    AnswerPairing {
+        /// Which.
+        id: PairingId,
+        /// Whether it is let in.
+        allow: bool,
+    },
+    /// To take one back. Nothing is told.
+    WithdrawPairing {
+        /// Which.
+        id: PairingId,
+    },
+}
+
+/// Where a gate's config lies.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConfigFile {
+    /// The file's absolute path, if there is one.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// What comes back.

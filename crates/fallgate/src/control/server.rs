@@ -7,25 +7,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fallgate_authority::{Actor, Verifier};
-use fallgate_web::view::{ClosedView, LiveList};
+use fallgate_authority::{Actor, PairingSide, Verifier};
+use fallgate_relay::{LiveSettings, Seldom};
+use fallgate_web::view::{ClosedView, LiveList, PairingView, StartedPairingView};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Address, Answer, LONGEST_REQUEST, Request};
+use super::{Address, Answer, ConfigFile, LONGEST_REQUEST, Request};
 use crate::home::Home;
 use crate::lifecycle;
 use crate::reload::Reloader;
 
 /// Who asks more is not waited for.
-const MOST_CLIENTS: usize = 8;
+const MOST_CLIENTS: usize = 24;
 /// How long a client may take to send a request, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A pause after an accept that failed for want of something, such as file descriptors.
 const BREATHE: Duration = Duration::from_millis(50);
+/// How often it is said at most that accepting fails.
+const SAY_EVERY: Duration = Duration::from_secs(1);
 const ROOT: u32 = 0;
 const OWNERS_ALONE: u32 = 0o600;
 
@@ -40,6 +43,7 @@ pub(crate) struct ControlSocket {
 pub(crate) struct Answers {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) reloader: Arc<Reloader>,
+    pub(crate) settings: LiveSettings,
 }
 
 impl ControlSocket {
@@ -60,6 +64,7 @@ impl ControlSocket {
     /// Answers whoever asks, until it is dropped.
     pub(crate) async fn serve(self, answers: Arc<Answers>) {
         let mut clients = JoinSet::new();
+        let failures = Seldom::every(SAY_EVERY);
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -69,7 +74,9 @@ impl ControlSocket {
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection on the control socket");
+                        if let Some(times) = failures.now() {
+                            tracing::warn!(%error, times, "cannot accept a connection on the control socket");
+                        }
                         sleep(BREATHE).await;
                     }
                 },
@@ -122,6 +129,9 @@ impl Answers {
     async fn answer(&self, request: Request, actor: &Actor) -> Vec<u8> {
         match request {
             Request::Live {} => line_of(&Answer::Done(LiveList::from(self.verifier.live_for_operator()))),
+            Request::Config {} => {
+                line_of(&Answer::Done(ConfigFile { file: self.reloader.config_file().await }))
+            }
             Request::Closed { cut } => {
                 line_of(&Answer::Done(self.verifier.closed_by(cut).await.map(ClosedView::from)))
             }
@@ -129,8 +139,29 @@ impl Answers {
                 Ok(reloaded) => Answer::Done(reloaded),
                 Err(failure) => Answer::Failed(failure.to_string()),
             }),
+            Request::Pair { username } => {
+                let started = self.verifier.start_pairing_for(username.as_ref(), actor).await;
+                let reached_at = &self.settings.now().reached_at;
+                line_of(&answer_of(started.map(|started| StartedPairingView::of(&started, reached_at))))
+            }
+            Request::Pairing { id } => {
+                let pairing = self.verifier.pairing(PairingSide::Operator(actor), id);
+                line_of(&answer_of(pairing.map(PairingView::from)))
+            }
+            Request::AnswerPairing { id, allow } => {
+                let side = PairingSide::Operator(actor);
+                let answered = self.verifier.answer_pairing(side, id, allow).await;
+                line_of(&answer_of(answered.map(PairingView::from)))
+            }
+            Request::WithdrawPairing { id } => {
+                line_of(&answer_of(self.verifier.withdraw_pairing(PairingSide::Operator(actor), id)))
+            }
         }
     }
+}
+
+fn answer_of<T>(done: Result<T, impl std::fmt::Display>) -> Answer<T> {
+    done.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Done)
 }
 
 fn line_of(answer: &impl Serialize) -> Vec<u8> {

@@ -1,28 +1,32 @@
 //! The desk of a gate: each operation is a request to its API.
 
 use fallgate_authority::{
-    CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail, WorkerEnd,
+    AgentError, CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail, WorkerEnd,
+    WorkerOrder,
 };
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::{BrokenLink, Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::cut::{CutReason, CutTarget};
 use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::Audience;
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, Inspected, MintedView, PlacedCutView, RevokedCount, TokenList,
-    TokenView, UserList, UserView, WhoAmI,
+    AgentList, AgentView, CutList, CutView, EndedView, EventPage, Inspected, MintedView, MintedWorkerView,
+    PlacedCutView, RevokedCount, TokenList, TokenView, UserList, UserView, WhoAmI,
 };
 use form_urlencoded::Serializer;
 use serde::Serialize;
 use ureq::http::Method;
 
-use super::{NewToken, NewUser, Revocation, words};
+use super::{NewAgent, NewToken, NewUser, Revocation, words};
 use crate::client::{Client, Fault, With};
 use crate::config::Environment;
 use crate::failure::Failure;
@@ -97,6 +101,31 @@ struct NewCut<'a> {
     reason: Option<&'a CutReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CreateAgent<'a> {
+    name: &'a AgentName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a Username>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Scopes>,
+    routes: &'a [RouteName],
+}
+
+#[derive(Serialize)]
+struct ChangeAgent {
+    disabled: bool,
+}
+
+#[derive(Serialize)]
+struct MintWorker<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a Scopes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'a [Audience]>,
 }
 
 #[derive(Serialize)]
@@ -183,13 +212,8 @@ impl ServerDesk {
 
     pub(super) fn mint(&self, new: NewToken) -> Result<MintedView, Failure> {
         let NewToken { owner, name, scopes, lifetime } = new;
-        // The API mints what a plain user asks for others for themselves: nobody should take it for somebody else's.
         if let Some(owner) = &owner {
-            let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
-            let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
-            if !for_all && me.username.as_ref() != Some(owner) {
-                return Err(words::for_others());
-            }
+            self.expect_may_own(owner, "tokens for others: leave --username out")?;
         }
         let body = Mint {
             name: name.unwrap_or_default(),
@@ -345,7 +369,7 @@ impl ServerDesk {
     }
 
     pub(super) fn events(&self, filter: EventFilter) -> Result<EventPage, Failure> {
-        let EventFilter { before, limit, user, action } = filter;
+        let EventFilter { before, limit, user, action, .. } = filter;
         let mut query = Serializer::new(String::new());
         query.append_pair("limit", &limit.to_string());
         if let Some(before) = before {
@@ -360,7 +384,7 @@ impl ServerDesk {
     }
 
     pub(super) fn verify_trail(&self, _: &Environment) -> Result<WholeTrail, Failure> {
-        let newest = self.events(EventFilter { before: None, limit: 1, user: None, action: None })?;
+        let newest = self.events(EventFilter { limit: 1, ..EventFilter::default() })?;
         let begin = newest.checkpoint.map(|checkpoint| (checkpoint.seq, checkpoint.hash, checkpoint.at));
         let since = begin.as_ref().map(|(.., at)| *at);
         let mut chain = begin.map_or_else(Chain::default, |(seq, hash, _)| Chain::after(seq, hash));
@@ -378,7 +402,7 @@ impl ServerDesk {
     /// The API pages backwards. The trail has no gaps, so the page that ends in front of `seq + PAGE + 1` begins
     /// behind `seq`; one that has nothing there lies in front of what is kept, and the next is looked at.
     pub(super) fn events_after(&self, seq: u64) -> Result<Vec<Event>, Failure> {
-        let page = |before, limit| self.events(EventFilter { before, limit, user: None, action: None });
+        let page = |before, limit| self.events(EventFilter { before, limit, ..EventFilter::default() });
         let newest = page(None, 1)?.events.first().map_or(0, |event| event.seq);
         let mut behind = seq;
         while behind < newest {
@@ -395,6 +419,67 @@ impl ServerDesk {
             behind = checkpoint.map(|kept| kept.seq).filter(|kept| *kept > behind).ok_or_else(missing)?;
         }
         Ok(Vec::new())
+    }
+
+    pub(super) fn create_agent(&self, new: NewAgent) -> Result<AgentView, Failure> {
+        let NewAgent { name, owner, scopes, routes } = new;
+        if let Some(owner) = &owner {
+            self.expect_may_own(owner, "agents for others: leave --owner out")?;
+        }
+        let body = CreateAgent { name: &name, owner: owner.as_ref(), scopes, routes: &routes };
+        let made = self.client.send(Method::POST, "/api/agents", &body);
+        made.map_err(|fault| {
+            fault.or(|status| match (status, owner) {
+                (404, Some(owner)) => Some(words::agent(AgentError::UnknownUser(owner))),
+                _ => None,
+            })
+        })
+    }
+
+    /// Of an owner whom one is not shown there are none.
+    pub(super) fn agents(&self, owner: Option<&Username>) -> Result<AgentList, Failure> {
+        let mut list: AgentList = self.client.get("/api/agents").map_err(Fault::into_failure)?;
+        if let Some(owner) = owner {
+            list.agents.retain(|agent| agent.owner == *owner);
+            if list.agents.is_empty() && self.account_if_shown(owner)?.is_none() {
+                let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+                if me.username.as_ref() != Some(owner) {
+                    return Err(words::unknown_user(owner));
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    pub(super) fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+        self.client.get(&format!("/api/agents/{name}")).map_err(|fault| about_agent(fault, name))
+    }
+
+    pub(super) fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
+        let body = ChangeAgent { disabled };
+        let changed = self.client.send(Method::PATCH, &format!("/api/agents/{name}"), &body);
+        changed.map_err(|fault| about_agent(fault, name))
+    }
+
+    pub(super) fn mint_worker(&self, order: &WorkerOrder) -> Result<MintedWorkerView, Failure> {
+        let WorkerOrder { agent, life, scopes, audience, session: _ } = order;
+        let ttl = life.map(|life| life.as_secs());
+        let body = MintWorker { ttl, scopes: scopes.as_ref(), audience: audience.as_deref() };
+        let minted = self.client.send(Method::POST, &format!("/api/agents/{agent}/tokens"), &body);
+        minted.map_err(|fault| about_agent(fault, agent))
+    }
+
+    pub(super) fn delete_agent(&self, name: &AgentName) -> Result<(), Failure> {
+        let path = format!("/api/agents/{name}");
+        let deleted = self.client.act(Method::DELETE, &path, None::<&()>, With::Usual);
+        deleted.map_err(|fault| about_agent(fault, name))
+    }
+
+    /// The API makes what a plain user asks for others for themselves: nobody should take it for somebody else's.
+    fn expect_may_own(&self, owner: &Username, what: &str) -> Result<(), Failure> {
+        let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+        let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
+        if for_all || me.username.as_ref() == Some(owner) { Ok(()) } else { Err(words::for_others(what)) }
     }
 
     fn listed(&self) -> Result<TokenList, Failure> {
@@ -422,6 +507,11 @@ fn about_token(status: u16, id: CredentialId) -> Option<Failure> {
         409 => Some(words::token(TokenError::Ended(id))),
         _ => None,
     }
+}
+
+/// What the API refuses about an agent that is there or not.
+fn about_agent(fault: Fault, name: &AgentName) -> Failure {
+    fault.or(|status| (status == 404).then(|| words::agent(AgentError::Unknown(name.clone()))))
 }
 
 /// What the API refuses about an account that is there or not.

@@ -3,3 +3,7 @@
 mod first_run;
 mod hosts;
 mod jupyter;
+mod live;
+mod pairing;
+mod tokens;
+mod tour;

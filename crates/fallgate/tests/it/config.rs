@@ -44,6 +44,27 @@ fn a_misspelt_key_stops_the_start_and_names_the_right_one() {
 }
 
 #[test]
+fn what_is_wrong_with_a_route_among_others_names_the_line_of_the_key() {
+    let home = Home::new();
+    let first = "[[route]]\nname = \"a\"\npath = \"/a\"\nupstream = \"http://127.0.0.1:1\"\n";
+    for (second, line, words) in [
+        ("name = \"a\"\npath = \"/b\"\nupstream = \"http://127.0.0.1:1\"\n", 6, "two routes named a"),
+        ("upstream = \"http://127.0.0.1:1\"\nname = \"b\"\npath = \"/a/\"\n", 8, "the same place"),
+        ("name = \"b\"\nupstream = \"http://127.0.0.1:1\"\npath = \"/api\"\n", 8, "Fallgate's own"),
+        ("name = \"b\"\npath = \"/b\"\nupstream = \"http://127.0.0.1:7400\"\n", 8, "the gate itself"),
+        ("name = \"b\"\nupstream = \"http://127.0.0.1:1\"\n", 5, "needs a place to come in"),
+    ] {
+        let file = home.write_config(&format!("{first}[[route]]\n{second}"));
+        let refused = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).refused(1);
+        assert!(refused.starts_with(&format!("{}:{line}: ", file.display())), "{line}: {refused}");
+        assert!(refused.contains(words), "{refused}");
+    }
+    let file = home.write_config("[server]\ntrusted_proxies = [\n  \"10.0.0.1\",\n  \"0.0.0.0/0\",\n]\n");
+    let refused = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).refused(1);
+    assert!(refused.starts_with(&format!("{}:4: ", file.display())), "{refused}");
+}
+
+#[test]
 fn a_config_that_cannot_be_read_is_one_line() {
     let home = Home::new();
     for path in [home.beside().join("missing.toml"), home.beside().to_owned()] {
@@ -64,6 +85,50 @@ fn config_check_says_what_it_found() {
     let file = home.write_config(GOOD);
     let checked = home.fallgate(&["config", "check", "--config", file.to_str().unwrap()]).ok().stdout;
     assert_eq!(checked, format!("{} is good: 3 routes, listening on 127.0.0.1:7400\n", file.display()));
+}
+
+#[test]
+fn config_check_warns_of_what_may_not_be_meant() {
+    let home = Home::new();
+    home.user("ada");
+    fs::write(home.beside().join("secret"), "s3cret").unwrap();
+    let secret = home.beside().join("secret");
+    let route = format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"http://127.0.0.1:1\"\n\
+         allow = [\"user:ada\", \"user:eve\"]\npublic = [\"/hook\"]\ninject = {{ x-key = \"${{file:{}}}\" }}\n",
+        secret.display()
+    );
+    let server = "[server]\nlisten = \"0.0.0.0:7400\"\n";
+    let check = |text: &str, more: &[&str]| {
+        let file = home.write_config(text);
+        home.fallgate(&[&["config", "check", "--config", file.to_str().unwrap()], more].concat()).ok()
+    };
+    let wanted = [
+        "0.0.0.0:7400: other machines can reach this address",
+        "the route app injects x-key into each request, also into those for its public path /hook",
+        "the route app allows user:eve, and there is no such user",
+    ];
+    let checked = check(&format!("{server}{route}"), &[]);
+    let warned: Vec<_> = checked.stderr.lines().collect();
+    assert_eq!(warned.len(), wanted.len(), "{warned:?}");
+    for (line, wanted) in warned.iter().zip(wanted) {
+        assert!(line.starts_with(&format!("warning: {wanted}")), "{line}");
+    }
+    assert!(checked.stdout.contains("is good: one route"), "{}", checked.stdout);
+    let checked = check(&format!("{server}{route}"), &["--json"]);
+    let told = checked.json();
+    let warnings = told["warnings"].as_array().unwrap();
+    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (3, &json!(1), ""));
+    for (warning, wanted) in warnings.iter().zip(wanted) {
+        assert!(warning.as_str().unwrap().starts_with(wanted), "{warning}");
+    }
+    // Behind a proxy that is known; and where there is no store, nobody is missed in it.
+    let behind = "[server]\nlisten = \"0.0.0.0:7400\"\npublic_url = \"https://box.example\"\n\
+                  trusted_proxies = [\"10.0.0.1\"]\n";
+    let quiet = route.replace("public = [\"/hook\"]\n", "");
+    fs::remove_dir_all(home.path()).unwrap();
+    assert_eq!(check(&format!("{behind}{quiet}"), &["--json"]).json()["warnings"], json!([]));
+    assert!(!home.path().exists(), "a check has made a home");
 }
 
 #[test]
@@ -90,6 +155,39 @@ fn the_file_is_found_by_flag_then_variable_then_the_users_config_folder() {
     assert_eq!(listens(true, true), "127.0.0.1:1");
     assert_eq!(listens(false, true), "127.0.0.1:2");
     assert_eq!(listens(false, false), "127.0.0.1:3");
+}
+
+#[test]
+fn commands_on_a_home_folder_go_by_the_config_of_the_gate_that_serves_it() {
+    let route = |name: &str| {
+        format!("[[route]]\nname = {name:?}\npath = \"/{name}\"\nupstream = \"http://127.0.0.1:1\"\n")
+    };
+    let gate = Gate::configured(&format!("[tokens]\nmax_lifetime = \"2h\"\n{}", route("served")));
+    gate.user("ada");
+    let mint = |more: &[&str], variable: bool| {
+        let arguments = [&["token", "create", "--username", "ada"], more].concat();
+        let mut command = gate.command(&arguments);
+        if variable {
+            command.env("FALLGATE_CONFIG", gate.beside().join("other.toml"));
+        }
+        Run::of(command, b"")
+    };
+    let refused = mint(&["--expires", "3h"], false).refused(1);
+    assert!(refused.contains("at most 2h here"), "{refused}");
+    let unknown = "the config has no route";
+    for (name, is_known) in [("served", true), ("other", false)] {
+        let minted = mint(&["--scope", &format!("route:{name}")], false).ok();
+        assert_eq!(!minted.stderr.contains(unknown), is_known, "{}", minted.stderr);
+    }
+    gate.fallgate(&["cut", "route:other"]).refused(1);
+    // What is said beats what is asked.
+    fs::write(gate.beside().join("other.toml"), route("other")).unwrap();
+    mint(&["--expires", "3h"], true).ok();
+    let other = gate.beside().join("other.toml");
+    mint(&["--expires", "3h", "--config", other.to_str().unwrap()], false).ok();
+    // Without a gate there is nothing to go by.
+    let home = gate.kill();
+    home.fallgate(&["token", "create", "--username", "ada", "--expires", "3h"]).ok();
 }
 
 #[test]

@@ -21,8 +21,9 @@ const IDLE_AT_LEAST: usize = 9_500;
 const WEBSOCKETS: usize = 5_000;
 /// How many there are of each kind that keeps a thread busy.
 const SLOW: usize = 40;
-/// Files of the daemon for all else: two for each slow one, two for each that is measured, its own.
-const SPARE: usize = 450;
+/// Files of the daemon for all else: two for each slow one, two for each that is measured, and what it keeps from
+/// connections for its own work.
+const SPARE: usize = 500;
 
 /// Of the daemon, for each idle WebSocket (30-gate).
 const WEBSOCKET_BYTES: u64 = 20 * 1024;

@@ -157,9 +157,12 @@ fn a_cut_with_an_end_is_over_by_itself() {
     let gate = gate_before(&upstream.url());
     let bob = gate.token("bob");
     gate.fallgate(&["cut", "user:bob", "--for", "2s"]).ok();
-    assert_eq!(gate.status("/app/", &bob), 403);
+    let refused = Client::get(gate.address(), "/app/", Some(&bob));
     let listed = gate.fallgate(&["cuts", "--json"]).ok().json();
-    assert!(listed["cuts"][0]["expires_at"].is_string(), "{listed}");
+    // Told to the second.
+    let (end, _) = listed["cuts"][0]["expires_at"].as_str().unwrap().split_once('.').unwrap();
+    let told = format!("This was cut off, and stays so until {end}Z or until the cut is lifted.");
+    assert_eq!((refused.status, refused.json()["detail"].as_str()), (403, Some(told.as_str())));
     wait_for("the end of the cut", || (gate.status("/app/", &bob) == 200).then_some(()));
     assert_eq!(gate.fallgate(&["cuts", "--json"]).ok().json(), json!({"cuts": []}));
     let id = id_of(&listed["cuts"][0]);
@@ -212,6 +215,38 @@ fn r49_placing_and_lifting_are_audited_by_api_and_command_line() {
 }
 
 #[test]
+fn what_is_asked_of_the_trail_by_user_has_the_cuts_on_them_and_on_what_is_theirs() {
+    let gate = gate_before("http://127.0.0.1:9");
+    let (bob, eve) = (gate.token("bob"), gate.token("eve"));
+    let sign_in = gate.sign_in("bob");
+    let root = gate.token_with("root", &["--scope", "admin"]).header();
+    let targets =
+        ["user:bob".to_owned(), format!("credential:{}", bob.id), format!("credential:{}", sign_in.id)];
+    let beside = ["user:eve".to_owned(), format!("credential:{}", eve.id), "route:app".to_owned()];
+    for (number, target) in targets.iter().chain(&beside).enumerate() {
+        if number % 2 == 0 {
+            let placed = gate.cut(&root, target, "x");
+            gate.fallgate(&["lift", &id_of(&placed)]).ok();
+        } else {
+            let placed = gate.fallgate(&["cut", target, "--json"]).ok().json();
+            assert_eq!(gate.try_lift(&root, &id_of(&placed)).status, 204);
+        }
+    }
+    for action in ["cut.place", "cut.lift"] {
+        let arguments = ["audit", "list", "--user", "bob", "--action", action, "--json"];
+        let listed = gate.fallgate(&arguments).ok().json();
+        let asked = gate.ask(&format!("GET /api/audit?user=bob&action={action}"), &root, &Value::Null).json();
+        for events in [&listed["events"], &asked["events"]] {
+            let mut found: Vec<_> =
+                events.as_array().unwrap().iter().map(|event| event["target"].as_str().unwrap()).collect();
+            found.reverse();
+            assert_eq!(found, targets, "{action}");
+        }
+    }
+    gate.fallgate(&["audit", "verify"]).ok();
+}
+
+#[test]
 fn what_cannot_be_cut_is_refused_in_words_and_nothing_is_done() {
     let gate = gate_before("http://127.0.0.1:9");
     let root = gate.token_with("root", &["--scope", "admin"]).header();
@@ -244,7 +279,7 @@ fn what_cannot_be_cut_is_refused_in_words_and_nothing_is_done() {
     let listed = gate.ask("GET /api/cuts", &root, &Value::Null);
     assert_eq!((listed.status, listed.json()), (200, json!({"cuts": []})));
     // No reason has to be given.
-    let body = json!({"target": "route:app", "reason": null, "expires_in": 3_600});
+    let body = json!({"target": "route:app", "reason": null});
     assert_eq!(gate.ask("POST /api/cuts", &root, &body).status, 201);
     let refused = Client::get(gate.address(), "/app/open", None);
     assert_eq!(refused.json()["detail"], "This was cut off, and stays so until the cut is lifted.");
@@ -306,8 +341,12 @@ fn a_command_on_the_home_folder_knows_the_routes_of_its_config_and_doctor_names_
     // Where there is no config nobody can tell; the cut stands all the same.
     let run = home.fallgate(&["cut", "route:other"]).ok();
     assert!(run.stderr.contains("whether there is a route other is not known here"), "{}", run.stderr);
+    home.fallgate(&["cut", "everything", "--for", "1h"]).ok();
+    let listed = home.fallgate(&["cuts", "--json"]).ok().json();
+    let (end, _) = listed["cuts"][2]["expires_at"].as_str().unwrap().split_once('.').unwrap();
     let report = home.fallgate(&["doctor", "--json", "--config", config]).json();
     let checks = report["checks"].as_array().unwrap();
     let check = checks.iter().find(|check| check["name"] == "cuts").unwrap();
-    assert_eq!(check["found"], "refused until lifted: route:app, route:other");
+    let found = format!("refused until lifted: route:app, route:other, everything (at most until {end}Z)");
+    assert_eq!(check["found"], found);
 }

@@ -92,6 +92,7 @@ fn every_verb_says_what_it_does_what_it_takes_and_where_it_works() {
         let first = help.lines().next().unwrap();
         assert!(first.contains(' ') && first.starts_with(char::is_uppercase), "{words}: {first}");
         assert!(help.contains(&format!("\nUsage: fallgate {words}")), "{words}: {help}");
+        assert!(!help.contains('`'), "{words} shows Markdown: {help}");
         let options: BTreeSet<_> = help
             .lines()
             .filter(|line| line.starts_with("  ") && line.trim_start().starts_with('-'))

@@ -337,7 +337,9 @@ fn the_upstream_is_told_where_the_request_came_from() {
 fn r15_an_upstream_can_neither_set_our_cookies_nor_reach_into_our_origin() {
     const FIELDS: &str = "Set-Cookie: fallgate=evil; Path=/\r\nset-cookie: __Host-fallgate=evil; Secure\r\n\
         SET-COOKIE:  fallgate = evil\r\nSet-Cookie: =fallgate=evil\r\nSet-Cookie: fallgate\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: fallgates=2\r\n\
-        Service-Worker-Allowed: /\r\nClear-Site-Data: \"cookies\"\r\nX-Hop: 1\r\nConnection: X-Hop\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n\
+        Service-Worker-Allowed: /\r\nClear-Site-Data: \"cookies\"\r\n\
+        Strict-Transport-Security: max-age=31536000; includeSubDomains\r\nAlt-Svc: h3=\":443\"\r\nNEL: {\"report_to\":\"x\",\"max_age\":9}\r\n\
+        Report-To: {}\r\nReporting-Endpoints: x=\"https://evil.example\"\r\nPublic-Key-Pins: max-age=9\r\nX-Hop: 1\r\nConnection: X-Hop\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n\
         Fallgate-Note: kept\r\nX-A: b\r\n";
     let upstream = Upstream::answering(|_| {
         format!("HTTP/1.1 200 OK\r\n{FIELDS}Content-Length: 2\r\n\r\nok").into_bytes()
@@ -357,7 +359,16 @@ fn r15_an_upstream_can_neither_set_our_cookies_nor_reach_into_our_origin() {
         for gone in ["x-hop", "keep-alive", "connection", "proxy-authenticate"] {
             assert_eq!(all(gone), Vec::<&str>::new(), "{gone}");
         }
-        for name in ["service-worker-allowed", "clear-site-data"] {
+        for name in [
+            "service-worker-allowed",
+            "clear-site-data",
+            "strict-transport-security",
+            "alt-svc",
+            "nel",
+            "report-to",
+            "reporting-endpoints",
+            "public-key-pins",
+        ] {
             assert_eq!(all(name).len(), usize::from(!own_origin), "{name} on {host}");
         }
     }

@@ -111,6 +111,37 @@ fn r14_loopback_is_no_login_and_the_internal_token_is_one_for_little() {
 }
 
 #[test]
+fn r23_the_internal_token_in_an_address_is_not_handed_on_to_the_login_page() {
+    let upstream = Upstream::echo();
+    let gate = Gate::on(
+        lived_in(),
+        &format!(
+            "[server]\npublic_url = \"http://box.example\"\n\
+             [[route]]\nname = \"app\"\nhost = \"app.example\"\nupstream = {:?}\n",
+            upstream.url()
+        ),
+    );
+    let token = read(&gate);
+    let (coded, upper) = (token.replace('0', "%30"), token.to_ascii_uppercase());
+    // As an upstream names what it stores by its digest.
+    let digest = "0Aa9".repeat(16);
+    let site = "http%3A%2F%2Fapp.example";
+    for (target, wanted) in [
+        (format!("/x?token={token}"), "%2Fx".to_owned()),
+        (format!("/x?a=b&t={coded}"), "%2Fx".to_owned()),
+        (format!("/x/{upper}/y?a=b"), "%2F".to_owned()),
+        (format!("/x/{digest}?a=b"), format!("%2Fx%2F{digest}%3Fa%3Db")),
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: app.example\r\nSec-Fetch-Mode: navigate\r\n\r\n");
+        let sent = Client::exchange(gate.address(), request);
+        let login = sent.header("location").unwrap();
+        let wanted = format!("http://box.example/login?returnTo={site}{wanted}&enter=");
+        assert!(login.starts_with(&wanted), "{login}");
+    }
+}
+
+#[test]
 fn r8_r36_only_the_64_digits_in_either_case_are_the_internal_token() {
     let gate = gate();
     let token = read(&gate);

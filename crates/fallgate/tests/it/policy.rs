@@ -82,6 +82,42 @@ fn r33_no_token_gets_a_longer_life_than_the_config_allows_from_the_gate_or_the_c
 }
 
 #[test]
+fn nobody_has_more_tokens_that_stand_than_the_config_allows_whoever_mints_them() {
+    let gate = ruled("[tokens]\nmax_per_user = 4\n");
+    let words = "ada has 4 tokens, as many as one user may have (tokens.max_per_user): revoke";
+    let admin = gate.token_with("root", &["--scope", "admin"]).header();
+    let own = gate.token_with("ada", &["--scope", "tokens:write"]);
+    let mint = |by: &str| gate.ask("POST /api/tokens", by, &json!({"name": "x", "username": "ada"}));
+    let refused = |by: &str| {
+        let refused = mint(by);
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        assert!(refused.text().contains(words), "{}", refused.text());
+    };
+    let by_admin = mint(&admin);
+    assert_eq!(by_admin.status, 201, "{}", by_admin.text());
+    // What is minted by one's own token hangs on it.
+    for _ in 0..2 {
+        assert_eq!(mint(&own.header()).status, 201);
+    }
+    refused(&admin);
+    refused(&own.header());
+    let told = gate.fallgate(&["token", "create", "--username", "ada"]).refused(1);
+    assert!(told.contains(words), "{told}");
+    // Others have their own, and sign-ins are no tokens.
+    gate.token("root");
+    gate.sign_in("ada");
+    // With the one that they hang on, three have ended; what has expired is none, too.
+    gate.fallgate(&["token", "revoke", &own.id]).ok();
+    let short = gate.token_with("ada", &["--expires", "1s"]);
+    for _ in 0..2 {
+        gate.token("ada");
+    }
+    wait_for("its end", || (status_of(&gate, &short.secret) == "expired").then_some(()));
+    assert_eq!(mint(&admin).status, 201);
+    refused(&admin);
+}
+
+#[test]
 fn r33_a_token_is_good_before_its_end_and_refused_at_it() {
     let gate = Gate::start();
     gate.user("ada");

@@ -1,5 +1,6 @@
 //! Reading the config again while the gate runs (requirement R57).
 
+mod changed;
 mod files;
 
 use std::fs;
@@ -149,7 +150,7 @@ fn r9_r57_a_config_that_makes_no_sense_changes_nothing_and_says_where_and_why() 
     for (bad, line, word) in [
         (
             format!("{good}[[route]]\nname = \"b\"\npath = \"/app\"\nupstream = \"http://127.0.0.1:1\"\n"),
-            "fallgate.toml:6: ",
+            "fallgate.toml:8: ",
             "same place",
         ),
         (format!("{good}upstraem = \"x\"\n"), "fallgate.toml:6: ", "upstraem"),

@@ -166,7 +166,7 @@ fn a_start_that_fails_says_one_line_and_makes_no_home() {
         ),
         (
             "[[route]]\nname = \"a\"\npath = \"/api\"\nupstream = \"http://127.0.0.1:1\"\n",
-            1,
+            3,
             "Fallgate's own",
         ),
     ] {

@@ -232,3 +232,43 @@ fn bodies_of_any_size_pass_by_tls_whole_and_in_little_memory() {
 fn numbers(length: usize) -> Vec<u8> {
     (0_u32..).flat_map(u32::to_le_bytes).take(length).collect()
 }
+
+#[test]
+fn a_certificate_that_clients_will_not_take_is_told_of_and_served_all_the_same() {
+    let authority = Authority::new();
+    let good = authority.issue("good", &["box.example", "*.apps.example"]);
+    let expired = authority.issue_expired("expired", &["box.example", "*.apps.example"]);
+    let other = authority.issue("other", &["other.example"]);
+    let config = |pair: &Pair| {
+        format!(
+            "[server]\npublic_url = \"https://box.example\"\nlisten = \"127.0.0.1:0\"\ntls = {{ cert = {:?}, key = {:?} }}\n\
+             [[route]]\nname = \"a\"\nhost = \"a.apps.example\"\nupstream = \"http://127.0.0.1:1\"\n",
+            pair.cert, pair.key
+        )
+    };
+    for (pair, words) in [
+        (&good, None),
+        (&expired, Some("has expired")),
+        (&other, Some("is not for box.example or a.apps.example")),
+    ] {
+        let home = Home::new();
+        home.admin("root");
+        let file = home.write_config(&config(pair));
+        let file = file.to_str().unwrap();
+        let checked = home.fallgate(&["config", "check", "--config", file]).ok();
+        let doctor = home.fallgate(&["doctor", "--config", file, "--json"]);
+        let gate = Gate::on(home, &config(pair));
+        let log = gate.log();
+        for told in [&checked.stderr, &doctor.stdout, &log] {
+            match words {
+                Some(words) => assert!(told.contains(words), "{told}"),
+                None => assert!(!told.contains("the certificate in"), "{told}"),
+            }
+        }
+        assert_eq!(
+            log.matches("clients will not trust this gate").count(),
+            usize::from(words.is_some()),
+            "{log}"
+        );
+    }
+}

@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use fallgate_authority::{Ended, Lease, is_navigation};
+use fallgate_authority::{Alarm, Ended, Lease, is_navigation};
 use fallgate_domain::problem::Problem;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::access::Line;
 use super::decide::{Asking, Verdict, decide};
@@ -16,9 +17,11 @@ use super::forward_auth::{self, Family};
 use super::own;
 use super::proxies::Asker;
 use super::refuse::{Answer, Manner};
+use super::settings::CachedSettings;
 use crate::gate::Worker;
 use crate::wire::http1::{FieldId, HeadLimits, Progress, RequestHead};
 use crate::wire::http2::preface::{Beginning, beginning};
+use crate::wire::patience::within;
 use crate::wire::socket::Wire;
 
 /// The interim answer that asks for a body (RFC 9110, 10.1.1).
@@ -40,8 +43,13 @@ pub(crate) struct Connection {
     /// Whether a browser shows what is answered to it.
     shown: bool,
     pub(crate) worker: Arc<Worker>,
+    settings: CachedSettings,
+    /// Goes off when it has been idle for too long.
+    alarm: Alarm,
     pub(crate) lease: Lease,
     pub(crate) head: RequestHead,
+    /// The `Host` of the request that is being passed on.
+    pub(crate) host: Vec<u8>,
     /// For heads on their way out.
     pub(crate) scratch: Vec<u8>,
     /// What the request under way was answered.
@@ -82,6 +90,7 @@ impl Connection {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let lease = worker.gate.verifier.lease();
+        let settings = worker.gate.settings.cached();
         let head = RequestHead::default();
         Self {
             client,
@@ -89,8 +98,11 @@ impl Connection {
             asker: direct,
             shown: false,
             worker,
+            settings,
+            alarm: Alarm::default(),
             lease,
             head,
+            host: Vec::new(),
             scratch: Vec::new(),
             answered: None,
             line: None,
@@ -134,17 +146,20 @@ impl Connection {
         if self.client.input.is_empty() {
             self.slim_down();
         }
-        let limits = self.worker.gate.settings.now().limits;
+        let limits = self.settings.now().limits;
         if self.client.input.is_empty() {
-            let (client, stock, stopping) = (&mut self.client, &self.worker.stock, &mut self.stopping);
-            let readable = poll_fn(|context| client.poll_readable(context, stock));
+            let idle_until = Instant::now() + limits.idle;
+            let (client, stock, alarm) = (&mut self.client, &self.worker.stock, &mut self.alarm);
+            let readable = poll_fn(|context| match client.poll_readable(context, stock) {
+                Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
+                Poll::Pending => alarm.poll_until(context, idle_until).map(|()| false),
+            });
             tokio::select! {
                 biased;
-                ready = timeout(limits.idle, readable) => match ready {
-                    Ok(Ok(())) => {}
-                    _ => return Reading::Closed,
+                readable = readable => if !readable {
+                    return Reading::Closed;
                 },
-                _ = stopping.wait_for(|stopping| *stopping) => return Reading::Closed,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return Reading::Closed,
             }
         }
         self.head.clear();
@@ -172,7 +187,7 @@ impl Connection {
                 }
             }
         };
-        timeout(limits.head_time, reading).await.unwrap_or_else(|_| {
+        within(limits.head_time, reading).await.unwrap_or_else(|_| {
             Reading::Refused(Problem::new(408, "The request took too long to arrive.").into())
         })
     }
@@ -190,7 +205,7 @@ impl Connection {
     /// Decides on the request, and lets it through.
     async fn exchange(&mut self) -> After {
         let worker = self.worker.clone();
-        let settings = worker.gate.settings.now();
+        let settings = self.settings.now().clone();
         let buffer = self.client.input.filled();
         let fields = self.head.view(buffer);
         self.shown = is_navigation(&fields);
@@ -230,7 +245,7 @@ impl Connection {
                     self.let_go();
                     return self.refuse(&Problem::new(404, detail).into()).await;
                 };
-                forward::serve(self, &route, upstream, request).await
+                forward::serve(self, &route, upstream, request, settings.limits.idle).await
             }
             Verdict::Refused(answer) => {
                 self.let_go();

@@ -257,7 +257,8 @@ fn refuse(
         // Whoever comes back from there is to be the one who was sent.
         Entrance::Host(_) => match gate.verifier.knock(asking.fields, asker.https) {
             Ok(knock) => {
-                let login = settings.login_for(host, &target, knock.challenge());
+                let login = settings
+                    .login_for(host, &target, knock.challenge(), |text| gate.verifier.has_internal(text));
                 Answer::see_other(login).keeping(knock)
             }
             Err(error) => {

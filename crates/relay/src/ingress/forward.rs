@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use fallgate_authority::{Ended, Lease, Principal};
 use fallgate_domain::live::StreamKind;
@@ -16,12 +17,13 @@ use super::refuse::Answer;
 use super::route::{Authorization, Route, Upstream};
 use crate::gate::Worker;
 use crate::wire::buffer::Stock;
-use crate::wire::dial::{DialError, dial};
+use crate::wire::dial::DialError;
 use crate::wire::http1::{
     AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, RequestHead, Version,
 };
 use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Told, Upward};
 use crate::wire::patience::{Patience, Vigil};
+use crate::wire::pipe::Word;
 use crate::wire::pump::{Pump, PumpError, Side};
 use crate::wire::socket::Wire;
 use crate::wire::splice::{self, Farewell};
@@ -33,7 +35,7 @@ const WEBSOCKET: &str = "websocket";
 const MOST_INTERIM: usize = 32;
 
 /// How many bytes of a next request are taken in while this one is under way.
-const READ_AHEAD: usize = 16 * 1024;
+pub(super) const READ_AHEAD: usize = 16 * 1024;
 
 /// A request, ready to go up.
 #[expect(
@@ -50,8 +52,6 @@ pub(crate) struct Prepared {
     expects_continue: bool,
     /// What it asks to change to, if the route has it.
     upgrade: Option<Protocol>,
-    /// The `Host` that the client used.
-    host: Box<[u8]>,
     /// It is a `HEAD`, whose answer has no body.
     to_head: bool,
     /// Doing it twice is doing it once (RFC 9110, 9.2.2), and there is no body that could be half gone.
@@ -161,7 +161,8 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         body: head.body(),
         upgrade: upgrade.as_ref().map(Protocol::name),
     };
-    let mut out = Vec::with_capacity(head.len() + 256);
+    let mut out = connection.worker.stock.take_head();
+    out.reserve(head.len() + 256);
     hygiene::write_request(&mut out, head, buffer, &up);
     Prepared {
         head: out,
@@ -170,7 +171,6 @@ pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
         // What a client sends early for another protocol is never taken for a request (requirement R65).
         keep_alive: head.keep_alive() && head.field(FieldId::Upgrade).is_none(),
         expects_continue: head.expects_continue(),
-        host: head.host().of(buffer).into(),
         to_head: head.is_head(),
         repeatable: head.body().is_empty() && upgrade.is_none() && is_idempotent(head.method().of(buffer)),
         upgrade,
@@ -182,8 +182,11 @@ pub(crate) async fn serve(
     connection: &mut Connection,
     route: &Route,
     upstream: &Upstream,
-    request: Prepared,
+    mut request: Prepared,
+    idle: Duration,
 ) -> After {
+    connection.host.clear();
+    connection.host.extend_from_slice(connection.head.host().of(connection.client.input.filled()));
     connection.client.input.consume(connection.head.len());
     let mut reached = Reached::Waiting;
     let attempt = Attempt {
@@ -191,12 +194,14 @@ pub(crate) async fn serve(
         worker: &connection.worker,
         route,
         upstream,
+        head: std::mem::take(&mut request.head),
         request: &request,
+        host: &connection.host,
         reached: &mut reached,
         answered: &mut connection.answered,
         lease: &connection.lease,
         ip: connection.asker.ip,
-        patience: Patience::new(connection.worker.gate.settings.now().limits.idle),
+        patience: Patience::new(idle),
     };
     let outcome = tokio::select! {
         biased;
@@ -247,13 +252,17 @@ impl Failure {
             Self::ClientMalformed(malformed) => Answer::from(*malformed),
             Self::ClientStalled => Problem::new(408, "The request's body took too long to arrive.").into(),
             Self::ClientGone => Problem::new(400, "The request broke off.").into(),
+            // The log is told of it now and then.
+            Self::Dial(DialError::NoRoom) => {
+                Problem::new(503, "The gate has no room for another connection now; try again.").into()
+            }
             Self::Dial(error) => {
                 tracing::warn!(route = %name, %upstream, %error, "upstream not reached");
                 match error {
-                    DialError::TimedOut => {
+                    DialError::TimedOut(_) => {
                         Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
                     }
-                    DialError::Refused(_) => {
+                    DialError::Refused(_) | DialError::NoRoom => {
                         Problem::new(502, format!("The upstream of {name} is not reachable.")).into()
                     }
                     DialError::NoTls(_) => {
@@ -281,7 +290,11 @@ struct Attempt<'a> {
     worker: &'a Worker,
     route: &'a Route,
     upstream: &'a Upstream,
+    /// As in `request`, where it is not being sent.
+    head: Vec<u8>,
     request: &'a Prepared,
+    /// The `Host` that the client used.
+    host: &'a [u8],
     reached: &'a mut Reached,
     /// What the client is answered.
     answered: &'a mut Option<u16>,
@@ -309,7 +322,7 @@ impl Attempt<'_> {
         let fresh = if self.by_http2() {
             self.worker.links.open(address, tls).await
         } else {
-            dial(address, tls).await
+            self.worker.pool.open(address, tls).await
         };
         self.exchange(fresh.map_err(Failure::Dial)?).await
     }
@@ -318,7 +331,10 @@ impl Attempt<'_> {
         let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
         let link = if self.by_http2() { self.worker.links.take(address, tls) } else { None };
         // There may be one on which an upstream chose HTTP/1.1 all the same.
-        link.or_else(|| self.worker.pool.take(address, tls))
+        // What the upstream did before this request came, the runtime knows. If it closes just now, a request that can be
+        // repeated is; for any other the system is asked.
+        let word = if self.request.repeatable { Word::Runtime } else { Word::System };
+        link.or_else(|| self.worker.pool.take(address, tls, word))
     }
 
     /// A protocol is changed to over HTTP/1.1, whatever else the upstream speaks.
@@ -332,19 +348,24 @@ impl Attempt<'_> {
             self.client.write_all(CONTINUE).await.map_err(|_| Failure::ClientGone)?;
         }
         let chunked = self.request.body == BodyKind::Chunked;
-        let ours = self.route.inject.iter().map(|(name, _)| name.clone());
-        let mut sending = Sending::new(Pump::new(
-            self.request.body,
-            ChunkDecoder::for_requests().withholding(ours.collect()),
-            chunked,
-            self.request.head.clone(),
-        ));
+        let mut decoder = ChunkDecoder::for_requests();
+        if chunked {
+            let ours = self.route.inject.iter().map(|(name, _)| name.clone());
+            decoder = decoder.withholding(ours.collect());
+        }
+        let pump = Pump::new(self.request.body, decoder, chunked, std::mem::take(&mut self.head));
+        let mut sending = Sending::new(pump);
         let mut head = AnswerHead::default();
         let mut interim = 0;
-        poll_fn(|context| {
+        let answered = poll_fn(|context| {
             self.poll_answer_head(context, &mut sending, &mut upstream, &mut head, &mut interim)
         })
-        .await?;
+        .await;
+        if let Err(failure) = answered {
+            // It may have to be sent once more.
+            self.head = sending.pump.into_buffer();
+            return Err(failure);
+        }
         *self.answered = Some(head.status());
         if head.status() == 101 {
             return self.switch(upstream, &head).await;
@@ -429,13 +450,16 @@ impl Attempt<'_> {
         // An answer to what the upstream has not wholly read: what it makes of the rest is anybody's guess.
         let early = !sending.is_done();
         let close = !self.request.keep_alive || self.request.upgrade.is_some() || early;
-        let mut out = Vec::with_capacity(head.len() + 64);
+        let stock = &self.worker.stock;
+        let mut out = sending.pump.spare_buffer().unwrap_or_else(|| stock.take_head());
+        out.clear();
+        // What of the body is there already goes out with it.
+        out.reserve(upstream.input.len() + 64);
         let kind = kind_of(head, upstream.input.filled());
         let framing = hygiene::write_answer(&mut out, head, upstream.input.filled(), &self.downward(close));
         upstream.input.consume(head.len());
         let mut answer =
             Pump::new(head.body(), ChunkDecoder::for_answers(), framing == BodyKind::Chunked, out);
-        let stock = &self.worker.stock;
         let (client, upstream_wire, reached) = (&mut *self.client, &mut upstream, &mut *self.reached);
         let patience = &mut self.patience;
         let (lease, ip) = (self.lease, self.ip);
@@ -472,6 +496,7 @@ impl Attempt<'_> {
         .await?;
         // Never reused after an early answer or a broken one (requirement R66).
         let whole = sending.is_done();
+        stock.give_head(answer.into_buffer());
         if whole && !early && head.keep_alive() && upstream.input.is_empty() {
             self.worker.pool.keep(&self.upstream.address, self.upstream.tls.as_ref(), upstream, stock);
         }
@@ -481,7 +506,7 @@ impl Attempt<'_> {
     fn downward(&self, close: bool) -> Downward<'_> {
         let told = match &self.route.upstream_host {
             Some(host) => Told::Internal(host),
-            None => Told::Public(&self.request.host),
+            None => Told::Public(self.host),
         };
         let rewrite = Rewrite {
             upstream_origin: &self.upstream.origin,

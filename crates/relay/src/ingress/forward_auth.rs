@@ -198,7 +198,7 @@ pub(crate) async fn serve(connection: &mut Connection, settings: &Settings, fami
             let now = worker.gate.verifier.clock().now();
             connection.reply(|out, close| allowed.write(out, close, now)).await
         }
-        Err(answer) if family == Family::Original => connection.refuse(&answer.not_redirecting()).await,
+        Err(answer) if family == Family::Original => connection.refuse(&answer.in_fields()).await,
         Err(answer) => connection.refuse(&answer).await,
     }
 }

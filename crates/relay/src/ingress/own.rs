@@ -17,17 +17,18 @@ use fallgate_domain::problem::Problem;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::{Body as HttpBody, Frame};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{After, CONTINUE, Connection};
-use super::forward::is_event_stream;
+use super::forward::{READ_AHEAD, is_event_stream};
 use super::refuse::{Answer, STAY_WITH_TLS};
 use crate::wire::buffer::Stock;
 use crate::wire::http1::{
     BodyKind, CHUNK_END, Chunk, ChunkDecoder, FieldId, LAST_CHUNK, Version as WireVersion, write_chunk_head,
 };
 use crate::wire::hygiene::write_field;
+use crate::wire::patience::Vigil;
 use crate::wire::socket::Wire;
 
 /// How much of an answer is gathered before it is written.
@@ -272,6 +273,8 @@ async fn answer(
         kind: if is_events { StreamKind::Events } else { StreamKind::Download },
         lease: &connection.lease,
         ip: connection.asker.ip,
+        stock: &connection.worker.stock,
+        stopping: connection.stopping.clone(),
     };
     let sent = tokio::select! {
         biased;
@@ -343,13 +346,15 @@ struct Outward<'a> {
     kind: StreamKind,
     lease: &'a Lease,
     ip: Option<IpAddr>,
+    stock: &'a Stock,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Outward<'_> {
     /// Sends what stands in `out`, then the body: what is ready goes out in one write, what is not holds nothing back.
     /// `begun` is set before the first byte.
     async fn send(
-        &self,
+        mut self,
         client: &mut Wire,
         out: &mut Vec<u8>,
         mut body: Body,
@@ -373,7 +378,7 @@ impl Outward<'_> {
                 self.lease.went_out(passed);
             }
             if frame.is_none() {
-                frame = Some(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await);
+                frame = Some(self.next(client, &mut body).await?);
             }
             let Some(frame) = frame.flatten() else { break };
             let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
@@ -392,5 +397,38 @@ impl Outward<'_> {
         *begun = true;
         self.lease.went_out(passed);
         client.write_within(out, self.patience).await
+    }
+
+    /// Waits for more of the body. A client that leaves meanwhile ends it, and so does our own end what has none.
+    async fn next(
+        &mut self,
+        client: &mut Wire,
+        body: &mut Body,
+    ) -> io::Result<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        let (mut vigil, stock) = (Vigil::default(), self.stock);
+        let frame = poll_fn(|context| {
+            let frame = Pin::new(&mut *body).poll_frame(context);
+            if frame.is_ready() {
+                return frame.map(Ok);
+            }
+            // One that sends its next request early has it taken in, to a point.
+            while client.input.len() < READ_AHEAD {
+                match client.poll_fill(context, stock, false) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let left = vigil.poll_gone(context, client, !client.input.is_empty());
+            left.map(|()| Err(io::ErrorKind::BrokenPipe.into()))
+        });
+        if !self.kind.is_endless() {
+            return frame.await;
+        }
+        tokio::select! {
+            biased;
+            _ = self.stopping.wait_for(|stopping| *stopping) => Ok(None),
+            frame = frame => frame,
+        }
     }
 }

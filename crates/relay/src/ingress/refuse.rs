@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     knock: Option<Box<Knock>>,
     /// Nothing more of the request can be made sense of.
     closing: bool,
+    /// The problem is told in a field too.
+    in_a_field: bool,
 }
 
 /// How an answer is written.
@@ -62,7 +64,7 @@ impl From<&Refusal> for Answer {
 
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None, location: None, knock: None, closing: false }
+        Self { problem, allow: None, location: None, knock: None, closing: false, in_a_field: false }
     }
 }
 
@@ -85,10 +87,11 @@ impl Answer {
         Self { knock: Some(Box::new(knock)), ..self }
     }
 
-    /// The same for who knows no redirect here (nginx, in forward-auth): where to sign in is told in a field.
-    pub(crate) fn not_redirecting(self) -> Self {
+    /// The same for who knows no redirect here, and passes no body on (nginx, in forward-auth): where to sign in is told in
+    /// a field, and so is why somebody may not.
+    pub(crate) fn in_fields(self) -> Self {
         if self.location.is_none() {
-            return self;
+            return Self { in_a_field: self.problem.status == 403, ..self };
         }
         Self { problem: Problem::new(401, self.problem.detail), ..self }
     }
@@ -134,6 +137,9 @@ impl Answer {
             if !is_page {
                 line("referrer-policy: no-referrer\r\n");
             }
+        }
+        if self.in_a_field {
+            line(&format!("fallgate-problem: {}\r\n", self.problem.field()));
         }
         if let Some(knock) = &self.knock {
             line("set-cookie: ");

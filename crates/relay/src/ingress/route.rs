@@ -1,9 +1,9 @@
 //! Which upstream a request is for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use fallgate_authority::RoutePolicy;
+use fallgate_authority::{RoutePolicy, Successor};
 use fallgate_domain::host::Host;
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::secret::HiddenText;
@@ -36,7 +36,7 @@ pub(crate) const OWN_SEGMENTS: [&str; 19] = [
 ];
 
 /// Under this first segment everything is ours on every host, routes' hosts included.
-const OWN_ON_EVERY_HOST: &str = ".fallgate";
+const OWN_ON_EVERY_HOST: &str = "/.fallgate";
 
 /// Where a route's requests come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,9 +201,18 @@ impl RouteTable {
         self.by_host.get(host.as_str()).filter(|route| route.paths == Paths::Raw)
     }
 
-    /// Every route's policy.
-    pub(crate) fn policies(&self) -> impl Iterator<Item = &Arc<RoutePolicy>> {
-        self.by_host.values().chain(&self.by_path).map(|route| &route.policy)
+    /// Every route's policy, and what a later table has in the place of that route.
+    pub(crate) fn successions(&self, later: &Self) -> impl Iterator<Item = (&Arc<RoutePolicy>, Successor)> {
+        self.iter().map(|route| (&route.policy, later.successor_of(route)))
+    }
+
+    /// A name is a route's identity, as long as it leads to the same place in the same way.
+    fn successor_of(&self, route: &Route) -> Successor {
+        match self.iter().find(|one| one.policy.name == route.policy.name) {
+            None => Successor::Nothing,
+            Some(one) if one.leads_like(route) => Successor::Same(one.policy.clone()),
+            Some(_) => Successor::Another,
+        }
     }
 
     /// The route that has that host.
@@ -218,7 +227,8 @@ impl RouteTable {
 
     /// A host route beats a path route; the longest prefix wins, by whole segments; all else is ours.
     pub(crate) fn find(&self, host: &Host<'_>, path: &CanonicalPath<'_>) -> Destination<'_> {
-        if path.segments().next() == Some(OWN_ON_EVERY_HOST) {
+        let below = path.as_str().strip_prefix(OWN_ON_EVERY_HOST);
+        if below.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/' | b';', ..])) {
             return Destination::Own;
         }
         if let Some(route) = self.by_host.get(host.as_str()) {
@@ -232,6 +242,32 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether requests come in and go on as by the other one, whoever may make them: what is open may stay so.
+    fn leads_like(&self, other: &Self) -> bool {
+        let Self {
+            policy: _,
+            entrance,
+            upstream,
+            upstream_host,
+            identity,
+            authorization,
+            inject,
+            paths,
+            upgrades,
+        } = self;
+        let led = match (upstream, &other.upstream) {
+            (Some(upstream), Some(other)) => upstream.is_like(other),
+            (upstream, other) => upstream.is_none() && other.is_none(),
+        };
+        led && *entrance == other.entrance
+            && *upstream_host == other.upstream_host
+            && *identity == other.identity
+            && *authorization == other.authorization
+            && *paths == other.paths
+            && same(upgrades.iter(), other.upgrades.iter())
+            && same(injected(inject), injected(&other.inject))
+    }
+
     /// Whether [`Route::inject`] may have a field of that name.
     pub fn may_inject(name: &str) -> bool {
         may_inject(name.as_bytes())
@@ -280,6 +316,27 @@ impl Route {
         };
         relative.filter(|relative| terms.is_public(relative))
     }
+}
+
+impl Upstream {
+    /// Whether it is the same one, spoken to in the same way. Two configs never share the authorities that they trust:
+    /// here it counts where those stand.
+    fn is_like(&self, other: &Self) -> bool {
+        let Self { address, tls, http2, origin } = self;
+        *address == other.address
+            && tls.as_ref().map(Trust::file) == other.tls.as_ref().map(Trust::file)
+            && *http2 == other.http2
+            && *origin == other.origin
+    }
+}
+
+fn injected(fields: &[(String, HiddenText)]) -> impl Iterator<Item = (&str, &str)> {
+    fields.iter().map(|(name, text)| (name.as_str(), text.expose()))
+}
+
+/// Whether both have the same, in whatever order.
+fn same<T: Ord>(one: impl Iterator<Item = T>, other: impl Iterator<Item = T>) -> bool {
+    one.collect::<BTreeSet<_>>() == other.collect::<BTreeSet<_>>()
 }
 
 #[cfg(test)]
@@ -339,6 +396,9 @@ pub(crate) mod tests {
             ("box.example", "/app/deeper", Some("short")),
             ("app.example", "/app/deep/x", Some("host")),
             ("app.example", "/.fallgate/enter", None),
+            ("app.example", "/.fallgate", None),
+            ("app.example", "/.fallgate;x/enter", None),
+            ("app.example", "/.fallgated", Some("host")),
             ("app.example", "/api/tokens", Some("host")),
             ("box.example", "/api/tokens", None),
         ] {

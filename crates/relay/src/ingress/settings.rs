@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 use fallgate_authority::Challenge;
+use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
 use fallgate_domain::return_to::ReturnTo;
 use fallgate_domain::secret;
@@ -30,26 +31,68 @@ pub struct Settings {
     /// The origin of our own pages, such as `https://box.example`: as the operator says it, never as a client does
     /// (requirement R18).
     pub origin: String,
+    /// The same as other devices find it: with an address of this machine where `origin` says no more than that we listen
+    /// on all of them.
+    pub reached_at: String,
 }
 
 /// The settings that count now, shared by all who need them.
 #[derive(Debug, Clone)]
-pub struct LiveSettings(Arc<ArcSwap<Settings>>);
+pub struct LiveSettings {
+    now: Arc<ArcSwap<Settings>>,
+    refused: Arc<ArcSwapOption<RefusedConfig>>,
+}
+
+/// A config that was read again and made no sense, so that the one before goes on to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedConfig {
+    /// When it was read.
+    pub at: Timestamp,
+    /// What is wrong with it, in words without a stop.
+    pub reason: String,
+}
 
 impl LiveSettings {
     /// These, until others come.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(settings)))
+        Self { now: Arc::new(ArcSwap::from_pointee(settings)), refused: Arc::default() }
     }
 
     /// Those that count now.
     pub fn now(&self) -> Arc<Settings> {
-        self.0.load_full()
+        self.now.load_full()
+    }
+
+    /// Remembers a config that was refused, until one counts.
+    pub fn refuse(&self, refused: RefusedConfig) {
+        self.refused.store(Some(Arc::new(refused)));
+    }
+
+    /// The config that was refused since these were read, if one was.
+    pub fn refused(&self) -> Option<Arc<RefusedConfig>> {
+        self.refused.load_full()
+    }
+
+    /// The same for one who asks again and again.
+    pub(crate) fn cached(&self) -> CachedSettings {
+        CachedSettings(Cache::new(self.now.clone()))
     }
 
     /// Puts others in their place, and returns those before.
     pub(crate) fn replace(&self, settings: Settings) -> Arc<Settings> {
-        self.0.swap(Arc::new(settings))
+        self.refused.store(None);
+        self.now.swap(Arc::new(settings))
+    }
+}
+
+/// The settings that count now, with those at hand that counted when they were last asked for.
+#[derive(Debug)]
+pub(crate) struct CachedSettings(Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>);
+
+impl CachedSettings {
+    /// Those that count now.
+    pub(crate) fn now(&mut self) -> &Arc<Settings> {
+        self.0.load()
     }
 }
 
@@ -76,10 +119,18 @@ impl Settings {
         format!("{scheme}://{host}{port}")
     }
 
-    /// Where somebody signs in who then wants to go to a page (path and query) of that host.
-    pub(crate) fn login_for(&self, host: &Host<'_>, target: &str, challenge: Challenge) -> String {
+    /// Where somebody signs in who then wants to go to a page (path and query) of that host. `has_internal`: whether the
+    /// internal token stands in a text; an upstream's own addresses have digests in them, too.
+    pub(crate) fn login_for(
+        &self,
+        host: &Host<'_>,
+        target: &str,
+        challenge: Challenge,
+        has_internal: impl Fn(&str) -> bool,
+    ) -> String {
         let origin = self.origin_of(host);
-        let wanted = ReturnTo::write(Some(&origin), without_secret(target)).unwrap_or(origin + "/");
+        let target = without_secret(target, |text| secret::begins_within(text) || has_internal(text));
+        let wanted = ReturnTo::write(Some(&origin), target).unwrap_or(origin + "/");
         format!("{}{}&enter={challenge}", self.origin, login_page(&wanted))
     }
 }
@@ -88,7 +139,10 @@ impl Settings {
 pub fn login_for_own(target: &str) -> String {
     // No page of ours has so much hex in its address as the internal token.
     let target = if secret::is_within(target) && !secret::begins_within(target) { "/" } else { target };
-    login_page(&ReturnTo::write(None, without_secret(target)).unwrap_or_else(|| "/".to_owned()))
+    login_page(
+        &ReturnTo::write(None, without_secret(target, secret::begins_within))
+            .unwrap_or_else(|| "/".to_owned()),
+    )
 }
 
 fn login_page(wanted: &str) -> String {
@@ -97,9 +151,9 @@ fn login_page(wanted: &str) -> String {
 }
 
 /// The same page, or as much of it as has none of our secrets in it: they are not handed on (requirement R23).
-fn without_secret(target: &str) -> &str {
+fn without_secret(target: &str, is_within: impl Fn(&str) -> bool) -> &str {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    match (secret::begins_within(path), secret::begins_within(target)) {
+    match (is_within(path), is_within(target)) {
         (true, _) => "/",
         (false, true) => path,
         (false, false) => target,
@@ -119,6 +173,7 @@ mod tests {
             forward_auth: false,
             limits: Limits::default(),
             origin: origin.to_owned(),
+            reached_at: origin.to_owned(),
         }
     }
 
@@ -139,12 +194,15 @@ mod tests {
     fn the_wanted_address_stands_encoded_in_the_login_pages() {
         let (settings, host) = (settings("https://box.example"), Host::parse_config("app.example").unwrap());
         let text = "A".repeat(43);
-        let login = |target| settings.login_for(&host, target, text.parse().unwrap());
+        let internal = |text: &str| text.contains("0123");
+        let login = |target| settings.login_for(&host, target, text.parse().unwrap(), internal);
         for (target, wanted) in [
             ("/x?a=b&c='", "https%3A%2F%2Fapp.example%2Fx%3Fa%3Db%26c%3D%2527"),
             ("/x?t=fgt_secret", "https%3A%2F%2Fapp.example%2Fx"),
             ("/x?t=fgt%5Fsecret", "https%3A%2F%2Fapp.example%2Fx"),
             ("/x;t=fgt_secret?a=b", "https%3A%2F%2Fapp.example%2F"),
+            ("/x?t=0123", "https%3A%2F%2Fapp.example%2Fx"),
+            ("/0123/x?t=a", "https%3A%2F%2Fapp.example%2F"),
             ("/cb/token=sas%255fsecret", "https%3A%2F%2Fapp.example%2F"),
             ("//evil.example", "https%3A%2F%2Fapp.example%2F"),
         ] {

@@ -8,6 +8,9 @@ const SMALL: usize = 16 * 1024;
 const LARGE: usize = 64 * 1024;
 /// How many buffers of each size a worker keeps for reuse.
 const KEPT: usize = 64;
+/// What a head on its way out is given room for at first, and the most that is kept of one; in bytes.
+const HEAD: usize = 1024;
+const HEAD_KEPT: usize = 8 * 1024;
 
 /// Bytes that were read and not yet consumed: `storage[start..end]`.
 #[derive(Debug, Default)]
@@ -81,6 +84,7 @@ impl Buffer {
 pub(crate) struct Stock {
     small: Mutex<Vec<Vec<u8>>>,
     large: Mutex<Vec<Vec<u8>>>,
+    heads: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Stock {
@@ -88,6 +92,23 @@ impl Stock {
         let kept = if size > SMALL { &self.large } else { &self.small };
         let buffer = kept.lock().pop();
         buffer.unwrap_or_else(|| vec![0; size])
+    }
+
+    /// An empty buffer to write a head into.
+    pub(crate) fn take_head(&self) -> Vec<u8> {
+        self.heads.lock().pop().unwrap_or_else(|| Vec::with_capacity(HEAD))
+    }
+
+    /// Takes one back.
+    pub(crate) fn give_head(&self, mut head: Vec<u8>) {
+        if !(HEAD..=HEAD_KEPT).contains(&head.capacity()) {
+            return;
+        }
+        head.clear();
+        let mut kept = self.heads.lock();
+        if kept.len() < KEPT {
+            kept.push(head);
+        }
     }
 
     fn give(&self, storage: Vec<u8>) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,9 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::buffer::Stock;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Word};
 use super::socket::{Socket, Wire};
 use super::tls::{HTTP1, HTTP2, Sealed, Trust};
+use crate::files::Files;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An idle connection older than this is not used again: upstreams close theirs about then.
@@ -56,15 +58,19 @@ pub(crate) enum DialError {
     /// There is no TLS with whoever is there: what they showed does not prove who they are, say.
     #[error("no TLS with it: {0}")]
     NoTls(io::Error),
+    /// The process has as many connections as it may.
+    #[error("no room for another connection")]
+    NoRoom,
     /// Nobody answered in time.
-    #[error("no answer within {} s", CONNECT_WITHIN.as_secs())]
-    TimedOut,
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
 }
 
 /// One worker's idle connections to upstreams.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<HashMap<Address, Vec<Kept>>>,
+    files: Arc<Files>,
 }
 
 #[derive(Debug)]
@@ -77,19 +83,38 @@ struct Kept {
 
 impl Kept {
     /// As far as is known.
-    fn is_good(&mut self) -> bool {
-        self.since.elapsed() < KEEP_FOR && !self.wire.has_stirred()
+    fn is_good(&mut self, word: Word) -> bool {
+        self.since.elapsed() < KEEP_FOR && !self.wire.has_stirred(word)
     }
 }
 
 impl Pool {
-    /// An idle connection that, as far as is known, is still good.
-    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>) -> Option<Wire> {
+    /// An empty one, whose connections are counted among these.
+    pub(crate) fn new(files: Arc<Files>) -> Self {
+        Self { idle: Mutex::default(), files }
+    }
+
+    /// A new connection. Where there is no room for it, those that are idle make some.
+    pub(crate) async fn open(&self, address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
+        match dial(address, tls, &self.files).await {
+            Err(DialError::NoRoom) if self.let_go() => dial(address, tls, &self.files).await,
+            dialed => dialed,
+        }
+    }
+
+    /// Closes all that are idle; whether there were any.
+    pub(crate) fn let_go(&self) -> bool {
+        let idle = std::mem::take(&mut *self.idle.lock());
+        !idle.is_empty()
+    }
+
+    /// An idle connection that, by that word, is still good.
+    pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>, word: Word) -> Option<Wire> {
         let mut idle = self.idle.lock();
         let kept = idle.get_mut(address)?;
         while let Some(place) = kept.iter().rposition(|kept| kept.tls.as_ref() == tls) {
             let mut last = kept.swap_remove(place);
-            if last.is_good() {
+            if last.is_good(word) {
                 return Some(last.wire);
             }
         }
@@ -98,7 +123,7 @@ impl Pool {
 
     /// Keeps a connection on which a whole, clean exchange has just ended.
     pub(crate) fn keep(&self, address: &Address, tls: Option<&Trust>, mut wire: Wire, stock: &Stock) {
-        if wire.is_single() {
+        if wire.is_single() || self.files.are_scarce() {
             return;
         }
         wire.input.rest(stock);
@@ -115,8 +140,11 @@ impl Pool {
 
     /// Closes what has been idle for too long. Called now and then.
     pub(crate) fn sweep(&self) {
+        if self.files.are_scarce() {
+            self.let_go();
+        }
         self.idle.lock().retain(|_, kept| {
-            kept.retain_mut(Kept::is_good);
+            kept.retain_mut(|kept| kept.is_good(Word::System));
             !kept.is_empty()
         });
     }
@@ -131,31 +159,47 @@ pub(crate) fn probe_when_silent(stream: &impl std::os::fd::AsFd) -> io::Result<(
 
 /// Connects, and has the upstream prove who it is where it is spoken to by TLS. The address comes from the operator's
 /// configuration, never from a request.
-pub(crate) async fn dial(address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
-    dial_offering(address, tls, &[HTTP1]).await
+pub(crate) async fn dial(
+    address: &Address,
+    tls: Option<&Trust>,
+    files: &Arc<Files>,
+) -> Result<Wire, DialError> {
+    dial_offering(address, tls, &[HTTP1], files).await
 }
 
 /// The same, for an upstream that is to be spoken to in HTTP/2. Under TLS it may choose HTTP/1.1 all the same.
-pub(super) async fn dial_http2(address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
-    dial_offering(address, tls, &[HTTP2, HTTP1]).await
+pub(super) async fn dial_http2(
+    address: &Address,
+    tls: Option<&Trust>,
+    files: &Arc<Files>,
+) -> Result<Wire, DialError> {
+    dial_offering(address, tls, &[HTTP2, HTTP1], files).await
+}
+
+/// Whether anybody takes connections there, found out by making one and no more.
+pub(crate) async fn reach(address: &Address, within: Duration) -> Result<(), DialError> {
+    let connecting = async { connect(address).await.map(drop).map_err(DialError::Refused) };
+    timeout(within, connecting).await.unwrap_or(Err(DialError::TimedOut(within)))
 }
 
 async fn dial_offering(
     address: &Address,
     tls: Option<&Trust>,
     protocols: &[&[u8]],
+    files: &Arc<Files>,
 ) -> Result<Wire, DialError> {
+    let place = files.enter_upstream().ok_or(DialError::NoRoom)?;
     let connecting = async {
         let pipe = connect(address).await.map_err(DialError::Refused)?;
         match (tls, address) {
             (Some(tls), Address::Tcp { host, .. }) => {
                 let sealed = seal(pipe, tls, host, protocols).await.map_err(DialError::NoTls)?;
-                Ok(Wire::new(Socket::Tls(Box::new(sealed))))
+                Ok(Wire::new(Socket::Tls(Box::new(sealed))).holding(place))
             }
-            _ => Ok(Wire::new(Socket::Plain(pipe))),
+            _ => Ok(Wire::new(Socket::Plain(pipe)).holding(place)),
         }
     };
-    timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(DialError::TimedOut))
+    timeout(CONNECT_WITHIN, connecting).await.unwrap_or(Err(DialError::TimedOut(CONNECT_WITHIN)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]

@@ -1,13 +1,23 @@
 //! How long a client may keep us waiting: to send what it announced, or to read what it asked for.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::socket::Wire;
+
+/// What this comes to, unless it takes longer than `limit`. What is there at once costs no timer.
+pub(crate) async fn within<F: Future>(limit: Duration, what: F) -> Result<F::Output, Elapsed> {
+    let mut what = pin!(what);
+    match poll_fn(|context| Poll::Ready(what.as_mut().poll(context))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout(limit, what).await,
+    }
+}
 
 /// Runs out when a client owes something and moves no byte for too long (requirement R67). An answer that waits for its
 /// upstream alone tries nobody's patience.
@@ -76,7 +86,7 @@ mod tests {
         let mut patience = Patience::new(Duration::from_secs(10));
         let mut waits = async |owing, moved, seconds| {
             let over = poll_fn(|context| patience.poll_over(context, owing, moved));
-            tokio::time::timeout(Duration::from_secs(seconds), over).await.is_ok()
+            timeout(Duration::from_secs(seconds), over).await.is_ok()
         };
         assert!(!waits(true, 0, 9).await);
         assert!(!waits(true, 1, 9).await, "a byte moved");

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A socket of the system's, whatever it is made of.
@@ -15,6 +15,15 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) enum Pipe {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// By whose word a silent connection is taken for one that its peer has not touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// The runtime's: whatever came before it last waited for anything. It costs no system call.
+    Runtime,
+    /// The system's, as of now.
+    System,
 }
 
 impl Pipe {
@@ -92,12 +101,19 @@ impl Pipe {
         }
     }
 
-    /// Whether the peer has closed or sent anything, by the system's word: the runtime hears of it later.
-    pub(super) fn has_stirred(&self) -> bool {
+    /// Whether the peer has closed or sent anything.
+    pub(super) fn has_stirred(&self, word: Word) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        let peeked = match self {
-            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        let peeked = match (self, word) {
+            (Self::Tcp(stream), Word::System) => SockRef::from(stream).peek(&mut byte),
+            (Self::Unix(stream), Word::System) => SockRef::from(stream).peek(&mut byte),
+            // The system is asked only where the runtime has heard something.
+            (Self::Tcp(stream), Word::Runtime) => {
+                stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte))
+            }
+            (Self::Unix(stream), Word::Runtime) => {
+                stream.try_io(Interest::READABLE, || SockRef::from(stream).peek(&mut byte))
+            }
         };
         !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -118,6 +134,34 @@ impl Pipe {
         if let Self::Tcp(stream) = self {
             // Best effort: the socket is closed right after in any case.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_sends_or_leaves_has_stirred_by_either_word() {
+        for leaves in [false, true] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let pipe = Pipe::Unix(ours);
+            assert!(!pipe.has_stirred(Word::System) && !pipe.has_stirred(Word::Runtime));
+            let _kept = if leaves {
+                drop(theirs);
+                None
+            } else {
+                theirs.writable().await.unwrap();
+                theirs.try_write(b"x").unwrap();
+                Some(theirs)
+            };
+            assert!(pipe.has_stirred(Word::System));
+            // It hears of that when it next waits for anything.
+            poll_fn(|context| pipe.poll_read_ready(context)).await.unwrap();
+            assert!(pipe.has_stirred(Word::Runtime));
         }
     }
 }

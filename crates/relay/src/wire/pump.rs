@@ -107,6 +107,19 @@ impl Pump {
         matches!(self.left, Left::Nothing)
     }
 
+    /// What it was sent from, for whoever writes the next head; where there was no body, the head still stands in it.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.staged
+    }
+
+    /// The same of one that is done.
+    pub(crate) fn spare_buffer(&mut self) -> Option<Vec<u8>> {
+        self.is_done().then(|| {
+            self.sent = 0;
+            std::mem::take(&mut self.staged)
+        })
+    }
+
     /// Moves as much as both sides allow; ready when all of it is through.
     pub(crate) fn poll(
         &mut self,
@@ -124,15 +137,15 @@ impl Pump {
                 self.sent += count;
                 self.wrote(count);
             }
-            let moved = !self.staged.is_empty();
-            self.staged.clear();
-            self.sent = 0;
             if self.is_read() {
                 self.waits_for = Side::Sink;
                 ready!(sink.poll_flush(context)).map_err(|_| PumpError::Sink)?;
                 self.flushed = true;
                 return Poll::Ready(Ok(()));
             }
+            let moved = !self.staged.is_empty();
+            self.staged.clear();
+            self.sent = 0;
             // There may be more to stage: nothing that is here already waits for what is still to come.
             if moved && !source.input.is_empty() {
                 continue;

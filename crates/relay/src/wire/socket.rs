@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::timeout;
 
 use super::buffer::{Buffer, Stock};
 use super::http2::{ClientStream, ServerStream};
-use super::pipe::Pipe;
+use super::patience::within;
+use super::pipe::{Pipe, Word};
 use super::tls::Sealed;
+use crate::files::FilePlace;
 
 /// A connection's socket: as it is, or under TLS; or a stream among others on one.
 #[derive(Debug)]
@@ -74,10 +75,10 @@ impl Socket {
         }
     }
 
-    fn has_stirred(&mut self) -> bool {
+    fn has_stirred(&mut self, word: Word) -> bool {
         match self {
-            Self::Plain(pipe) => pipe.has_stirred(),
-            Self::Tls(sealed) => sealed.has_stirred(),
+            Self::Plain(pipe) => pipe.has_stirred(word),
+            Self::Tls(sealed) => sealed.has_stirred(word),
             // It is good for one exchange.
             Self::Stream(_) | Self::Upstream(_) => true,
         }
@@ -113,11 +114,18 @@ impl Socket {
 pub(crate) struct Wire {
     socket: Socket,
     pub(crate) input: Buffer,
+    /// Among all sockets, where nobody else holds it.
+    _place: Option<FilePlace>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, input: Buffer::default() }
+        Self { socket, input: Buffer::default(), _place: None }
+    }
+
+    /// Holds a place among all sockets as long as there is this one.
+    pub(crate) fn holding(self, place: FilePlace) -> Self {
+        Self { _place: Some(place), ..self }
     }
 
     /// Reads once. `0`: the peer will send no more. `flowing` asks for a larger buffer. Whoever waits holds none: there may
@@ -213,11 +221,11 @@ impl Wire {
     pub(crate) async fn write_within(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
             let writing = poll_fn(|context| self.poll_write(context, bytes));
-            let count = timeout(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let count = within(limit, writing).await.map_err(|_| io::ErrorKind::TimedOut)??;
             bytes = bytes.get(count..).unwrap_or_default();
         }
         let flushing = poll_fn(|context| self.poll_flush(context));
-        timeout(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
+        within(limit, flushing).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Writes what fits at once; never waits. Under TLS all of it or nothing.
@@ -226,8 +234,8 @@ impl Wire {
     }
 
     /// Whether the peer closed or sent anything. For connections that should be silent.
-    pub(crate) fn has_stirred(&mut self) -> bool {
-        !self.input.is_empty() || self.socket.has_stirred()
+    pub(crate) fn has_stirred(&mut self, word: Word) -> bool {
+        !self.input.is_empty() || self.socket.has_stirred(word)
     }
 
     /// Whether both sides have agreed on HTTP/2 when they shook hands.

@@ -26,7 +26,7 @@ use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{agents, author, changes, credentials, cuts, keys, users, workers};
+use crate::{author, changes};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -181,15 +181,7 @@ impl Sqlite {
             let mut connection = self.file.connect()?;
             let snapshot = connection.transaction()?;
             let revision = changes::revision(&snapshot)?;
-            workers::each(&snapshot, &mut |family| each(Row::RevokedWorker(family)))?;
-            users::each(&snapshot, &mut |user| each(Row::User(user)))?;
-            let keys = keys::public(&snapshot)?;
-            if !keys.signing_keys.is_empty() {
-                each(Row::Keys(keys));
-            }
-            cuts::each(&snapshot, &mut |cut| each(Row::Cut(cut)))?;
-            credentials::each(&snapshot, &mut |credential| each(Row::Credential(credential)))?;
-            agents::each(&snapshot, &mut |agent| each(Row::Agent(agent)))?;
+            changes::everything(&snapshot, &mut |row| each(row))?;
             Ok(revision)
         };
         load().map_err(|fault: Fault| fault.at(self.file.path()))
@@ -238,6 +230,7 @@ mod tests {
     use fallgate_domain::id::CredentialId;
 
     use super::*;
+    use crate::credentials;
     use crate::vault::NotedUse;
 
     async fn note(sqlite: &Sqlite, number: u32) -> Result<(), StoreError> {

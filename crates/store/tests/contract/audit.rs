@@ -45,7 +45,7 @@ async fn the_trail_is_read_page_by_page() {
         let mut event = event(Action::TokenMint, &minute.to_string());
         let token = backend.token(None, minute);
         event.credential = Some(token.credential.id);
-        let _ = vault.mint(token, event).await.unwrap();
+        let _ = vault.mint(token, u32::MAX, event).await.unwrap();
     }
     let mut read = Vec::new();
     let mut before = None;
@@ -73,10 +73,10 @@ async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_to
     let mut minted = event(Action::TokenMint, &token.credential.id.to_string());
     minted.actor = "alice".to_owned();
     minted.detail.insert("owner".to_owned(), "bob".into());
-    let _ = vault.mint(token, minted).await.unwrap();
+    let _ = vault.mint(token, u32::MAX, minted).await.unwrap();
     let found = async |before, user: Option<&str>, action: Option<&str>| -> Vec<u64> {
         let (user, action) = (user.map(str::to_owned), action.map(str::to_owned));
-        let filter = EventFilter { before, limit: 10, user, action };
+        let filter = EventFilter { before, limit: 10, user, action, ..EventFilter::default() };
         store.find_events(&filter).await.unwrap().into_iter().map(|event| event.seq).collect()
     };
     assert_eq!(found(None, None, None).await, [3, 2, 1]);
@@ -85,6 +85,14 @@ async fn the_trail_is_filtered_by_user_and_action_and_read_from_its_beginning_to
     assert_eq!(found(None, None, Some("user.create")).await, [2, 1]);
     assert_eq!(found(Some(3), Some("alice"), Some("user.create")).await, [1]);
     assert_eq!(found(None, Some("alic"), None).await, [0_u64; 0]);
+    let within = async |after, since, until| -> Vec<u64> {
+        let filter = EventFilter { after, limit: 10, since, until, ..EventFilter::default() };
+        store.find_events(&filter).await.unwrap().into_iter().map(|event| event.seq).collect()
+    };
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(within(Some(1), Some(NOW), Some(NOW.plus(second))).await, [3, 2]);
+    assert_eq!(within(None, Some(NOW.plus(second)), None).await, [0_u64; 0]);
+    assert_eq!(within(None, None, Some(NOW)).await, [0_u64; 0]);
     let after = async |after, limit| -> Vec<u64> {
         store.events_after(after, limit).await.unwrap().into_iter().map(|event| event.seq).collect()
     };

@@ -72,6 +72,6 @@ async fn r9_whoever_is_shut_out_between_asking_and_doing_does_nothing() {
         }),
         ..event(Action::TokenMint, "x")
     };
-    assert_eq!(vault.mint(new.clone(), minting).await.unwrap_err(), StoreError::CallerEnded);
+    assert_eq!(vault.mint(new.clone(), u32::MAX, minting).await.unwrap_err(), StoreError::CallerEnded);
     assert_eq!(store.credential(new.credential.id).await.unwrap(), None);
 }

@@ -168,3 +168,39 @@ async fn a_load_may_ask_the_store_other_things_meanwhile() {
     .unwrap();
     assert_eq!((revision, seen.len()), (Revision(3), 3), "one snapshot: what came meanwhile is not in it");
 }
+
+#[tokio::test]
+async fn what_moved_long_ago_is_forgotten_and_whoever_needs_it_is_told_everything() {
+    let backend = backend();
+    let (_store, vault) = backend.open().await;
+    let alice = backend.user("alice");
+    create(&vault, &alice).await;
+    for number in 0..9 {
+        mint(&vault, &backend.token(Some(alice.id), number)).await;
+    }
+    // Ten revisions; the last four stay.
+    let (mut pruned, mut rounds) = (0, 0);
+    loop {
+        match vault.prune_changes(4, 2).await.unwrap() {
+            0 => break,
+            rows => pruned += rows,
+        }
+        rounds += 1;
+    }
+    assert_eq!((pruned, rounds), (6, 3));
+    let (now, all) = load(&vault).await;
+    assert_eq!(now, Revision(10));
+    for since in 0..=10 {
+        let changes = vault.changes_since(Revision(since)).await.unwrap();
+        assert_eq!((changes.revision, changes.whole), (now, since < 6), "{since}");
+        if changes.whole {
+            assert_eq!(changes.rows, all);
+        } else {
+            assert_eq!(changes.rows.len() as u64, 10 - since);
+        }
+    }
+    // Nothing is known of what moved, and something has.
+    let _ = vault.prune_changes(0, 100).await.unwrap();
+    assert!(vault.changes_since(Revision(9)).await.unwrap().whole);
+    assert!(!vault.changes_since(now).await.unwrap().whole);
+}

@@ -32,6 +32,8 @@ async fn a_credential_is_shown_as_it_was_minted_with_its_owners_name() {
     assert_eq!(store.credential(token.credential.id).await.unwrap(), Some(shown.clone()));
     assert_eq!(store.credentials(&everything()).await.unwrap(), [shown, shown_ownerless]);
     assert_eq!(store.credential(backend.token(None, 0).credential.id).await.unwrap(), None);
+    let names = store.credential_names(vec![ownerless.credential.id, backend.token(None, 0).credential.id]);
+    assert_eq!(names.await.unwrap(), [(ownerless.credential.id, ownerless.credential.name.clone())]);
     let (_, rows) = load(&vault).await;
     assert_eq!(hash_of(&rows, token.credential.id), Some(token.hash));
 }
@@ -197,4 +199,33 @@ async fn r32_last_uses_are_noted_without_raising_the_revision_and_never_go_back(
     assert_eq!((shown.credential.last_use, shown.uses), (Some(later), 12));
     assert_eq!(vault.revision().await.unwrap(), Revision(1));
     assert_eq!(store.events(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_youngest_come_first_and_a_page_begins_after_the_last() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    let (alice, bob) = (backend.user("alice"), backend.user("bob"));
+    create(&vault, &alice).await;
+    create(&vault, &bob).await;
+    let mut minted = Vec::new();
+    for minutes in 0..6 {
+        let owner = if minutes == 3 { bob.id } else { alice.id };
+        let new = backend.token(Some(owner), minutes);
+        mint(&vault, &new).await;
+        minted.push(new.credential.id);
+    }
+    revoke(&vault, minted[4]).await;
+    let page = async |filter: &CredentialFilter, before, limit| -> Vec<CredentialId> {
+        let listed = store.youngest_credentials(filter, before, limit).await.unwrap();
+        listed.iter().map(|listed| listed.credential.id).collect()
+    };
+    let all = everything();
+    assert_eq!(page(&all, None, 2).await, [minted[5], minted[4]]);
+    assert_eq!(page(&all, Some(minted[4]), 3).await, [minted[3], minted[2], minted[1]]);
+    assert_eq!(page(&all, Some(minted[1]), 3).await, [minted[0]]);
+    assert_eq!(page(&all, Some(minted[0]), 3).await, []);
+    // What the filter leaves out takes no room on the page.
+    let standing = CredentialFilter { owner: Some(alice.id), with_ended: false, ..all };
+    assert_eq!(page(&standing, None, 3).await, [minted[5], minted[2], minted[1]]);
 }

@@ -3,7 +3,7 @@
 use fallgate_domain::audit::{Action, Author, NewEvent};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation};
-use fallgate_domain::cut::{Cut, CutTarget};
+use fallgate_domain::cut::{Cut, CutNotice, CutTarget};
 use fallgate_domain::id::{CutId, UserId};
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::{Role, User};
@@ -201,7 +201,8 @@ async fn r9_whoever_is_cut_between_asking_and_doing_does_nothing() {
         let event = NewEvent { author: Some(author), ..event(Action::UserEnable, "ada") };
         vault.change_user(ada.id, vec![(UserChange::Enable, event)]).await
     };
-    let refused = || StoreError::CallerCut { reason: Some("lost laptop".parse().unwrap()) };
+    let refused =
+        || StoreError::CallerCut(CutNotice { reason: Some("lost laptop".parse().unwrap()), until: None });
     let (child, login) = (child.credential.id, login.credential.id);
     assert!(matches!(by(child, false).await, Ok(ChangedUser::Unchanged(_))));
     for (target, login_may) in [

@@ -145,7 +145,7 @@ pub(crate) async fn create(vault: &Vault, user: &User) -> Revision {
 
 /// Mints, whatever comes of it.
 pub(crate) async fn try_mint(vault: &Vault, new: &NewCredential) -> Result<Minted, StoreError> {
-    vault.mint(new.clone(), event(Action::TokenMint, &new.credential.id.to_string())).await
+    vault.mint(new.clone(), u32::MAX, event(Action::TokenMint, &new.credential.id.to_string())).await
 }
 
 /// Mints, which must work.

@@ -1,10 +1,11 @@
 //! Accounts.
 
 use fallgate_domain::audit::Action;
+use fallgate_domain::credential::LastUse;
 use fallgate_domain::user::Role;
-use fallgate_store::{CreatedUser, PassphraseHash, Revision, StoreError};
+use fallgate_store::{CreatedUser, NotedUse, PassphraseHash, Revision, StoreError};
 
-use crate::support::{NOW, backend, create, event, username};
+use crate::support::{NOW, backend, create, event, mint, minutes_later, username};
 
 #[tokio::test]
 async fn an_account_is_found_by_name_and_by_id_as_it_was_made() {
@@ -70,4 +71,26 @@ async fn a_passphrase_hash_is_kept_and_never_shown() {
         .query_row(r#"SELECT passphrase FROM "user""#, [], |row| row.get(0))
         .unwrap();
     assert_eq!(kept, phc);
+}
+
+#[tokio::test]
+async fn somebody_was_last_seen_when_any_of_their_credentials_was_used_last() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    let (alice, bob) = (backend.user("alice"), backend.user("bob"));
+    create(&vault, &alice).await;
+    create(&vault, &bob).await;
+    let accounts = vec![alice.id, bob.id];
+    assert!(store.last_seen(accounts.clone()).await.unwrap().is_empty());
+    for minutes in [7, 3] {
+        let new = backend.token(Some(alice.id), 0);
+        mint(&vault, &new).await;
+        let last = LastUse { at: minutes_later(minutes), ip: None, user_agent: None };
+        vault
+            .note_uses(&[NotedUse { credential: new.credential.id, last: Some(last), times: 1 }])
+            .await
+            .unwrap();
+    }
+    let seen = store.last_seen(accounts).await.unwrap();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [(alice.id, minutes_later(7))]);
 }

@@ -49,6 +49,7 @@ pub(crate) async fn list(
         return Err(WebError::BadRequest(format!("The limit is from 1 to {LONGEST_PAGE}.")));
     }
     let store = verifier.store();
-    let events = store.find_events(&EventFilter { before, limit, user, action }).await?;
+    let events =
+        store.find_events(&EventFilter { before, limit, user, action, ..EventFilter::default() }).await?;
     Ok(Json(EventPage::of(events, limit, store.audit_checkpoint().await?)))
 }

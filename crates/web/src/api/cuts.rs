@@ -52,14 +52,26 @@ pub(crate) async fn place(
     JsonBody(NewCut { target, reason, expires_in }): JsonBody<NewCut>,
 ) -> Result<Created<PlacedCutView>, WebError> {
     let lifetime = expires_in.map_or(Lifetime::Never, Seconds::lifetime);
-    // Whoever may not cut routes is told that, whether or not there is such a one.
-    if let (CutTarget::Route(name), true) = (&target, permit.principal().is_admin())
-        && !settings.now().routes.iter().any(|route| route.policy.name == *name)
-    {
-        return Err(CutError::UnknownTarget(target).into());
-    }
+    known_target(&permit, &target, &settings)?;
     let placed = verifier.cut(&permit, CutOrder { target, reason, lifetime }, peer.0).await?;
     Ok(Created(PlacedCutView::of(placed)))
+}
+
+/// Whoever may not cut routes is told that, whether or not there is such a one.
+pub(crate) fn known_target(
+    permit: &Permit<ManageCuts>,
+    target: &CutTarget,
+    settings: &LiveSettings,
+) -> Result<(), CutError> {
+    match target {
+        CutTarget::Route(name)
+            if permit.principal().is_admin()
+                && !settings.now().routes.iter().any(|route| route.policy.name == *name) =>
+        {
+            Err(CutError::UnknownTarget(target.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) async fn lift(

@@ -1,6 +1,7 @@
 //! The HTTP API, by noun.
 
 pub(crate) mod account;
+pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod cuts;
 pub(crate) mod gate;
@@ -8,6 +9,7 @@ pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod live;
 pub(crate) mod logins;
+pub(crate) mod pairings;
 pub(crate) mod setup;
 pub(crate) mod tokens;
 pub(crate) mod users;

@@ -268,11 +268,11 @@ pub(crate) async fn revoke_held(
 }
 
 /// What is no id is nobody's.
-fn identified(text: &str) -> Result<CredentialId, WebError> {
+pub(crate) fn identified(text: &str) -> Result<CredentialId, WebError> {
     text.parse().map_err(|_| unknown())
 }
 
-fn unknown() -> WebError {
+pub(crate) fn unknown() -> WebError {
     WebError::NotFound("There is no such token.".to_owned())
 }
 

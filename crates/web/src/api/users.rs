@@ -126,11 +126,11 @@ pub(crate) fn about(username: &Username, display_name: Option<&DisplayName>) -> 
 }
 
 /// What is no username is nobody's.
-fn named(text: &str) -> Result<Username, WebError> {
+pub(crate) fn named(text: &str) -> Result<Username, WebError> {
     text.parse().map_err(|_| unknown())
 }
 
-async fn existing(verifier: &Verifier, username: &Username) -> Result<User, WebError> {
+pub(crate) async fn existing(verifier: &Verifier, username: &Username) -> Result<User, WebError> {
     verifier.store().user_named(username).await?.ok_or_else(unknown)
 }
 

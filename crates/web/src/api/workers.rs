@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Life {
 
 pub(crate) async fn mint(
     permit: Permit<ManageAgents>,
-    State(App { verifier, settings }): State<App>,
+    State(app): State<App>,
     Extension(peer): Extension<PeerAddress>,
     Path(name): Path<String>,
     JsonBody(Mint { ttl, scopes, audience }): JsonBody<Mint>,
@@ -65,8 +65,8 @@ pub(crate) async fn mint(
     let agent = name.parse().map_err(|_| WebError::NotFound("There is no such agent.".to_owned()))?;
     let life = ttl.map(|life| life.0);
     let order = WorkerOrder { agent, life, scopes, audience, session: None };
-    let issuer = &settings.now().origin;
-    Ok(Created(MintedWorkerView::of(verifier.mint_worker(&permit, order, issuer, peer.0).await?)))
+    let issuer = &app.settings.now().origin;
+    Ok(Created(MintedWorkerView::of(app.verifier.mint_worker(&permit, order, issuer, peer.0).await?)))
 }
 
 /// Another one in the place of the one that asks. It needs no scope.

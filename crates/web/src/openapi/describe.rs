@@ -92,6 +92,7 @@ impl Draft {
     pub(crate) fn answer(&mut self, status: u16, schema: Option<RefOr<Schema>>) {
         let says = match status {
             201 => "Made.",
+            202 => "Taken, and not decided yet.",
             204 => "Done.",
             _ => "As asked.",
         };
@@ -101,6 +102,12 @@ impl Draft {
             response = response.content("application/json", content);
         }
         self.responses.insert(status, response.build().into());
+    }
+
+    /// Answers with this status too, when more has to happen first.
+    pub(crate) fn also_answers<T: ToSchema>(&mut self, status: u16) {
+        let schema = self.refer_to::<T>();
+        self.answer(status, Some(schema));
     }
 
     /// What is answered when all goes well has this header field too.

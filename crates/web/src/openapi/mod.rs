@@ -33,12 +33,13 @@ const ABOUT: &str = "An auth gateway's own doors. Times are RFC 3339 in UTC. A b
     long to arrive, is refused before any door is asked: 400, 408, 417, 431 or 505.";
 
 /// The refusals that doors have in common, each a component of the description.
-const REFUSALS: [(u16, &str); 10] = [
+const REFUSALS: [(u16, &str); 11] = [
     (400, "The request cannot be read, or breaks a rule that `detail` names."),
     (401, "No credential, or one that does not stand."),
     (403, "The credential stands, but does not cover this, or a cut stops it."),
     (404, "There is no such thing."),
     (409, "It cannot be done as things are now."),
+    (410, "It was there, and is over."),
     (413, "The body is longer than 64 KiB."),
     (415, "The body is not called `application/json`."),
     (421, "The Host is none of this gate's."),

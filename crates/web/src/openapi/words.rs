@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use fallgate_authority::PairingStatus as PairingStatuses;
 use fallgate_domain::credential::{CredentialKind, Status};
 use fallgate_domain::live::StreamKind as StreamKinds;
 use fallgate_domain::scope::PlainScope;
@@ -41,6 +42,11 @@ macro_rules! word {
 word! {
     /// How somebody signs in. Never changes.
     Username: text().pattern(Some("^[a-z0-9_-]{1,32}$"))
+}
+
+word! {
+    /// How an agent is called. Never changes.
+    AgentName: text().pattern(Some("^[a-z0-9_-]{1,64}$"))
 }
 
 word! {
@@ -105,6 +111,12 @@ word! {
 }
 
 word! {
+    /// Where a pairing stands: `waiting` for a device, which then has `asked`, was `allowed` and is `done`; or it was
+    /// `refused`, came too `late`, is `worn` out by wrong tries, or was `withdrawn`.
+    PairingStatus: text().enum_values(Some(PairingStatuses::ALL.map(PairingStatuses::name)))
+}
+
+word! {
     /// A route's name.
     RouteName: text().pattern(Some(format!("^{ROUTE}$")))
 }
@@ -118,11 +130,6 @@ word! {
     /// What is cut: `user:` and a username, `credential:` and an id, `agent:` and a name, `route:` and a route's name,
     /// or `everything`.
     CutTarget: text().pattern(Some(cut_target_pattern()))
-}
-
-word! {
-    /// What an agent is called.
-    AgentName: text().pattern(Some("^[a-z0-9_-]{1,64}$"))
 }
 
 word! {

@@ -5,6 +5,7 @@ use askama::Template;
 use axum::response::Response;
 
 use super::frame::Frame;
+use super::notice::counted;
 use crate::error::WebError;
 
 /// What is asked.
@@ -33,5 +34,20 @@ pub(crate) struct Ask<'a> {
 impl Ask<'_> {
     pub(crate) fn show(&self) -> Result<Response, WebError> {
         self.frame.show(self)
+    }
+}
+
+/// Somebody's text within a sentence of ours: it turns nothing around but itself.
+pub(crate) fn named(text: &str) -> String {
+    let turns = |letter: &char| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text: String = text.chars().filter(|letter| !turns(letter)).collect();
+    format!("\u{2068}{text}\u{2069}")
+}
+
+/// What will be closed, right now.
+pub(crate) fn will_cut(open: u64) -> String {
+    match open {
+        0 => "No open connection will be cut.".to_owned(),
+        open => format!("{} will be cut.", counted(open, "open connection", "open connections")),
     }
 }

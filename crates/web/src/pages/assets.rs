@@ -41,7 +41,9 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     vec![
         asset!("fallgate.css", "text/css; charset=utf-8"),
         asset!("fallgate.js", "text/javascript; charset=utf-8"),
+        asset!("follow.js", "text/javascript; charset=utf-8"),
         asset!("setup.js", "text/javascript; charset=utf-8"),
+        asset!("pair.js", "text/javascript; charset=utf-8"),
         asset!("favicon.svg", "image/svg+xml"),
         asset!("icon-180.png", "image/png"),
         asset!("icon-192.png", "image/png"),

@@ -1,17 +1,31 @@
 //! Pages for people: drawn here, shown by any browser, with nothing of anybody else's in them. Scripts help; nothing but
 //! lists that follow what happens needs them.
 
+pub(crate) mod account;
+pub(crate) mod agents;
 mod ask;
 pub(crate) mod assets;
+pub(crate) mod audit;
 pub(crate) mod enter;
+mod follow;
 mod form;
 mod frame;
 pub(crate) mod home;
+pub(crate) mod live;
 pub(crate) mod login;
 mod moment;
 mod notice;
+pub(crate) mod once;
+pub(crate) mod pair;
+pub(crate) mod pairing;
 pub(crate) mod problem;
+mod qr;
+mod resume;
+pub(crate) mod routes;
 pub(crate) mod setup;
+pub(crate) mod tokens;
+mod trail_check;
+pub(crate) mod users;
 mod wanted;
 
 use askama::Template;
@@ -19,6 +33,8 @@ use axum::response::{Html, IntoResponse, Response};
 use fallgate_relay::PAGE_FIELDS;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+pub(crate) use self::follow::Followers;
+pub(crate) use self::trail_check::TrailCheck;
 use crate::error::WebError;
 
 /// A drawn page, with what keeps browsers from doing more with it than show it.
@@ -28,10 +44,15 @@ pub(crate) fn page(template: &impl Template) -> Result<Response, WebError> {
         WebError::Unavailable
     })?;
     let mut response = Html(html).into_response();
+    hold_to_page(&mut response);
+    Ok(response)
+}
+
+/// The same for what a page asks for.
+fn hold_to_page(response: &mut Response) {
     for (name, value) in PAGE_FIELDS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    Ok(response)
 }
 
 /// Sends the browser on. Where it came from is told to nobody: there may be a code in the address.

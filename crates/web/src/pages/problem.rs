@@ -9,6 +9,7 @@ use fallgate_domain::problem::Problem;
 use fallgate_relay::login_for_own;
 use http::{Method, StatusCode, header};
 
+use super::resume::SentForm;
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
 use crate::error::WebError;
@@ -68,6 +69,7 @@ pub(crate) async fn for_browsers(State(app): State<App>, request: Request, next:
     // Who says who they are, and is wrong, would come back saying the same.
     let says_who = request.headers().contains_key(header::AUTHORIZATION);
     let of_route = AskedHost::of(&request).is_some_and(|host| settings.route_of(&host).is_some());
+    let (sent, request) = SentForm::of(request);
     let mut response = next.run(request).await;
     let could_sign_in = !of_route && !says_who;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
@@ -77,7 +79,12 @@ pub(crate) async fn for_browsers(State(app): State<App>, request: Request, next:
     let drawn = if waits_for_setup {
         see_other("/setup")
     } else if response.status() == StatusCode::UNAUTHORIZED && could_sign_in {
-        see_other(&login_for_own(if comes_back { &target } else { "/" }))
+        let back = match sent {
+            Some(form) => form.target().await,
+            None if comes_back => target,
+            None => "/".to_owned(),
+        };
+        see_other(&login_for_own(&back))
     } else {
         as_page(response, &problem, if of_route { &settings.origin } else { "/" })
     };

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::route::Admit;
 use fallgate_relay::{Address, ListenAt, Route, Upstream};
 
@@ -62,7 +63,14 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
 /// What the config names and TLS needs.
 fn files(config: &Config) -> Option<Check> {
     let fix = "correct the path, or what stands in the file; both are in PEM form";
-    config.read_files().err().map(|error| Check::fail("tls", error.to_string(), fix))
+    match config.read_files() {
+        Err(error) => Some(Check::fail("tls", error.to_string(), fix)),
+        Ok(certificate) => {
+            let doubts = config.certificate_doubts(&*certificate?, SystemClock.now());
+            let fix = "have one made for those names, and renewed in time; the gate takes it in by itself";
+            (!doubts.is_empty()).then(|| Check::warn("tls", doubts.join(", and "), fix))
+        }
+    }
 }
 
 /// Free, taken by a Fallgate, or taken by something else.
@@ -155,7 +163,7 @@ fn address(config: &Config) -> Option<Check> {
         Check::warn(
             "port",
             format!("{listen} can be reached from other machines, and there is no https in front of it"),
-            "set server.tls, or put a proxy with TLS before it and set server.public_url, or listen on 127.0.0.1",
+            "set server.tls, or put a proxy with TLS before it, set server.public_url and name the proxy in server.trusted_proxies, or listen on 127.0.0.1",
         )
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fallgate_authority::{Policy, Registrar};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
+use fallgate_domain::cut::Cut;
 use fallgate_domain::user::{Role, User};
 use fallgate_store::CredentialFilter;
 
@@ -212,7 +213,11 @@ async fn contents(
 /// What is refused because somebody wanted it so, and perhaps has forgotten.
 async fn cuts(registrar: &Registrar, folder: &HomeFolder, now: Timestamp) -> Option<Check> {
     let cuts = registrar.store().cuts(now).await.unwrap_or_default();
-    let first: Vec<_> = cuts.iter().take(CUTS_NAMED).map(|cut| cut.target.to_string()).collect();
+    let named = |cut: &Cut| match cut.expires_at {
+        None => cut.target.to_string(),
+        Some(end) => format!("{} (at most until {})", cut.target, output::to_the_second(end)),
+    };
+    let first: Vec<_> = cuts.iter().take(CUTS_NAMED).map(named).collect();
     let more = if cuts.len() > CUTS_NAMED { ", and more" } else { "" };
     let found = format!("refused until lifted: {}{more}", first.join(", "));
     (!cuts.is_empty()).then(|| Check::warn("cuts", found, folder.command("cuts")))

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::support::terminal::{Answer, on_terminal};
 use crate::support::{Browser, Gate, PASSPHRASE};
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the pages show, where they lead, and what browsers may do with them.
 
 use super::{Site, asks, location};
-use crate::support::{Gate, PASSPHRASE, Visitor, nobodys_address};
+use crate::support::{Gate, PASSPHRASE, Visitor, encoded, nobodys_address};
 
 #[test]
 fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
@@ -49,6 +49,19 @@ fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
     let seconds = last.header("retry-after").unwrap();
     assert!(last.text().contains(&format!("try again in {seconds} seconds")), "{}", last.text());
     assert!(last.text().contains("name=\"enter\""), "the way on is lost: {}", last.text());
+}
+
+#[test]
+fn r17_no_hostile_address_takes_whoever_is_signed_in_anywhere_but_home() {
+    let site = Site::new();
+    let mut ada = site.entered();
+    let hostile: Vec<String> =
+        serde_json::from_str(include_str!("../../../../domain/src/return_to/hostile.json")).unwrap();
+    assert!(hostile.len() >= 300);
+    for back in hostile {
+        let answer = ada.open(&site.url("box", &format!("/login?returnTo={}", encoded(&back))));
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")), "{back:?}");
+    }
 }
 
 #[test]

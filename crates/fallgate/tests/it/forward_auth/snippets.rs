@@ -211,6 +211,28 @@ fn r11_whoever_may_gets_through_and_nobody_else() {
 }
 
 #[test]
+fn r49_whoever_may_not_is_told_why_through_the_proxy_too() {
+    for kind in KINDS {
+        let app = Upstream::echo();
+        let front = Front::before(kind, &app.url());
+        let (ada, bob) = (front.ada.header(), front.gate.token("bob").header());
+        let why = |headers: &str| {
+            let answer = front.ask("GET /x", headers);
+            assert_eq!(answer.status, 403, "{kind:?}: {}", answer.text());
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{kind:?}");
+            let problem = answer.json();
+            assert_eq!((&problem["status"], &problem["title"]), (&403.into(), &"Forbidden".into()));
+            problem["detail"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(why(&bob), "You may not use this route: its `allow` list does not name you.");
+        let reason = "\"lost\" laptop; é 🚪 $host </script>";
+        front.gate.fallgate(&["cut", "user:ada", "--reason", reason]).ok();
+        let told = format!("This was cut off, and stays so until the cut is lifted: {reason}");
+        assert_eq!(why(&ada), told, "{kind:?}");
+    }
+}
+
+#[test]
 fn r10_r11_r14_r16_what_a_client_says_of_itself_never_reaches_the_upstream() {
     for kind in KINDS {
         let app = Upstream::echo();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::scripted::Scripted;
@@ -20,6 +20,15 @@ struct Front {
 }
 
 impl Front {
+    /// With a certificate that vouches for itself, for `localhost`; and may vouch for others, or may not.
+    fn of_itself(gate: &Gate, is_ca: IsCa) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut own = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        own.is_ca = is_ca;
+        let own = own.self_signed(&key).unwrap();
+        Self::showing(gate, own.der().clone(), &key, own.pem())
+    }
+
     fn of(gate: &Gate) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new([]).unwrap();
@@ -28,19 +37,22 @@ impl Front {
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().unwrap();
         let own = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        Self::showing(gate, own.der().clone(), &key, certificate.pem())
+    }
+
+    fn showing(gate: &Gate, own: CertificateDer<'static>, key: &KeyPair, authority: String) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let config =
-            Arc::new(config.with_no_client_auth().with_single_cert(vec![own.der().clone()], key).unwrap());
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![own], key).unwrap());
         let address = gate.address();
         let server = Scripted::new(move |stream, _| {
             let mut client = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
             // A client that does not trust us ends here.
             let _ = relay(&mut client, &connect(address));
         });
-        Self { server, authority: certificate.pem() }
+        Self { server, authority }
     }
 
     fn url(&self, host: &str) -> String {
@@ -89,7 +101,7 @@ fn a_gates_certificate_is_checked_against_this_machines_authorities() {
     assert!(refused.contains("cannot be trusted") && refused.contains("SSL_CERT_FILE"), "{refused}");
     // Trusted, but for another name.
     let refused = whoami(&home, &front.url("127.0.0.1"), &token, Some(&authorities)).refused(1);
-    assert!(refused.contains("cannot be trusted"), "{refused}");
+    assert!(refused.contains("its certificate is for other names"), "{refused}");
     // One that speaks no TLS.
     let plain = format!("https://localhost:{}", gate.address().port());
     let refused = whoami(&home, &plain, &token, Some(&authorities)).refused(1);
@@ -97,4 +109,28 @@ fn a_gates_certificate_is_checked_against_this_machines_authorities() {
     std::fs::write(&authorities, "no certificate").unwrap();
     let refused = whoami(&home, &url, &token, Some(&authorities)).refused(1);
     assert!(refused.contains("SSL_CERT_FILE"), "{refused}");
+}
+
+#[test]
+fn a_certificate_that_vouches_for_itself_is_taken_where_it_is_trusted_and_else_told_of_in_plain_words() {
+    let gate = Gate::start();
+    let token = gate.token("ada");
+    let home = Home::new();
+    let authorities = home.beside().join("authority.pem");
+    let ask = |front: &Front, trusted: bool| {
+        std::fs::write(&authorities, &front.authority).unwrap();
+        whoami(&home, &front.url("localhost"), &token, trusted.then_some(&*authorities))
+    };
+    // As `openssl req -x509` makes it, and as it should be made.
+    let authority = Front::of_itself(&gate, IsCa::Ca(BasicConstraints::Unconstrained));
+    let server = Front::of_itself(&gate, IsCa::ExplicitNoCa);
+    assert!(ask(&server, true).ok().stdout.contains("ada"));
+    let refused = ask(&authority, true).refused(1);
+    assert!(refused.contains("(CA:TRUE)") && refused.contains("CA:FALSE"), "{refused}");
+    for refused in [refused, ask(&server, false).refused(1), ask(&authority, false).refused(1)] {
+        assert!(refused.contains("cannot be trusted: "), "{refused}");
+        for raw in ["CaUsed", "Unknown", "invalid peer", "Other(", "io:", "rustls"] {
+            assert!(!refused.contains(raw), "{refused}");
+        }
+    }
 }

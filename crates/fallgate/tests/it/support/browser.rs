@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fantoccini::cookies::Cookie;
 use fantoccini::error::CmdError;
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -83,6 +84,21 @@ impl Browser {
         self.wait(self.driver().goto(url));
     }
 
+    /// Goes on in a tab of its own; gives the one that was shown until now.
+    #[track_caller]
+    pub(crate) fn new_tab(&self) -> WindowHandle {
+        let before = self.wait(self.driver().window());
+        let opened = self.wait(self.driver().new_window(true));
+        self.turn_to(opened.handle);
+        before
+    }
+
+    /// Goes on in that tab.
+    #[track_caller]
+    pub(crate) fn turn_to(&self, tab: WindowHandle) {
+        self.wait(self.driver().switch_to_window(tab));
+    }
+
     /// Where it is.
     #[track_caller]
     pub(crate) fn url(&self) -> String {
@@ -139,6 +155,12 @@ impl Browser {
         let given = self.wait(self.driver().execute_async(&script, Vec::new()));
         assert!(given["error"].is_null(), "the script failed: {given}");
         given
+    }
+
+    /// Makes the window as large as that, in CSS pixels.
+    #[track_caller]
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.wait(self.driver().set_window_size(width, height));
     }
 
     /// A cookie of the host that is shown, whether a script may see it or not.

@@ -88,6 +88,15 @@ impl Client {
         self.answer(true)
     }
 
+    /// Reads the next answer; of one that has no end, an event stream, only the head.
+    #[track_caller]
+    pub(crate) fn response_or_stream(&mut self) -> Response {
+        self.wait_for("\r\n\r\n");
+        let end = self.unread.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8_lossy(&self.unread[..end]).to_ascii_lowercase();
+        self.answer(head.contains("\r\ncontent-type: text/event-stream"))
+    }
+
     /// Waits until this has come. It stays to be read.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {

@@ -40,7 +40,7 @@ pub(crate) use line::{Close, Ended, Line, Puppet, WsFrame};
 pub(crate) use registrar::Clerk;
 pub(crate) use signin::SignIn;
 pub(crate) use upstream::{Request, Upstream};
-pub(crate) use visitor::{Visit, Visitor};
+pub(crate) use visitor::{Visit, Visitor, encoded};
 pub(crate) use websocket::{WebSocket, WebSocketUpstream};
 pub(crate) use worker::Worker;
 

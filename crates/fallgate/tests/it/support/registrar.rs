@@ -37,7 +37,9 @@ impl Clerk {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let location = Location::Sqlite(home.path().join("fallgate.db"));
         let (store, vault) = runtime.block_on(fallgate_store::open(&location)).unwrap();
-        let registrar = Registrar::new(store, vault, clock, Arc::new(SystemEntropy), Policy::default());
+        // It makes as many as a test wants.
+        let policy = Policy { tokens_per_user: u32::MAX, ..Policy::default() };
+        let registrar = Registrar::new(store, vault, clock, Arc::new(SystemEntropy), policy);
         Self { registrar, runtime }
     }
 

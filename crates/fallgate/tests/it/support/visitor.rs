@@ -164,7 +164,8 @@ fn resolved(base: &str, location: &str) -> String {
     if location.starts_with('/') { format!("{}{location}", parted(base).0) } else { location.to_owned() }
 }
 
-fn encoded(text: &str) -> String {
+/// As one value of a form or a query.
+pub(crate) fn encoded(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric();
     text.bytes()
         .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

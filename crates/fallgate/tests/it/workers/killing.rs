@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::{claims, gate, whoami};
 use crate::support::{Client, Gate, Line, Token, Upstream, WebSocketUpstream, Worker, WsFrame};
 
+type Kill = fn(&Gate, &Worker);
+
 /// The same worker token twice, of two families, and a bystander of the same owner.
 struct Three {
     first: Worker,
@@ -143,7 +145,7 @@ fn r42_a_websocket_held_by_a_worker_token_is_closed_when_any_of_its_links_ends()
     let bystander = worker();
     let mut still = open(&bystander.token);
     gate.admin("root");
-    let kills: [(&str, fn(&Gate, &Worker)); 4] = [
+    let kills: [(&str, Kill); 4] = [
         ("token revoked", |gate, worker| gate.revoke_worker(&worker.token)),
         ("token revoked", |gate, worker| {
             // The one that it was renewed to.
@@ -287,4 +289,59 @@ fn r30_over_http_a_worker_token_is_ended_by_its_owner_and_by_admins() {
     for caller in [may("ada"), admin] {
         assert_eq!(delete(&unknown, &caller), 204);
     }
+}
+
+#[test]
+fn r31_r42_a_worker_token_ends_with_its_agent_and_a_recreated_one_inherits_nothing() {
+    let upstream = WebSocketUpstream::echo();
+    let gate = Gate::before("app", &upstream.url());
+    gate.user("ada");
+    let make = || {
+        let scopes = ["--scope", "routes:use", "--scope", "identity:read"];
+        gate.fallgate(
+            &[&["agent", "create", "crawler", "--owner", "ada", "--route", "app"][..], &scopes].concat(),
+        )
+        .ok();
+    };
+    let mint = |name: &str| {
+        let minted = gate.fallgate(&["agent", "token", name, "--ttl", "1h"]).ok();
+        let secret = minted.stdout.trim_end().to_owned();
+        assert!(minted.stdout.ends_with('\n') && !minted.stderr.contains(&secret), "{}", minted.stderr);
+        let token = Token { id: String::new(), secret };
+        Token { id: claims(&token)["jti"].as_str().unwrap().to_owned(), ..token }
+    };
+    make();
+    let (token, own) = (mint("crawler"), mint("ada"));
+    let said = claims(&token);
+    assert_eq!((&said["sub"], &said["owner"]), (&json!("agent:crawler"), &json!("ada")));
+    assert_eq!((&said["aud"], &said["anc"]), (&json!(["fallgate", "route:app"]), &json!([token.id])));
+    let held = |token: &Token| Line::ask_for_websocket(gate.address(), "/app/", token).switched().watched();
+    let standing = || [&token, &own].map(|token| whoami(&gate, token).status);
+
+    let open = held(&token);
+    gate.fallgate(&["agent", "disable", "crawler"]).ok();
+    open.join().unwrap().assert_closed(4401, "agent disabled");
+    assert_eq!(standing(), [401, 200]);
+    gate.fallgate(&["agent", "token", "crawler"]).refused(1);
+    gate.fallgate(&["agent", "enable", "crawler"]).ok();
+    assert_eq!(standing(), [200, 200]);
+
+    let open = held(&token);
+    let cut =
+        gate.fallgate(&["cut", "agent:crawler", "--json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    open.join().unwrap().assert_closed(4403, "cut");
+    assert_eq!(standing(), [403, 200]);
+    assert_eq!(gate.renew_worker(&token).status, 403);
+    gate.fallgate(&["lift", &cut]).ok();
+    assert_eq!(standing(), [200, 200]);
+
+    let open = held(&token);
+    gate.fallgate(&["agent", "delete", "crawler", "--yes"]).ok();
+    open.join().unwrap().assert_closed(4401, "agent deleted");
+    make();
+    assert_eq!(standing(), [401, 200]);
+    assert_eq!(gate.renew_worker(&token).status, 401);
+    assert_eq!(whoami(&gate, &mint("crawler")).status, 200);
+    let inspected = gate.fallgate_with(&["token", "inspect"], token.secret.clone()).ok();
+    assert!(inspected.stdout.contains("status    agent-gone\n"), "{}", inspected.stdout);
 }

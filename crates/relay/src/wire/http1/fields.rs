@@ -6,6 +6,9 @@ use crate::wire::hygiene;
 /// The most fields that any head is given room for.
 pub(super) const MOST_FIELDS: usize = 256;
 
+/// As many fields as most heads have: room for so many is made at once.
+const USUAL_FIELDS: usize = 16;
+
 /// A part of a buffer. It holds no borrow: whoever keeps it keeps the buffer as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
@@ -17,6 +20,11 @@ impl Span {
     /// The part of `buffer` that this names; nothing, if the buffer has become shorter.
     pub(crate) fn of(self, buffer: &[u8]) -> &[u8] {
         buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    /// How long it is.
+    pub(crate) fn len(self) -> usize {
+        self.end.saturating_sub(self.start) as usize
     }
 
     /// Whether it names nothing.
@@ -64,6 +72,9 @@ impl Fields {
         let id = hygiene::classify(name);
         self.present |= 1 << id as u32;
         let field = Field { name: Span::locate(name, buffer), value: Span::locate(header.value, buffer), id };
+        if self.list.capacity() == 0 {
+            self.list.reserve_exact(USUAL_FIELDS);
+        }
         self.list.push(field);
     }
 

@@ -41,7 +41,9 @@ pub(crate) struct HeadView<'b> {
 impl fallgate_authority::Fields for HeadView<'_> {
     fn each<'a>(&'a self, name: &str, give: &mut dyn FnMut(&'a [u8])) {
         for field in self.head.fields() {
-            if field.name.of(self.buffer).eq_ignore_ascii_case(name.as_bytes()) {
+            if field.name.len() == name.len()
+                && field.name.of(self.buffer).eq_ignore_ascii_case(name.as_bytes())
+            {
                 give(field.value.of(self.buffer));
             }
         }

@@ -41,6 +41,11 @@ impl Incoming {
         self.staged.is_empty() && self.data.is_empty() && self.body.is_none()
     }
 
+    /// Whether everything has come, trailers included.
+    pub(super) fn has_ended(&self) -> bool {
+        self.body.is_none() && self.data_ended
+    }
+
     /// What has not been read is not wanted any more.
     pub(super) fn stop(&mut self) {
         (self.staged, self.data, self.body) = (Bytes::new(), Bytes::new(), None);

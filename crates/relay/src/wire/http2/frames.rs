@@ -1,6 +1,6 @@
 //! Finds frames in what goes by on a socket, and the heads of requests in them (RFC 9113, section 4.1).
 
-use super::paths::{Paths, Unreadable};
+use super::paths::{Found, Paths, Unreadable};
 
 /// The length of a frame's head.
 const HEAD: usize = 9;
@@ -126,7 +126,16 @@ impl Scan {
     }
 }
 
-/// Finds the requests whose path has a `#`.
+/// What is wrong with a stream, that `h2` does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The request's path has a `#`.
+    Fragment,
+    /// Its trailers have a pseudo-field.
+    PseudoTrailer,
+}
+
+/// Finds the requests whose path has a `#`, and those whose trailers have a pseudo-field.
 #[derive(Debug)]
 pub(super) struct Heads {
     paths: Paths,
@@ -134,6 +143,9 @@ pub(super) struct Heads {
     payload: Vec<u8>,
     /// The stream that a head is for.
     stream: u32,
+    /// The last stream that was begun: what comes for it or one before is trailers.
+    newest: u32,
+    trailers: bool,
     /// A part of a head has come, and another is to follow.
     pub(super) open: bool,
     /// A head could not be read, and none can be after it. `h2` ends the connection for that; should it not, nothing is
@@ -143,11 +155,19 @@ pub(super) struct Heads {
 
 impl Heads {
     pub(super) fn new() -> Self {
-        Self { paths: Paths::new(), payload: Vec::new(), stream: 0, open: false, blind: false }
+        Self {
+            paths: Paths::new(),
+            payload: Vec::new(),
+            stream: 0,
+            newest: 0,
+            trailers: false,
+            open: false,
+            blind: false,
+        }
     }
 
-    /// A stream, once its request is known to have one.
-    pub(super) fn see(&mut self, frame: FrameHead, piece: &[u8], last: bool) -> Option<u32> {
+    /// A stream, once it is known to have one.
+    pub(super) fn see(&mut self, frame: FrameHead, piece: &[u8], last: bool) -> Option<(u32, Fault)> {
         if !matches!(frame.kind, FrameHead::HEADERS | FrameHead::CONTINUATION) || frame.length > LARGEST {
             return None;
         }
@@ -157,6 +177,8 @@ impl Heads {
         }
         if frame.kind == FrameHead::HEADERS {
             self.stream = frame.stream;
+            self.trailers = frame.stream <= self.newest;
+            self.newest = self.newest.max(frame.stream);
         }
         let whole = frame.flags & FrameHead::END_HEADERS != 0;
         self.open = !whole;
@@ -166,6 +188,13 @@ impl Heads {
         };
         self.payload.clear();
         self.blind |= found.is_err();
-        found.unwrap_or(Some(true)).unwrap_or_default().then_some(self.stream)
+        let doubtful = Found { fragment: true, pseudo: true };
+        let found = found.unwrap_or(Some(doubtful)).unwrap_or_default();
+        let fault = match (self.trailers, found) {
+            (true, Found { pseudo: true, .. }) => Fault::PseudoTrailer,
+            (false, Found { fragment: true, .. }) => Fault::Fragment,
+            _ => return None,
+        };
+        Some((self.stream, fault))
     }
 }

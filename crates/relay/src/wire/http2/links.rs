@@ -12,16 +12,18 @@ use parking_lot::Mutex;
 
 use super::client::ClientStream;
 use super::link::Link;
+use crate::files::Files;
 use crate::wire::dial::{Address, DialError, dial, dial_http2};
 use crate::wire::socket::{Socket, Wire};
 use crate::wire::tls::Trust;
 
 /// One worker's connections to upstreams that speak HTTP/2.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Links {
     open: Mutex<HashMap<Place, Vec<Arc<Link>>>>,
     /// Connections on their way: whoever wants one meanwhile waits for the same.
     dialing: Mutex<HashMap<Place, Dialing>>,
+    files: Arc<Files>,
 }
 
 /// What connections are shared by: where they lead, and who vouches for who is there (requirement R66).
@@ -38,6 +40,11 @@ enum Opened {
 }
 
 impl Links {
+    /// None yet; they are counted among these.
+    pub(crate) fn new(files: Arc<Files>) -> Self {
+        Self { open: Mutex::default(), dialing: Mutex::default(), files }
+    }
+
     /// A stream on a connection that is there already.
     pub(crate) fn take(&self, address: &Address, tls: Option<&Trust>) -> Option<Wire> {
         self.take_from(&place(address, tls))
@@ -71,7 +78,7 @@ impl Links {
                     let taken = wire.lock().take();
                     return match taken {
                         Some(wire) => Ok(wire),
-                        None => dial(address, tls).await,
+                        None => dial(address, tls, &self.files).await,
                     };
                 }
             }
@@ -81,7 +88,12 @@ impl Links {
     /// What comes of the connection on its way, and whether nobody else was told before.
     async fn dialed(&self, place: &Place) -> (Result<Opened, Arc<DialError>>, bool) {
         let dialing = {
-            let begin = || open(place.clone()).map(|opened| opened.map_err(Arc::new)).boxed().shared();
+            let begin = || {
+                open(place.clone(), self.files.clone())
+                    .map(|opened| opened.map_err(Arc::new))
+                    .boxed()
+                    .shared()
+            };
             self.dialing.lock().entry(place.clone()).or_insert_with(begin).clone()
         };
         let waiter = Waiter { links: self, place, dialing };
@@ -143,14 +155,15 @@ fn place(address: &Address, tls: Option<&Trust>) -> Place {
 fn again(error: &DialError) -> DialError {
     let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
     match error {
-        DialError::TimedOut => DialError::TimedOut,
+        DialError::NoRoom => DialError::NoRoom,
+        DialError::TimedOut(within) => DialError::TimedOut(*within),
         DialError::Refused(error) => DialError::Refused(same(error)),
         DialError::NoTls(error) => DialError::NoTls(same(error)),
     }
 }
 
-async fn open((address, tls): Place) -> Result<Opened, DialError> {
-    let wire = dial_http2(&address, tls.as_ref()).await?;
+async fn open((address, tls): Place, files: Arc<Files>) -> Result<Opened, DialError> {
+    let wire = dial_http2(&address, tls.as_ref(), &files).await?;
     if tls.is_some() && !wire.speaks_http2() {
         return Ok(Opened::Http1(Arc::new(Mutex::new(Some(wire)))));
     }

@@ -1,8 +1,10 @@
-//! Which requests have a `#` in their path.
+//! Which requests have a `#` in their path, and which trailers have a pseudo-field.
 //!
 //! `h2` cuts a path short there, and what it cut off is not to be had from it: so a request that HTTP/1.1 refuses would
 //! go through in another form (requirement R4). Seeing it takes reading the compressed heads once more (RFC 7541), though
 //! not what they say: of each field nothing is kept but its lengths, whether it is the path, and whether it has a `#`.
+//!
+//! Pseudo-fields in trailers make a message malformed (RFC 9113, section 8.1); `h2` takes them out without a word.
 
 use std::collections::VecDeque;
 
@@ -30,13 +32,28 @@ const KNOWN: [u8; 61] = [
 const CODES: [u32; 31] =
     [0, 0, 0, 0, 0, 10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 4];
 
+/// `:` in that code: it begins the first byte of a name, and has seven bits.
+const COLON_CODED: u8 = 0xb8;
+/// The last of the pseudo-fields among the names that HPACK knows by number.
+const LAST_PSEUDO: usize = 14;
+
 /// What is known of a field.
 #[derive(Debug, Clone, Copy)]
 struct Field {
     name_length: usize,
     value_length: usize,
     is_path: bool,
+    is_pseudo: bool,
     has_hash: bool,
+}
+
+/// What a head has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// A `#` in its path.
+    pub(crate) fragment: bool,
+    /// A pseudo-field.
+    pub(crate) pseudo: bool,
 }
 
 /// Looks through the heads of one direction of a connection, in their order.
@@ -59,8 +76,8 @@ impl Paths {
         Self { table: VecDeque::new(), size: 0, limit: TABLE, block: Vec::new() }
     }
 
-    /// Takes the next piece of a head. Once it is `whole`: whether there is a `#` in its path.
-    pub(crate) fn take(&mut self, piece: &[u8], whole: bool) -> Result<Option<bool>, Unreadable> {
+    /// Takes the next piece of a head. Once it is `whole`: what it has.
+    pub(crate) fn take(&mut self, piece: &[u8], whole: bool) -> Result<Option<Found>, Unreadable> {
         if whole && self.block.is_empty() {
             return self.read(piece).map(Some);
         }
@@ -75,8 +92,8 @@ impl Paths {
         self.read(&block).map(Some)
     }
 
-    fn read(&mut self, mut block: &[u8]) -> Result<bool, Unreadable> {
-        let mut found = false;
+    fn read(&mut self, mut block: &[u8]) -> Result<Found, Unreadable> {
+        let mut found = Found::default();
         while let Some(&first) = block.first() {
             let field = match first {
                 0x80.. => self.numbered(integer(&mut block, 7)?)?,
@@ -96,7 +113,8 @@ impl Paths {
                 }
                 _ => self.literal(&mut block, 4)?,
             };
-            found |= field.is_path && field.has_hash;
+            found.fragment |= field.is_path && field.has_hash;
+            found.pseudo |= field.is_pseudo;
         }
         Ok(found)
     }
@@ -108,6 +126,9 @@ impl Paths {
                 Field {
                     name_length: name.length,
                     is_path: name.bytes == if name.coded { PATH_CODED } else { PATH },
+                    is_pseudo: name.bytes.first().is_some_and(|first| {
+                        if name.coded { first & 0xfe == COLON_CODED } else { *first == b':' }
+                    }),
                     value_length: 0,
                     has_hash: false,
                 }
@@ -125,6 +146,7 @@ impl Paths {
                 name_length: usize::from(name_length),
                 value_length: 0,
                 is_path: matches!(number, 4 | 5),
+                is_pseudo: number <= LAST_PSEUDO,
                 has_hash: false,
             }),
             None => self.table.get(place - KNOWN.len()).copied().ok_or(Unreadable),
@@ -233,6 +255,10 @@ mod tests {
             .collect()
     }
 
+    fn with(fragment: bool) -> Found {
+        Found { fragment, pseudo: true }
+    }
+
     #[test]
     fn the_examples_of_the_rfc_are_read_as_it_says() {
         // RFC 7541, appendices C.3 and C.4: the same three heads, plain and in Huffman code.
@@ -250,7 +276,7 @@ mod tests {
         ] {
             let mut paths = Paths::new();
             for (head, size) in heads.iter().zip([57, 110, 164]) {
-                assert_eq!(paths.take(&bytes(head), true), Ok(Some(false)));
+                assert_eq!(paths.take(&bytes(head), true), Ok(Some(with(false))));
                 assert_eq!(paths.size, size);
             }
         }
@@ -269,18 +295,20 @@ mod tests {
                     let (one, two) = head.split_at(at);
                     let mut paths = Paths::new();
                     assert_eq!(paths.take(one, false), Ok(None));
-                    assert_eq!(paths.take(two, true), Ok(Some(true)), "{name} {value} at {at}");
+                    assert_eq!(paths.take(two, true), Ok(Some(with(true))), "{name} {value} at {at}");
                 }
-                assert_eq!(paths.take(&head, true), Ok(Some(true)), "{name} {value}");
+                assert_eq!(paths.take(&head, true), Ok(Some(with(true))), "{name} {value}");
                 if name.starts_with('4') {
                     // Kept, and named by its number alone.
-                    assert_eq!(paths.take(&[0xbe], true), Ok(Some(true)));
-                    assert_eq!(paths.take(&[0x20, 0x3f, 0xe1, 0x1f, 0x82], true), Ok(Some(false)));
+                    assert_eq!(paths.take(&[0xbe], true), Ok(Some(with(true))));
+                    assert_eq!(paths.take(&[0x20, 0x3f, 0xe1, 0x1f, 0x82], true), Ok(Some(with(false))));
                     assert_eq!(paths.take(&[0xbe], true), Err(Unreadable), "nothing is kept any more");
                 }
             }
             let elsewhere = bytes(&format!("8284 0003 782d61 {value}"));
-            assert_eq!(Paths::new().take(&elsewhere, true), Ok(Some(false)), "a # that is in no path");
+            assert_eq!(Paths::new().take(&elsewhere, true), Ok(Some(with(false))), "a # that is in no path");
+            let trailer = Paths::new().take(&bytes(&format!("0003 782d61 {value}")), true);
+            assert_eq!(trailer, Ok(Some(Found::default())));
         }
     }
 

@@ -93,6 +93,10 @@ impl ServerStream {
 
     pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.request.poll_more(context))?;
+        // What ends badly has no end that anybody may read.
+        if self.request.has_ended() && self.watch.is_malformed(self.id) {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         if self.request.is_over() { self.poll_end(context) } else { Poll::Ready(Ok(())) }
     }
 
@@ -159,7 +163,11 @@ impl ServerStream {
 impl Drop for ServerStream {
     fn drop(&mut self) {
         // One that has ended in good order is none of these.
-        let reason = if self.cut { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
+        let reason = match self.cut {
+            true => Reason::CANCEL,
+            false if self.watch.is_malformed(self.id) => Reason::PROTOCOL_ERROR,
+            false => Reason::INTERNAL_ERROR,
+        };
         match &mut self.answer {
             State::Before(respond) => respond.send_reset(reason),
             State::Body(body) => body.reset(reason),

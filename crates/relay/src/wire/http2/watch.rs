@@ -3,7 +3,7 @@
 //! Here is seen what `h2` does not tell. Whether what ends a stream that was cut has left: when a client takes nothing, its
 //! connection is closed in place of the stream (requirement R48). How much comes that carries nothing: resets, pings,
 //! settings and their kin cost us work and their sender nothing; and how long a head takes (requirement R67). And which
-//! paths have a `#` (requirement R4).
+//! paths have a `#` (requirement R4), and which trailers a pseudo-field (RFC 9113, section 8.1).
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::budget::{Budget, Spending};
-use super::frames::{FrameHead, Heads, Scan};
+use super::frames::{Fault, FrameHead, Heads, Scan};
 use crate::wire::socket::Wire;
 
 /// How long what ends a cut stream may take to leave.
@@ -46,6 +46,8 @@ struct State {
     streams: HashMap<u32, Stream>,
     /// The streams whose path has a `#`.
     fragments: HashSet<u32>,
+    /// The streams whose trailers have a pseudo-field.
+    malformed: HashSet<u32>,
     /// The streams that were cut and have not ended on the wire, and when they must have.
     cut: Vec<(u32, Instant)>,
     resets: Spending,
@@ -84,6 +86,7 @@ impl Watch {
             head_due: None,
             streams: HashMap::new(),
             fragments: HashSet::new(),
+            malformed: HashSet::new(),
             cut: Vec::new(),
             resets: Spending::new(RESETS, now),
             idle_talk: Spending::new(IDLE_TALK, now),
@@ -99,7 +102,9 @@ impl Watch {
 
     /// It is not any more.
     pub(super) fn close(&self, stream: u32) {
-        self.0.lock().streams.remove(&stream);
+        let mut state = self.0.lock();
+        state.streams.remove(&stream);
+        state.malformed.remove(&stream);
     }
 
     /// Whether the stream's request had a `#` in its path. Tells it once.
@@ -107,9 +112,15 @@ impl Watch {
         self.0.lock().fragments.remove(&stream)
     }
 
+    /// Whether the stream's trailers have a pseudo-field, which makes the whole request malformed.
+    pub(super) fn is_malformed(&self, stream: u32) -> bool {
+        self.0.lock().malformed.contains(&stream)
+    }
+
     /// Whether the client has given the stream up.
     pub(super) fn has_left(&self, stream: u32) -> bool {
-        self.0.lock().streams.get(&stream).is_none_or(|stream| stream.left)
+        let state = self.0.lock();
+        state.malformed.contains(&stream) || state.streams.get(&stream).is_none_or(|stream| stream.left)
     }
 
     /// The stream was cut: that it ends must reach the wire soon.
@@ -127,10 +138,13 @@ impl Watch {
         }
     }
 
-    fn saw_fragment(&self, stream: u32) {
+    fn saw(&self, stream: u32, fault: Fault) {
         let mut state = self.0.lock();
-        state.fragments.insert(stream);
-        state.flooded |= state.fragments.len() > REMEMBERED;
+        match fault {
+            Fault::Fragment => state.fragments.insert(stream),
+            Fault::PseudoTrailer => state.malformed.insert(stream),
+        };
+        state.flooded |= state.fragments.len() + state.malformed.len() > REMEMBERED;
     }
 
     /// Whether a head has begun and not come to its end.
@@ -319,8 +333,8 @@ impl AsyncRead for Watched {
         ready!(this.wire.poll_read(context, into))?;
         let (heads, watch) = (&mut this.heads, &this.watch);
         this.incoming.feed(into.filled().get(before..).unwrap_or_default(), |frame, piece, last| {
-            if let Some(stream) = heads.see(frame, piece, last) {
-                watch.saw_fragment(stream);
+            if let Some((stream, fault)) = heads.see(frame, piece, last) {
+                watch.saw(stream, fault);
             }
         });
         if !this.incoming.whole.is_empty() {

@@ -1,8 +1,8 @@
 //! The head of an answer on its way down.
 
-use std::io::Write;
-
-use super::{FieldId, cookies, named_by_connection, write_field, write_trailer_names};
+use super::{
+    FieldId, cookies, named_by_connection, write_field, write_length, write_number, write_trailer_names,
+};
 use crate::wire::http1::{AnswerHead, BodyKind, Field, Version};
 
 /// To whom an answer goes, and what becomes of it on the way.
@@ -79,8 +79,9 @@ pub(crate) fn write_switching(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8
 }
 
 fn write_line(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8]) {
-    // Writing to a `Vec` cannot fail.
-    let _ = write!(out, "HTTP/1.1 {:03} ", head.status());
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_number(out, head.status().into(), 3);
+    out.push(b' ');
     let reason = head.reason().of(buffer);
     if reason.iter().all(|&byte| matches!(byte, b' '..=b'~')) {
         out.extend_from_slice(reason);
@@ -99,7 +100,7 @@ fn write_upstream_field(
     match field.id {
         id if id.hop_by_hop() => {}
         FieldId::SetCookie if cookies::sets_own(value) => {}
-        FieldId::ServiceWorkerAllowed | FieldId::ClearSiteData if down.own_origin => {}
+        FieldId::OriginWide if down.own_origin => {}
         _ if head.connection_names_fields() && named_by_connection(field, head.fields(), buffer) => {}
         FieldId::Location | FieldId::ContentLocation => write_location(out, name, value, down.rewrite),
         _ => write_field(out, name, value),
@@ -109,7 +110,7 @@ fn write_upstream_field(
 fn write_framing(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8], body: BodyKind, client: Version) {
     match body {
         BodyKind::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_length(out, length);
         }
         BodyKind::Chunked => {
             write_field(out, b"Transfer-Encoding", b"chunked");
@@ -119,7 +120,7 @@ fn write_framing(out: &mut Vec<u8>, head: &AnswerHead, buffer: &[u8], body: Body
         BodyKind::Empty if matches!(head.status(), 100..=199 | 204) => {}
         BodyKind::Empty => match head.told_body() {
             BodyKind::Length(length) => {
-                let _ = write!(out, "Content-Length: {length}\r\n");
+                write_length(out, length);
             }
             BodyKind::Chunked if client == Version::Http11 => {
                 write_field(out, b"Transfer-Encoding", b"chunked");

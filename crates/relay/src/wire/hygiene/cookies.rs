@@ -1,11 +1,17 @@
 //! Our own cookies, which neither reach an upstream nor are set by one (requirements R15 and R19).
 
-use fallgate_authority::{Fields, cookie_name, knock_cookie_name};
+use fallgate_authority::{Fields, cookie_name, knock_cookie_name, pairing_cookie_name};
 use memchr::memmem;
 
 /// The names of our own cookies. Cookie names are compared with case.
-const OWN: [&str; 4] =
-    [cookie_name(true), cookie_name(false), knock_cookie_name(true), knock_cookie_name(false)];
+const OWN: [&str; 6] = [
+    cookie_name(true),
+    cookie_name(false),
+    knock_cookie_name(true),
+    knock_cookie_name(false),
+    pairing_cookie_name(true),
+    pairing_cookie_name(false),
+];
 
 /// Writes the `Cookie` field of a client without our own cookies, the others byte for byte; nothing if none is left.
 pub(super) fn write_cookie(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

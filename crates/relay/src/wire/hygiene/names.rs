@@ -5,8 +5,6 @@
 pub(crate) enum FieldId {
     /// `Authorization`.
     Authorization,
-    /// `Clear-Site-Data`.
-    ClearSiteData,
     /// `Connection`.
     Connection,
     /// `Content-Length`.
@@ -33,10 +31,11 @@ pub(crate) enum FieldId {
     Namespace,
     /// `Origin`.
     Origin,
+    /// One by which an answer commands its whole origin: what browsers reach it by, whom they report to, what of it they
+    /// forget.
+    OriginWide,
     /// `Proxy` and `Proxy-*`.
     Proxy,
-    /// `Service-Worker-Allowed`.
-    ServiceWorkerAllowed,
     /// `Set-Cookie`.
     SetCookie,
     /// `TE`.
@@ -76,12 +75,16 @@ impl FieldId {
 pub(crate) fn classify(name: &[u8]) -> FieldId {
     let id = match name.len() {
         2 => known(name, &[("te", FieldId::Te)]),
+        3 => known(name, &[("nel", FieldId::OriginWide)]),
         4 => known(name, &[("host", FieldId::Host), ("date", FieldId::Date)]),
         6 => known(
             name,
             &[("cookie", FieldId::Cookie), ("origin", FieldId::Origin), ("expect", FieldId::Expect)],
         ),
-        7 => known(name, &[("upgrade", FieldId::Upgrade), ("trailer", FieldId::Trailer)]),
+        7 => known(
+            name,
+            &[("upgrade", FieldId::Upgrade), ("trailer", FieldId::Trailer), ("alt-svc", FieldId::OriginWide)],
+        ),
         8 => known(name, &[("location", FieldId::Location)]),
         10 => known(
             name,
@@ -98,10 +101,16 @@ pub(crate) fn classify(name: &[u8]) -> FieldId {
             name,
             &[("content-length", FieldId::ContentLength), ("http2-settings", FieldId::Http2Settings)],
         ),
-        15 => known(name, &[("clear-site-data", FieldId::ClearSiteData)]),
+        9 => known(name, &[("expect-ct", FieldId::OriginWide), ("report-to", FieldId::OriginWide)]),
+        15 => {
+            known(name, &[("clear-site-data", FieldId::OriginWide), ("public-key-pins", FieldId::OriginWide)])
+        }
         16 => known(name, &[("content-location", FieldId::ContentLocation)]),
         17 => known(name, &[("transfer-encoding", FieldId::TransferEncoding)]),
-        22 => known(name, &[("service-worker-allowed", FieldId::ServiceWorkerAllowed)]),
+        19 => known(name, &[("reporting-endpoints", FieldId::OriginWide)]),
+        22 => known(name, &[("service-worker-allowed", FieldId::OriginWide)]),
+        25 => known(name, &[("strict-transport-security", FieldId::OriginWide)]),
+        27 => known(name, &[("public-key-pins-report-only", FieldId::OriginWide)]),
         _ => None,
     };
     id.unwrap_or_else(|| by_prefix(name))
@@ -130,7 +139,7 @@ pub(crate) enum Trailer {
 
 /// Whether a field of this name may be a trailer (RFC 9110, section 6.5.1).
 pub(crate) fn trailer(name: &[u8]) -> Trailer {
-    const FORBIDDEN: [&str; 35] = [
+    const FORBIDDEN: [&str; 34] = [
         "accept",
         "accept-ranges",
         "age",
@@ -162,7 +171,6 @@ pub(crate) fn trailer(name: &[u8]) -> Trailer {
         "sec-websocket-key",
         "sec-websocket-protocol",
         "sec-websocket-version",
-        "strict-transport-security",
         "vary",
         "warning",
         "www-authenticate",
@@ -178,7 +186,9 @@ pub(crate) fn trailer(name: &[u8]) -> Trailer {
 }
 
 fn known(name: &[u8], candidates: &[(&str, FieldId)]) -> Option<FieldId> {
-    candidates.iter().find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
+    let first = name.first()?.to_ascii_lowercase();
+    let mut alike = candidates.iter().filter(|(text, _)| text.as_bytes().first() == Some(&first));
+    alike.find(|(text, _)| name.eq_ignore_ascii_case(text.as_bytes())).map(|&(_, id)| id)
 }
 
 /// The names that are told by how they begin. For these whatever is neither letter nor digit is `-`: many servers make
@@ -226,7 +236,9 @@ mod tests {
             ("proxy.authorization", FieldId::Proxy),
             ("proxies", FieldId::Other),
             ("HTTP2-Settings", FieldId::Http2Settings),
-            ("Service-Worker-Allowed", FieldId::ServiceWorkerAllowed),
+            ("Service-Worker-Allowed", FieldId::OriginWide),
+            ("STRICT-Transport-Security", FieldId::OriginWide),
+            ("Nel", FieldId::OriginWide),
             ("Hosts", FieldId::Other),
             ("x-host", FieldId::Other),
             ("", FieldId::Other),

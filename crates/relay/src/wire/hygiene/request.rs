@@ -7,7 +7,10 @@ use fallgate_authority::Principal;
 use fallgate_domain::secret::HiddenText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 
-use super::{FieldId, cookies, folded_eq, named_by_connection, write_field, write_trailer_names};
+use super::{
+    FieldId, cookies, folded_eq, named_by_connection, write_field, write_length, write_number,
+    write_trailer_names,
+};
 use crate::wire::http1::{BodyKind, Field, RequestHead, list_items};
 
 /// What goes up with a request besides what its client sent.
@@ -118,11 +121,21 @@ fn write_client_field(out: &mut Vec<u8>, field: &Field, head: &RequestHead, buff
 }
 
 fn write_forwarded(out: &mut Vec<u8>, up: &Upward<'_>) {
-    // Writing to a `Vec` cannot fail.
-    let _ = match up.client {
-        Some(address) => write!(out, "X-Forwarded-For: {}\r\n", address.to_canonical()),
-        None => write!(out, "X-Forwarded-For: unknown\r\n"),
-    };
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    match up.client.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => {
+            let [first, rest @ ..] = address.octets();
+            write_number(out, first.into(), 1);
+            for octet in rest {
+                out.push(b'.');
+                write_number(out, octet.into(), 1);
+            }
+        }
+        // Writing to a `Vec` cannot fail.
+        Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
+        None => out.extend_from_slice(b"unknown"),
+    }
+    out.extend_from_slice(b"\r\n");
     write_field(out, b"X-Forwarded-Proto", up.proto.as_bytes());
     write_field(out, b"X-Forwarded-Host", up.forwarded_host);
     if let Some(prefix) = up.prefix {
@@ -141,7 +154,7 @@ pub(crate) fn write_identity(out: &mut Vec<u8>, identity: Identity<'_>) {
 fn write_framing(out: &mut Vec<u8>, head: &RequestHead, buffer: &[u8], body: BodyKind) {
     match body {
         BodyKind::Length(length) => {
-            let _ = write!(out, "Content-Length: {length}\r\n");
+            write_length(out, length);
         }
         BodyKind::Chunked => {
             write_field(out, b"Transfer-Encoding", b"chunked");

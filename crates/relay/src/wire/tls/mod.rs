@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 
 pub use self::own::{InvalidCertificate, OwnCertificate};
 pub use self::trust::{InvalidAuthority, Trust};
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Word};
 
 /// HTTP/1.1, as both sides name it when they shake hands.
 pub(super) const HTTP1: &[u8] = b"http/1.1";
@@ -152,13 +152,13 @@ impl Sealed {
     }
 
     /// Whether the peer has closed or said anything; what only concerns the session does not count.
-    pub(super) fn has_stirred(&mut self) -> bool {
+    pub(super) fn has_stirred(&mut self, word: Word) -> bool {
         let mut nobody_waits = Context::from_waker(Waker::noop());
         loop {
             if self.has_something() {
                 return true;
             }
-            if !self.pipe.has_stirred() {
+            if !self.pipe.has_stirred(word) {
                 return false;
             }
             match self.poll_take_in(&mut nobody_waits) {

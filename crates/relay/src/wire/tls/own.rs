@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fallgate_domain::clock::Timestamp;
 use parking_lot::RwLock;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio::time::sleep;
 
 use super::{HTTP1, HTTP2, provider};
@@ -74,7 +76,7 @@ pub enum InvalidCertificate {
         /// The certificate's file.
         certificate: PathBuf,
         /// Why.
-        error: rustls::Error,
+        error: Error,
     },
 }
 
@@ -106,6 +108,26 @@ impl OwnCertificate {
         }
     }
 
+    /// Why clients that keep to the rules will not take it now, for those of these names that they may use; each in words.
+    pub fn doubts<'n>(&self, names: impl IntoIterator<Item = &'n str>, now: Timestamp) -> Vec<String> {
+        let shown = self.shown.read().clone();
+        let file = self.files.certificate.display();
+        let Some(Ok(certificate)) = shown.cert.first().map(ParsedCertificate::try_from) else {
+            return vec![format!("the certificate in {file} cannot be read")];
+        };
+        let mut doubts = Vec::new();
+        doubts.extend(untimely(&certificate, now).map(|why| format!("the certificate in {file} {why}")));
+        let uncovered = |name: &&str| {
+            let server = ServerName::try_from(name.trim_matches(['[', ']']).to_owned());
+            !server.is_ok_and(|server| verify_server_name(&certificate, &server).is_ok())
+        };
+        let uncovered: Vec<_> = names.into_iter().filter(uncovered).collect();
+        if !uncovered.is_empty() {
+            doubts.push(format!("the certificate in {file} is not for {}", uncovered.join(" or ")));
+        }
+        doubts
+    }
+
     fn renew(&self) {
         let certificate = self.files.certificate.display();
         match self.files.read() {
@@ -120,13 +142,35 @@ impl OwnCertificate {
     }
 
     /// What a listener needs to shake hands.
-    pub(crate) fn server_config(self: Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(crate) fn server_config(self: Arc<Self>) -> Result<Arc<ServerConfig>, Error> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(self);
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+/// Whether it is too early or too late for that certificate. Its dates are looked at before anything else, so that nobody
+/// needs to vouch for it here.
+fn untimely(certificate: &ParsedCertificate<'_>, now: Timestamp) -> Option<&'static str> {
+    let now = Duration::from_millis(u64::try_from(now.millis()).unwrap_or(0));
+    let verified = verify_server_cert_signed_by_trust_anchor(
+        certificate,
+        &RootCertStore::empty(),
+        &[],
+        UnixTime::since_unix_epoch(now),
+        provider().signature_verification_algorithms.all,
+    );
+    match verified {
+        Err(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => Some("has expired"),
+        Err(Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => Some("is not valid yet"),
+        _ => None,
     }
 }
 
@@ -145,7 +189,7 @@ impl Files {
         CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
             let certificate = self.certificate.clone();
             match error {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                     InvalidCertificate::Mismatch { certificate, key: self.key.clone() }
                 }
                 error => InvalidCertificate::Unusable { certificate, error },

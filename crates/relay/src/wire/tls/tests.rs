@@ -115,17 +115,17 @@ async fn a_full_session_takes_no_last_word_and_an_empty_one_takes_it_whole() {
 async fn only_what_is_said_stirs_a_connection_not_what_keeps_the_session() {
     // A server sends tickets after the handshake, which say nothing.
     let (mut ours, mut client) = sealed_pair().await;
-    assert!(!client.has_stirred());
+    assert!(!client.has_stirred(Word::System));
     ours.write_all(b"x").await.unwrap();
     let heard = poll_fn(|context| client.poll_readable(context, &Stock::default()));
     heard.await.unwrap();
-    assert!(client.has_stirred());
+    assert!(client.has_stirred(Word::System));
     assert_eq!(read_all(&mut client, 1).await, b"x");
     drop(ours);
     let heard = poll_fn(|context| client.poll_readable(context, &Stock::default()));
     // An end without a goodbye is an error; either way it has stirred.
     let _ = heard.await;
-    assert!(client.has_stirred());
+    assert!(client.has_stirred(Word::System));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What WebDriver has no words for, told to Chromium in its own (Chrome DevTools Protocol): a phone's width, a dark theme.
+//! What WebDriver has no words for, told to Chromium in its own (Chrome's devtools protocol): a phone's width, a dark theme.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,11 @@ impl Screen {
     ];
 }
 
+/// Where the build's files are.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
 impl Browser {
     /// Has the page be looked at on this screen from here on.
     #[track_caller]
@@ -60,7 +65,11 @@ impl Browser {
         let theme = if dark { "dark" } else { "light" };
         self.tell(
             "Emulation.setEmulatedMedia",
-            json!({"features": [{"name": "prefers-color-scheme", "value": theme}]}),
+            json!({"features": [
+                {"name": "prefers-color-scheme", "value": theme},
+                // A picture is of one moment.
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]}),
         );
     }
 
@@ -76,14 +85,30 @@ impl Browser {
         let whole = json!({"format": "png", "captureBeyondViewport": true});
         let taken = self.tell("Page.captureScreenshot", whole);
         let picture = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("screenshots");
+        let folder = target().join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join(format!("{name}.png"));
         fs::write(&file, picture).unwrap();
         file
     }
 
-    /// Looks at the page on every screen: nothing is wider than it, and a picture of each is kept.
+    /// That axe-core finds nothing serious on the page as it is shown now.
+    #[track_caller]
+    pub(crate) fn is_accessible(&self) {
+        let axe = target().join("npm/node_modules/axe-core/axe.min.js");
+        let axe = fs::read_to_string(&axe)
+            .unwrap_or_else(|error| panic!("{}: {error}: `cargo xtask install` has it", axe.display()));
+        let found = self.run(&format!(
+            "{axe};\n\
+             const {{ violations }} = await window.axe.run(document);\n\
+             return violations.filter(one => ['serious', 'critical'].includes(one.impact))\n\
+               .map(one => `${{one.id}}: ${{one.help}}: ${{one.nodes.map(node => node.html).join(' | ')}}`);"
+        ));
+        assert_eq!(found, json!([]), "{}", self.url());
+    }
+
+    /// Looks at the page on every screen: nothing is wider than it, axe-core finds nothing serious, and a picture of each is
+    /// kept.
     #[track_caller]
     pub(crate) fn looks_right(&self, name: &str) {
         for screen in Screen::ALL {
@@ -93,6 +118,7 @@ impl Browser {
             let theme = if screen.dark { "dark" } else { "light" };
             let file = self.screenshot(&format!("{name}-{}-{theme}", screen.width));
             assert_eq!(widths[0], widths[1], "{} is wider than its screen: {}", self.url(), file.display());
+            self.is_accessible();
         }
         self.tell("Emulation.clearDeviceMetricsOverride", json!({}));
     }

@@ -140,7 +140,9 @@ fn r19_an_upstream_cannot_set_our_cookies() {
 
 #[test]
 fn our_own_origin_is_not_the_upstreams_to_command() {
-    let fields = "Clear-Site-Data: \"*\"\r\nservice-worker-allowed: /\r\n";
+    let fields = "Clear-Site-Data: \"*\"\r\nservice-worker-allowed: /\r\nStrict-Transport-Security: max-age=9\r\n\
+        alt-svc: h3=\":1\"\r\nNEL: {}\r\nReport-To: {}\r\nReporting-Endpoints: a=\"/b\"\r\nPublic-Key-Pins: x\r\n\
+        Public-Key-Pins-Report-Only: x\r\nExpect-CT: max-age=9\r\n";
     assert_eq!(passed(fields, &PLAIN), fields);
     assert_eq!(passed(fields, &Downward { own_origin: true, ..PLAIN }), "");
 }
