@@ -62,7 +62,7 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/pairings", Access::Login, 201),
     // No id in here is a pairing's.
     ("GET", "/api/pairings/{id}", Access::Login, 404),
-    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 400),
     ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
@@ -166,7 +166,7 @@ fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
         ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
         ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => "{}".to_owned(),
-        ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
+        ("POST", "/api/pairings/{id}") => "{}".to_owned(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
         ("POST", "/api/agents") => format!(r#"{{"name":"helper-{number}"}}"#),

@@ -7,7 +7,7 @@ use crate::support::Home;
 /// What each verb takes besides `--help` and `--json`, and where it works: at a gate, on a home folder, or nowhere in
 /// particular.
 const VERBS: &[(&str, &[&str], &[&str])] = &[
-    ("serve", &["--listen", "--config"], HOME),
+    ("serve", &["--listen", "--config", "--qr-owner", "--no-qr"], HOME),
     ("user create", &["--display-name", "--admin", "--passphrase-stdin"], BOTH),
     ("user list", &[], BOTH),
     ("user set-role", &[], BOTH),
@@ -47,6 +47,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("config explain", &["--listen", "--config"], &[]),
     ("doctor", &["--listen", "--config"], HOME),
     ("login", &["--username", "--device-name", "--passphrase-stdin"], GATE),
+    ("pair", &["--username"], BOTH),
     ("logout", &[], GATE),
     ("status", &[], GATE),
     ("passwd", &["--passphrase-stdin", "--revoke-tokens"], GATE),
