@@ -92,7 +92,10 @@ fn an_agent_is_made_shown_disabled_and_deleted_and_the_command_line_shows_the_sa
         .filter(|(action, _)| action.starts_with("agent."))
         .collect();
     let crawler = |action| (action, "agent:crawler");
-    assert_eq!(told, ["agent.create", "agent.delete", "agent.enable", "agent.disable", "agent.create"].map(crawler));
+    assert_eq!(
+        told,
+        ["agent.create", "agent.delete", "agent.enable", "agent.disable", "agent.create"].map(crawler)
+    );
 }
 
 #[test]
