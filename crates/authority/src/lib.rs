@@ -116,8 +116,8 @@ pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};
 pub use pairing::{
-    Claim, Collected, PAIRING_LIFE, PairingError, PairingNow, PairingOffer, PairingSide, PairingStatus,
-    RedeemOrder, Redeemed, StartedPairing, pairing_cookie_name,
+    Claim, Collected, PairingError, PairingNow, PairingOffer, PairingSide, PairingStatus, RedeemOrder,
+    Redeemed, StartedPairing, pairing_cookie_name,
 };
 pub use passphrase::{HashFailed, Passphrase, WeakPassphrase};
 pub use permit::{Action, CameByHttps, PeerAddress, Permit, RoutePolicy, Successor, Terms};

@@ -58,6 +58,13 @@ pub struct LiveStream {
     pub ip: Option<IpAddr>,
 }
 
+impl LiveStream {
+    /// Whether a page of our own follows on it what happens. People see such a page, and not what carries it.
+    pub fn is_followed_on(&self) -> bool {
+        self.route.is_none() && self.kind == StreamKind::Events
+    }
+}
+
 /// What came of closing a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseOutcome {
@@ -250,8 +257,9 @@ impl Live {
         self.log.closed(listing, self.clock.now());
     }
 
+    /// One that nobody closes already.
     fn find(&self, id: StreamId) -> Option<Arc<Listing>> {
-        self.rows.lock().get(&id).cloned()
+        self.rows.lock().get(&id).filter(|listing| listing.closed_by().is_none()).cloned()
     }
 
     /// The credential of each, of those that have one.
@@ -290,15 +298,14 @@ impl Verifier {
     pub fn closable(&self, permit: &Permit<CloseLive>, id: StreamId) -> Option<LiveStream> {
         let caller = permit.principal();
         let listing = self.live.find(id)?;
-        let may = caller.is_admin() || listing.holder.is(caller);
-        (may && listing.closed_by().is_none()).then(|| listing.row())
+        (caller.is_admin() || listing.holder.is(caller)).then(|| listing.row())
     }
 
     /// How many of the listed streams a cut on that would close now, as far as the caller may know.
     pub fn would_close(&self, permit: &Permit<ManageCuts>, target: &CutTarget) -> usize {
         let caller = permit.principal();
         let rows = self.live.rows(|holder| caller.is_admin() || holder.is(caller));
-        rows.iter().filter(|stream| self.is_on(stream, target)).count()
+        rows.iter().filter(|stream| !stream.is_followed_on() && self.is_on(stream, target)).count()
     }
 
     fn is_on(&self, stream: &LiveStream, target: &CutTarget) -> bool {

@@ -219,7 +219,8 @@ impl Reloader {
 
     /// Has that config count, but for what stays until the next start.
     fn apply(&self, mut config: Config, kept: &Outline) {
-        config.listen = kept.listen.clone();
+        // The same as at the start, but with the port that was taken where that was to be any.
+        config.listen = self.in_use.clone();
         config.tls.clone_from(&kept.tls);
         config.policy.login_idle = kept.login_idle;
         config.policy.worker_skew = kept.worker_skew;

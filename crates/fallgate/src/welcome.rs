@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use fallgate_authority::Verifier;
 use fallgate_domain::origin::Origin;
+use fallgate_domain::setup::SetupToken;
 use fallgate_domain::user::Username;
 use fallgate_web::view::StartedPairingView;
+use zeroize::Zeroizing;
 
 use crate::config::ip_host;
 use crate::failure::Failure;
@@ -35,9 +37,27 @@ pub(crate) fn is_within_reach(origin: &str) -> bool {
 }
 
 /// What is opened by whoever scans it, as a picture with the address under it.
-pub(crate) fn code_and_link(link: &str) -> Result<String, Failure> {
+pub(crate) fn code_and_link(link: &str) -> Result<Zeroizing<String>, Failure> {
     let picture = qr::code(link, io::stdout().is_terminal())?;
-    Ok(format!("{}{link}\n", *picture))
+    Ok(Zeroizing::new(format!("{}{link}\n", *picture)))
+}
+
+/// Shows where the first admin is made, where stdout is a terminal.
+pub(crate) fn show_setup(origin: &str, token: &SetupToken) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let link = Zeroizing::new(format!("{origin}/setup#{}", token.expose()));
+    let shown = if is_within_reach(origin) {
+        code_and_link(&link)?
+    } else {
+        output::say(format_args!("  setup   {OUT_OF_REACH}"));
+        Zeroizing::new(format!("{}\n", *link))
+    };
+    output::data(&Zeroizing::new(format!(
+        "\nOpen this link to make the first admin; it is good for a day, once:\n\n{}\n",
+        *shown
+    )))
 }
 
 /// Shows a pairing code for that user, else for the first enabled admin, where stdout is a terminal. Whatever is in the
@@ -60,9 +80,10 @@ pub(crate) async fn show_pairing(verifier: &Verifier, origin: &str, owner: Optio
     let view = StartedPairingView::of(&started, origin);
     let shown = code_and_link(&view.url).and_then(|shown| {
         let username = &started.username;
-        output::data(&format!(
-            "\nPair a phone as {username}: scan this within two minutes. It asks for {username}'s passphrase.\n{shown}Later, `fallgate pair` shows another code.\n"
-        ))
+        output::data(&Zeroizing::new(format!(
+            "\nPair a phone as {username}: scan this within two minutes. It asks for {username}'s passphrase.\n{}Later, `fallgate pair` shows another code.\n",
+            *shown
+        )))
     });
     if let Err(failure) = shown {
         tracing::warn!("no pairing code is shown: {failure}");

@@ -8,7 +8,6 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use fallgate_domain::audit::{self, NewEvent};
 use fallgate_domain::clock::Timestamp;
@@ -29,9 +28,6 @@ use crate::registrar::Actor;
 use crate::signin::SignInError;
 use crate::throttle::Throttled;
 use crate::verifier::Verifier;
-
-/// How long a code is good.
-pub const PAIRING_LIFE: Duration = LIFE;
 
 /// Where a pairing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +142,7 @@ pub enum PairingError {
     #[error("this pairing code has ended after five wrong tries: have a new one shown")]
     Worn,
     /// The other side did not let the device in.
-    #[error("the other side refused: this device was not signed in")]
+    #[error("this device was not signed in. If you meant it to be, have a new code shown")]
     Refused,
     /// Whoever made it took it back.
     #[error("this pairing code was taken back: have a new one shown")]

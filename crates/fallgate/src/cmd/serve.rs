@@ -1,6 +1,6 @@
 //! `fallgate serve`
 
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use fallgate_relay::{Entrance, Gate, ListenAt, Listener, OwnCertificate, Route};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use crate::cli::Serve;
 use crate::cmd::version::VERSION;
@@ -27,7 +26,7 @@ use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
 use crate::reload::{Outline, Reloader};
-use crate::{access_log, assemble, cmd, control, neighbours, output, qr, root_key, service_manager, welcome};
+use crate::{access_log, assemble, cmd, control, neighbours, output, root_key, service_manager, welcome};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -89,6 +88,9 @@ async fn serve_until_stopped(
         let bound = Listener::bind(&listen.value).await;
         bound.map_err(|error| cannot_listen(&listen.value, &error))?
     };
+    if let ListenAt::Tcp(address) = listener.address()? {
+        parts.gate.settings.took_port(address.port());
+    }
     let scheme = if entry.certificate.is_some() { "https" } else { "http" };
     if let Some(certificate) = entry.certificate {
         listener = listener.with_certificate(certificate.clone())?;
@@ -122,13 +124,13 @@ async fn serve_until_stopped(
         setup_token: setup.as_ref().map(|(_, file)| file.path()),
     };
     output::say(banner.text());
-    if let Some((token, _)) = setup.as_ref().filter(|_| !welcome.no_qr) {
-        let origin = reached_at(&settings.reached_at, &listener)?;
-        show_setup_link(&origin, token)?;
-    }
-    if !welcome.no_qr && !without_users {
-        let origin = reached_at(&settings.reached_at, &listener)?;
-        welcome::show_pairing(&parts.verifier, &origin, welcome.qr_owner.as_ref()).await;
+    match &setup {
+        _ if welcome.no_qr => {}
+        Some((token, _)) => welcome::show_setup(&settings.reached_at, token)?,
+        None => {
+            let owner = welcome.qr_owner.as_ref();
+            welcome::show_pairing(&parts.verifier, &settings.reached_at, owner).await;
+        }
     }
     tell_service_manager(&banner.address, stopping.clone());
     warn_of_neighbours(&parts.gate);
@@ -211,14 +213,6 @@ fn adopt(socket: OwnedFd) -> Result<Listener, Failure> {
     })
 }
 
-/// Where other devices find the gate, also when it was to take any free port.
-fn reached_at(configured: &str, listener: &Listener) -> io::Result<String> {
-    match (configured.strip_suffix(":0"), listener.address()?) {
-        (Some(origin), ListenAt::Tcp(address)) => Ok(format!("{origin}:{}", address.port())),
-        _ => Ok(configured.to_owned()),
-    }
-}
-
 /// As people and other programs write it.
 fn address_of(listener: &Listener, scheme: &str) -> io::Result<String> {
     Ok(match listener.address()? {
@@ -297,20 +291,6 @@ fn open_setup(home: &Home, verifier: &Verifier) -> Result<Option<(SetupToken, Se
     let written = home.write_setup_token(&token);
     let written = written.inspect_err(|error| tracing::warn!(%error, "cannot write the setup token down"));
     Ok(written.ok().map(|file| (token, file)))
-}
-
-/// Shows the setup link, and as a QR code, where a person looks on: never on what may be a log.
-fn show_setup_link(base: &str, token: &SetupToken) -> Result<(), Failure> {
-    if !io::stdout().is_terminal() {
-        return Ok(());
-    }
-    let link = Zeroizing::new(format!("{base}/setup#{}", token.expose()));
-    let code = qr::code(&link, true)?;
-    let text = format!(
-        "\nOpen this link to make the first admin; it is good for a day, once:\n\n{}\n  {}\n\n",
-        *code, *link
-    );
-    output::data(&Zeroizing::new(text))
 }
 
 /// What listens where and for what. It says nothing about who may come in: that is decided request by request.

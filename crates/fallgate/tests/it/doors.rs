@@ -48,6 +48,11 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 400),
+    ("GET", "/api/agents", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/api/agents", Access::Scope(PlainScope::AgentsWrite), 201),
+    ("GET", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("PATCH", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("DELETE", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 204),
     ("GET", "/api/live", Access::Scope(PlainScope::LiveRead), 200),
     // No id in here is an open stream's: whoever comes in hears that.
     ("DELETE", "/api/live/{id}", Access::Scope(PlainScope::Cut), 404),
@@ -60,7 +65,7 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/pairings", Access::Login, 201),
     // No id in here is a pairing's.
     ("GET", "/api/pairings/{id}", Access::Login, 404),
-    ("POST", "/api/pairings/{id}", Access::Login, 404),
+    ("POST", "/api/pairings/{id}", Access::Login, 400),
     ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
     ("GET", "/", Access::Login, 200),
@@ -81,6 +86,14 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/tokens/{id}/rename", Access::Scope(PlainScope::TokensWrite), 415),
     ("GET", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 200),
     ("POST", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/agents", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("GET", "/agents/new", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("GET", "/agents/{name}/disable", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents/{name}/disable", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("POST", "/agents/{name}/enable", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("GET", "/agents/{name}/delete", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents/{name}/delete", Access::Scope(PlainScope::AgentsWrite), 415),
     ("GET", "/account", Access::Login, 200),
     ("POST", "/account", Access::Login, 415),
     ("POST", "/account/passphrase", Access::Login, 415),
@@ -170,9 +183,11 @@ fn body_for(method: &str, path: &str, number: usize) -> String {
         ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => "{}".to_owned(),
         ("POST", "/api/agents/{name}/tokens") => "{}".to_owned(),
         ("POST", "/api/workers/renew") => String::new(),
-        ("POST", "/api/pairings/{id}") => r#"{"allow":true}"#.to_owned(),
+        ("POST", "/api/pairings/{id}") => "{}".to_owned(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
+        ("POST", "/api/agents") => format!(r#"{{"name":"helper-{number}"}}"#),
+        ("PATCH", "/api/agents/{name}") => r#"{"disabled":true}"#.to_owned(),
         ("POST", "/api/users") => {
             format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
         }
@@ -186,6 +201,7 @@ fn body_for(method: &str, path: &str, number: usize) -> String {
 fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
     let gate = Gate::configured("[workers]\nclock_skew = \"0s\"\n");
     let ended = peopled(&gate);
+    gate.fallgate(&["agent", "create", "adas-helper", "--owner", "ada"]).ok();
     let table: Vec<_> = rows().iter().map(|row| (row.method.to_string(), row.path, row.access)).collect();
     let oracle: Vec<_> =
         ORACLE.iter().map(|(method, path, access, _)| ((*method).to_owned(), *path, *access)).collect();
@@ -219,9 +235,19 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             } else {
                 "bob".to_owned()
             };
+            let agent = if (method, path, fate) == ("DELETE", "/api/agents/{name}", Fate::In) {
+                let agent = format!("gone-{number}");
+                gate.fallgate(&["agent", "create", &agent, "--owner", "ada"]).ok();
+                agent
+            } else {
+                "adas-helper".to_owned()
+            };
             let body = body_for(method, path, number);
-            let path = path.replace("{id}", &victim).replace("{u}", &user).replace("{file}", "fallgate.css");
-            let path = path.replace("{name}", caller.owner);
+            let path = path
+                .replace("{id}", &victim)
+                .replace("{u}", &user)
+                .replace("{name}", &agent)
+                .replace("{file}", "fallgate.css");
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"

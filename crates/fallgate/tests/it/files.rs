@@ -66,6 +66,9 @@ fn r67_without_room_for_more_connections_the_gate_is_still_told_and_asked_and_ot
 
     // Whose network has not taken what there is is let in.
     let _other = is_served("127.0.0.2", gate.address()).unwrap();
+    // Several together take all that connections may have; the rest is not theirs.
+    let more: Vec<_> = (0..CROWD).map(|_| connect_from("127.0.0.3", gate.address())).collect();
+    wait_for("no more room for anybody", || is_served("127.0.0.4", gate.address()).is_none().then_some(()));
     let live = gate.fallgate(&["live", "--json"]).ok().json();
     assert_eq!(live["live"].as_array().unwrap().len(), 1, "{live}");
     let cut = gate.fallgate(&["cut", "user:ada", "--json"]).ok().json();
@@ -77,7 +80,7 @@ fn r67_without_room_for_more_connections_the_gate_is_still_told_and_asked_and_ot
     assert_eq!(log.matches("further ones are closed at once").count(), 1, "{log}");
     assert!(!log.contains("cannot accept"), "{log}");
 
-    drop(crowd);
+    drop((crowd, more));
     wait_for("room again", || is_served("127.0.0.1", gate.address()));
     WebSocket::open(gate.address(), "/app/", Some(&token)).unwrap().echo("again");
 }

@@ -7,7 +7,7 @@ use crate::support::Home;
 /// What each verb takes besides `--help` and `--json`, and where it works: at a gate, on a home folder, or nowhere in
 /// particular.
 const VERBS: &[(&str, &[&str], &[&str])] = &[
-    ("serve", &["--listen", "--config"], HOME),
+    ("serve", &["--listen", "--config", "--qr-owner", "--no-qr"], HOME),
     ("user create", &["--display-name", "--admin", "--passphrase-stdin"], BOTH),
     ("user list", &[], BOTH),
     ("user set-role", &[], BOTH),
@@ -21,6 +21,12 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("token rename", &[], BOTH),
     ("token expire", &["--at"], BOTH),
     ("token inspect", &[], BOTH),
+    ("agent create", &["--owner", "--scope", "--route"], BOTH),
+    ("agent list", &["--owner"], BOTH),
+    ("agent token", &["--ttl", "--scope", "--audience"], BOTH),
+    ("agent disable", &[], BOTH),
+    ("agent enable", &[], BOTH),
+    ("agent delete", &["--yes"], BOTH),
     ("internal-token show", &[], HOME),
     ("internal-token rotate", &[], HOME),
     ("import llmux", &["--state-dir", "--data-dir", "--dry-run", "--config"], HOME),
@@ -42,6 +48,7 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("config explain", &["--listen", "--config"], &[]),
     ("doctor", &["--listen", "--config"], HOME),
     ("login", &["--username", "--device-name", "--passphrase-stdin"], GATE),
+    ("pair", &["--username"], BOTH),
     ("logout", &[], GATE),
     ("status", &[], GATE),
     ("passwd", &["--passphrase-stdin", "--revoke-tokens"], GATE),

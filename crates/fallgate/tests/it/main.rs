@@ -12,6 +12,7 @@
 mod access;
 mod access_log;
 mod advice;
+mod agents;
 mod assertion;
 mod audit;
 mod behind;

@@ -305,6 +305,23 @@ fn r28_only_the_sign_in_that_made_a_code_sees_it_and_lets_a_device_in() {
 }
 
 #[test]
+fn a_gate_on_its_own_machine_shows_a_link_with_the_port_it_took_and_no_picture() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let mut ada = Visitor::of(gate.address());
+    let origin = format!("http://{}", gate.address());
+    let login = ada.visit(&format!("{origin}/login"));
+    ada.sign_in(&login, "ada", PASSPHRASE);
+    for _ in 0..2 {
+        let page = ada.open(&format!("{origin}/pair/new")).text();
+        assert!(page.contains(&format!("{origin}/pair#")), "{page}");
+        assert!(page.contains("set server.public_url") && !page.contains("<svg"), "{page}");
+        gate.write_config("[server]\nhosts = [\"other.example\"]\n");
+        gate.fallgate(&["reload"]).ok();
+    }
+}
+
+#[test]
 fn r15_what_a_waiting_phone_holds_reaches_no_upstream() {
     let upstream = crate::support::Upstream::echo();
     let gate = Gate::before("app", &upstream.url());

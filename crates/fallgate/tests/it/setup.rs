@@ -202,6 +202,13 @@ fn r23_the_setup_link_is_shown_on_a_terminal_and_nowhere_else() {
     let (base, token) = link.split_once("/setup#").unwrap();
     assert!(base.starts_with("http://127.0.0.1:") && !base.ends_with(":0"), "{shown}");
     assert_eq!(token.len(), 43, "{shown}");
+    // No phone could open it.
+    assert!(!shown.contains('█') && shown.contains("set server.public_url"), "{shown}");
+    let home = Home::new();
+    let config = home.write_config("[server]\npublic_url = \"http://box.example\"\n");
+    let words = ["serve", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+    let (_, shown) =
+        on_terminal(&home.command(&words), &[Answer::Shown("http://box.example/setup#", "\u{3}")]);
     assert!(shown.contains('█') || shown.contains('▀'), "no code: {shown}");
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::http2::{Frame, Frames, Outcome, frame, headers};
 use crate::support::{
     Client, Gate, Home, PASSPHRASE, SignIn, Visitor, WebSocket, WebSocketUpstream, nobodys_address, wait_for,
 };
@@ -150,6 +151,28 @@ fn r67_who_leaves_follows_no_more_and_only_so_many_pages_of_one_person_do() {
 }
 
 #[test]
+fn r67_over_http_2_a_page_follows_too_and_leaves_when_its_stream_is_reset() {
+    let scene = Scene::set();
+    let token = scene.gate.token_with("bob", &["--scope", "live:read"]);
+    let (bearer, authority) = (format!("Bearer {}", token.secret), scene.gate.address().to_string());
+    let fields =
+        [(":method", "GET"), (":scheme", "http"), (":path", "/live/events"), (":authority", &authority)];
+    let mut client = Frames::begin(scene.gate.address(), &[]);
+    client.send(headers(1, true, &[&fields[..], &[("authorization", &bearer)]].concat()));
+    assert_eq!(client.outcome(1), Outcome::Status(200));
+    let (_socket, _) = scene.websocket("bob", "bobs laptop");
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("bobs laptop") {
+        let data = |frame: &Frame| (frame.kind == 0 && frame.stream == 1).then(|| frame.payload.clone());
+        said.extend(client.find(data).unwrap());
+    }
+    assert_eq!(scene.live().len(), 2);
+    // RST_STREAM with CANCEL, as a browser sends it when the page is left.
+    client.send(frame(3, 0, 1, &8_u32.to_be_bytes()));
+    wait_for("its end", || (scene.live().len() == 1).then_some(()));
+}
+
+#[test]
 fn r50_the_routes_say_how_their_upstreams_stand_and_where_nothing_can_be_cut() {
     let (home, upstream) = (Home::new(), WebSocketUpstream::echo());
     home.admin("root");
@@ -239,10 +262,18 @@ fn the_audit_trail_is_filtered_paged_followed_and_verified_on_its_page() {
 
     let page = scene.url("/admin/audit");
     assert!(root.open(&page).text().contains("It has not been verified"));
-    assert!(root.submit(&page, "/admin/audit/verify", &[]).answer.text().contains("Every link fits"));
+    let mut verify = || {
+        let sent = root.send(&page, "/admin/audit/verify", &[]);
+        assert_eq!((sent.status, sent.header("location")), (303, Some("/admin/audit#chain")));
+        // A walk that takes long goes on by itself.
+        wait_for("the end of the walk", || {
+            Some(root.open(&page).text()).filter(|page| !page.contains("It is being verified"))
+        })
+    };
+    assert!(verify().contains("Every link fits"));
     let database = rusqlite::Connection::open(scene.gate.path().join("fallgate.db")).unwrap();
     database.execute("UPDATE audit SET target = 'eve' WHERE seq = 5", []).unwrap();
-    let broken = root.submit(&page, "/admin/audit/verify", &[]).answer.text();
+    let broken = verify();
     assert!(broken.contains("cannot be relied on") && broken.contains("event 5 was changed"), "{broken}");
 }
 

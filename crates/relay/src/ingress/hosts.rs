@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use fallgate_domain::host::Host;
 
 /// The hosts that are ours, besides those of routes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Hosts(HashSet<Box<str>>);
 
 impl Hosts {

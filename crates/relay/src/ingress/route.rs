@@ -119,7 +119,7 @@ pub enum Paths {
 }
 
 /// Every route, as requests are matched.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     by_host: HashMap<Box<str>, Arc<Route>>,
     /// Longest prefix first.

@@ -16,7 +16,7 @@ use crate::gate::Limits;
 
 /// What requests are decided by. A request that has begun goes on with those it began with; what rests on a route is
 /// judged anew when the next ones come ([`crate::Gate::apply`]).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// What stands behind the gate.
     pub routes: RouteTable,
@@ -76,6 +76,17 @@ impl LiveSettings {
     /// The same for one who asks again and again.
     pub(crate) fn cached(&self) -> CachedSettings {
         CachedSettings(Cache::new(self.now.clone()))
+    }
+
+    /// Has them name the port that was taken, where the config has any free one taken. Call it before anybody is let in.
+    pub fn took_port(&self, port: u16) {
+        let mut settings = Settings::clone(&self.now());
+        for origin in [&mut settings.origin, &mut settings.reached_at] {
+            if let Some(rest) = origin.strip_suffix(":0") {
+                *origin = format!("{rest}:{port}");
+            }
+        }
+        self.replace(settings);
     }
 
     /// Puts others in their place, and returns those before.

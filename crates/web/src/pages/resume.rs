@@ -15,7 +15,8 @@ use crate::body::{LONGEST, is_called};
 use crate::doors;
 
 /// The fields that may stand in an address: what else is typed into a form may be a secret.
-const CARRIED: [&str; 7] = ["name", "username", "scope", "expires", "date", "display_name", "role"];
+const CARRIED: [&str; 10] =
+    ["name", "username", "scope", "expires", "date", "display_name", "role", "target", "reason", "lasts"];
 
 /// Forms whose page is neither at their own address nor above it.
 const ELSEWHERE: [(&str, &str); 2] = [("/tokens", "/tokens/new"), ("/admin/users", "/admin/new-user")];

@@ -19,8 +19,6 @@ fn r23_a_second_browser_is_let_in_or_refused_on_the_page_that_shows_the_code() {
     gate.user("ada");
     let at = |target: &str| format!("https://box.example:{port}{target}");
     let (laptop, phone) = (Browser::trusting(&pair), Browser::trusting(&pair));
-    laptop.resize(1440, 900);
-    phone.resize(360, 740);
     laptop.open(&at("/login?returnTo=/pair/new"));
     laptop.fill("username", "ada");
     laptop.fill("passphrase", PASSPHRASE);
@@ -29,7 +27,7 @@ fn r23_a_second_browser_is_let_in_or_refused_on_the_page_that_shows_the_code() {
     for allow in [false, true] {
         laptop.open(&at("/pair/new"));
         laptop.shows(&at("/pair/new"), "Point the phone's camera at this code.");
-        laptop.looks_right("pair-new");
+        look(&laptop, "pair-new", !allow);
         let link = laptop.run("return document.querySelector('#link').textContent");
         let link = link.as_str().unwrap();
         phone.open("about:blank");
@@ -37,15 +35,15 @@ fn r23_a_second_browser_is_let_in_or_refused_on_the_page_that_shows_the_code() {
         phone.shows(&at("/pair"), "Sign in as ada?");
         // The code is out of the address before anything is sent, and in no other entry of the tab's past.
         assert_eq!(phone.url(), at("/pair"));
-        phone.looks_right("pair-confirm");
+        look(&phone, "pair-confirm", !allow);
         phone.run("document.querySelector('[name=device_name]').value = ''");
         phone.fill("device_name", "Pixel 8");
         phone.press("Pair this device");
         phone.shows(&at("/pair/wait"), "Now allow it on the other device");
-        phone.looks_right("pair-wait");
+        look(&phone, "pair-wait", !allow);
         // Nobody presses anything on the laptop.
         laptop.shows(&at("/pair/new/"), "Pixel 8 wants to pair, from 127.0.0.1");
-        laptop.looks_right("pair-asks");
+        look(&laptop, "pair-asks", !allow);
         let number = |browser: &Browser| browser.run("return document.querySelector('.tally').textContent");
         assert_eq!(number(&laptop), number(&phone));
         if allow {
@@ -63,4 +61,11 @@ fn r23_a_second_browser_is_let_in_or_refused_on_the_page_that_shows_the_code() {
     }
     assert!(phone.cookie("__Host-fallgate").is_some());
     assert!(!gate.log().contains("pair#"), "{}", gate.log());
+}
+
+/// Each page once.
+fn look(browser: &Browser, name: &str, is_first: bool) {
+    if is_first {
+        browser.looks_right(name);
+    }
 }

@@ -56,6 +56,7 @@ fn r23_r29_a_token_is_made_used_renamed_and_revoked_in_a_browser() {
 
     browser.open(&url("/tokens"));
     browser.click("details.inline summary");
+    browser.looks_right("token-rename");
     browser.run("document.querySelector('tbody [name=name]').value = ''");
     browser.type_into("tbody [name=name]", "phone");
     browser.press("Rename token");

@@ -157,12 +157,6 @@ impl Browser {
         given
     }
 
-    /// Makes the window as large as that, in CSS pixels.
-    #[track_caller]
-    pub(crate) fn resize(&self, width: u32, height: u32) {
-        self.wait(self.driver().set_window_size(width, height));
-    }
-
     /// A cookie of the host that is shown, whether a script may see it or not.
     #[track_caller]
     pub(crate) fn cookie(&self, name: &str) -> Option<Cookie<'static>> {

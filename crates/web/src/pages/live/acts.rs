@@ -35,7 +35,7 @@ const LASTS: [(&str, &str); 5] = [
 struct CutPage<'a> {
     frame: Frame,
     /// What the button says.
-    verb: String,
+    verb: &'static str,
     heading: String,
     lines: Vec<String>,
     target: String,
@@ -112,11 +112,16 @@ pub(crate) async fn ask_cut(
     RawQuery(query): RawQuery,
 ) -> Result<Response, WebError> {
     let query = query.unwrap_or_default();
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let target = pairs.find(|(name, _)| name == "target").map(|(_, value)| value).unwrap_or_default();
-    let target = read_target(&target)?;
+    let asked = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value)
+    };
+    let target = read_target(&asked("target").unwrap_or_default())?;
     known_target(&permit, &target, &app.settings)?;
     let page = CutPage::about(&app, &permit, &target, Some(&query)).await?;
+    // Whoever had to sign in before it was cut finds what they had typed.
+    let (reason, lasts) = (asked("reason").unwrap_or_default(), asked("lasts").unwrap_or("never".into()));
+    let page = CutPage { reason: &reason, lasts: &lasts, ..page };
     page.frame.show(&page)
 }
 
@@ -220,6 +225,51 @@ fn word_for(target: &CutTarget) -> Option<&'static str> {
     matches!(target, CutTarget::Everything).then_some("everything")
 }
 
+const fn verb(target: &CutTarget) -> &'static str {
+    match target {
+        CutTarget::User(_) => "Cut user",
+        CutTarget::Credential(_) => "Cut credential",
+        CutTarget::Agent(_) => "Cut agent",
+        CutTarget::Route(_) => "Cut route",
+        CutTarget::Everything => "Cut everything",
+    }
+}
+
+/// What is to be cut, a credential by its name. The caller may cut it, and so may know that.
+async fn named(app: &App, target: &CutTarget) -> Result<String, WebError> {
+    let CutTarget::Credential(id) = target else { return Ok(in_words(target)) };
+    let names = app.verifier.store().credential_names(vec![*id]).await?;
+    let name = names.into_iter().next();
+    Ok(name.map_or_else(|| in_words(target), |(_, name)| format!("the credential \u{201c}{name}\u{201d}")))
+}
+
+/// What will come of it.
+fn lines(app: &App, permit: &Permit<ManageCuts>, target: &CutTarget) -> Vec<String> {
+    let caller = permit.principal();
+    let mut lines = vec![match app.verifier.would_close(permit, target) {
+        0 => "Nothing of it is open now.".to_owned(),
+        1 => "1 open connection is cut, at once.".to_owned(),
+        count => format!("{count} open connections are cut, at once."),
+    }];
+    let mut say = |line: &str| lines.push(line.to_owned());
+    say("What is cut stays shut out until the cut is lifted or its time is over. Nothing is deleted.");
+    let own = match target {
+        CutTarget::User(name) => caller.username() == Some(name),
+        CutTarget::Credential(id) => caller.credential() == *id,
+        _ => false,
+    };
+    if own {
+        say("That is you: you are shut out by it yourself, and somebody else has to lift it.");
+    }
+    if *target == CutTarget::Everything {
+        say(
+            "Every route is shut, its public paths too, and everybody is shut out. Only admins who sign in can still \
+             come to this page, to lift it.",
+        );
+    }
+    lines
+}
+
 impl CutPage<'_> {
     async fn about(
         app: &App,
@@ -230,50 +280,11 @@ impl CutPage<'_> {
         app.verifier.expect_may_cut(permit, target)?;
         let caller = permit.principal();
         let (all, back) = back(query, caller);
-        let what = match target {
-            CutTarget::Credential(id) => {
-                let names = app.verifier.store().credential_names(vec![*id]).await?;
-                names.into_iter().next().map_or_else(
-                    || in_words(target),
-                    |(_, name)| format!("the credential \u{201c}{name}\u{201d}"),
-                )
-            }
-            target => in_words(target),
-        };
-        let mut lines = vec![match app.verifier.would_close(permit, target) {
-            0 => "Nothing of it is open now.".to_owned(),
-            1 => "1 open connection is cut, at once.".to_owned(),
-            count => format!("{count} open connections are cut, at once."),
-        }];
-        lines.push(
-            "What is cut stays shut out until the cut is lifted or its time is over. Nothing is deleted."
-                .to_owned(),
-        );
-        let own = match target {
-            CutTarget::User(name) => caller.username() == Some(name),
-            CutTarget::Credential(id) => caller.credential() == *id,
-            _ => false,
-        };
-        if own {
-            lines.push(
-                "That is you: you are shut out by it yourself, and somebody else has to lift it.".to_owned(),
-            );
-        }
-        if *target == CutTarget::Everything {
-            lines.push("Every route is shut, its public paths too, and everybody is shut out. Only admins who sign in can still come to this page, to lift it.".to_owned());
-        }
         Ok(Self {
             frame: Frame::of(app, caller, Place::Live)?,
-            verb: match target {
-                CutTarget::User(_) => "Cut user",
-                CutTarget::Credential(_) => "Cut credential",
-                CutTarget::Agent(_) => "Cut agent",
-                CutTarget::Route(_) => "Cut route",
-                CutTarget::Everything => "Cut everything",
-            }
-            .to_owned(),
-            heading: format!("Cut {what}?"),
-            lines,
+            verb: verb(target),
+            heading: format!("Cut {}?", named(app, target).await?),
+            lines: lines(app, permit, target),
             target: target.to_string(),
             back,
             all,

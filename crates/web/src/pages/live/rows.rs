@@ -122,11 +122,6 @@ pub(crate) fn no_cut() -> CutRow {
     CutRow::default()
 }
 
-/// A stream by which a page of ours follows.
-fn follows(stream: &LiveStream) -> bool {
-    stream.route.is_none() && stream.kind == StreamKind::Events
-}
-
 /// These streams as rows. `all`: they may be anybody's.
 pub(crate) async fn rows_of(
     mut streams: Vec<LiveStream>,
@@ -134,7 +129,7 @@ pub(crate) async fn rows_of(
     verifier: &Verifier,
 ) -> Result<LiveRows, StoreError> {
     let every = streams.len();
-    streams.retain(|stream| !follows(stream));
+    streams.retain(|stream| !stream.is_followed_on());
     let total = streams.len();
     let newest: Vec<_> = streams.into_iter().rev().take(MOST).collect();
     let mut ids: Vec<_> = newest.iter().filter_map(|stream| stream.credential).collect();
