@@ -15,6 +15,7 @@ mod scale;
 mod stalled;
 mod tunnels;
 mod websockets;
+mod workers;
 
 use std::path::Path;
 
@@ -45,6 +46,7 @@ fn main() -> anyhow::Result<()> {
             "mass-revoke" => mass_revoke::main(check)?,
             "scale" => scale::main(check)?,
             "websockets" => websockets::main(check)?,
+            "workers" => workers::main(check)?,
             other => bail!("there is no bench {other:?}"),
         }
     }

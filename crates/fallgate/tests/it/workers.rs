@@ -157,9 +157,9 @@ fn r27_a_worker_token_can_do_no_more_than_who_mints_it_and_ends_no_later() {
         assert_eq!(refused.status, status, "{order}: {}", refused.text());
     }
     // What is not asked for is cut down to fit.
-    let minted = mint(json!({}));
-    assert_eq!(minted.json()["scopes"], json!(["identity:read"]), "{}", minted.text());
-    let token = Worker::token_of(&minted);
+    let usual = mint(json!({}));
+    assert_eq!(usual.json()["scopes"], json!(["identity:read"]), "{}", usual.text());
+    let token = Worker::token_of(&usual);
     let said = claims(&token);
     let life = said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap();
     assert!((3_500..=3_600).contains(&life), "{life}");
