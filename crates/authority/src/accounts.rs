@@ -56,6 +56,11 @@ pub enum UserError {
     /// There is one of that name.
     #[error("there is a user {0} already")]
     UsernameTaken(Username),
+    /// An agent has that name, and everybody has an agent of their own name.
+    #[error(
+        "there is an agent {0}, and everybody has an agent of their own name: take another, or delete that agent"
+    )]
+    AgentNamedSo(Username),
     /// Nobody has that name.
     #[error("there is no user {0}")]
     Unknown(Username),
@@ -112,6 +117,7 @@ impl Registrar {
         match self.vault.create_user(user.clone(), Some(hash), event).await? {
             CreatedUser::Created(_) => Ok(user),
             CreatedUser::UsernameTaken => Err(UserError::UsernameTaken(user.username)),
+            CreatedUser::AgentNamedSo => Err(UserError::AgentNamedSo(user.username)),
         }
     }
 

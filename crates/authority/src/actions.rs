@@ -37,6 +37,11 @@ action! {
 }
 
 action! {
+    /// See, make, disable and delete one's own agents (an admin: everybody's), and mint their tokens.
+    ManageAgents needs AgentsWrite
+}
+
+action! {
     /// Read the audit trail.
     ReadAudit needs Admin
 }

@@ -91,7 +91,7 @@ impl Verifier {
         Ok(self.assertions.get(&Claims { issuer, route, principal, role, now }, &signer))
     }
 
-    async fn current_signer(&self) -> Result<Arc<Signer>, KeyError> {
+    pub(crate) async fn current_signer(&self) -> Result<Arc<Signer>, KeyError> {
         // Before the keys are read: one that is replaced meanwhile is noticed by the next caller.
         let revision = self.view.revision();
         if let Some((read_at, signer)) = &*self.assertions.signer.read()

@@ -147,7 +147,13 @@ async fn identified(parts: &Parts, verifier: &Verifier) -> Result<(Principal, Ca
     let ip = peer(parts);
     let (presented, carrier) =
         presented(parts).inspect_err(|refusal| verifier.count_refusal(refusal, None, ip))?;
-    Ok((verified(&presented, parts, verifier).await?, carrier))
+    let principal = verified(&presented, parts, verifier).await?;
+    // Whatever door of ours it is.
+    principal.expect_here().inspect_err(|refusal| {
+        principal.lease.forget();
+        verifier.count_refusal(refusal, Some(principal.credential()), ip);
+    })?;
+    Ok((principal, carrier))
 }
 
 async fn verified(presented: &Presented, parts: &Parts, verifier: &Verifier) -> Result<Principal, Refusal> {

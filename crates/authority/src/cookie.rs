@@ -22,7 +22,7 @@ impl Presented {
             Occurs::Often => return Err(malformed),
         };
         match PlainToken::parse(TokenKind::Login, secret) {
-            Ok(token) => Ok(Some(Self { hash: token.hash(), username: None })),
+            Ok(token) => Ok(Some(Self { hash: token.hash(), worker: None, username: None })),
             Err(_) => Err(malformed),
         }
     }

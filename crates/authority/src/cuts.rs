@@ -104,6 +104,11 @@ impl Cuts {
         everything.or_else(|| known.first(&CutOn::User(user), now)).cloned()
     }
 
+    /// Whether a cut on just that stands now.
+    pub(crate) fn is_on(&self, on: &CutOn) -> bool {
+        self.standing().is_some_and(|(known, now)| known.first(on, now).is_some())
+    }
+
     /// Takes in a cut. Call it before whatever it ends is asked to look again.
     pub(crate) fn take(&self, row: CutRow) {
         self.insert(row, false);
@@ -151,11 +156,12 @@ impl Known {
         self.on.get(on)?.iter().find(|cut| !is_expired(cut.expires_at, now))
     }
 
-    /// On the owner, on the credential, or on something that it hangs on.
+    /// On the owner, on the agent, on the credential, or on something that it hangs on.
     fn on_caller(&self, entry: &Entry, now: Timestamp) -> Option<&StandingCut> {
         let owner = entry.account.user.as_ref();
         let on_owner = owner.and_then(|user| self.first(&CutOn::User(user.id), now));
-        on_owner.or_else(|| {
+        let on_agent = || entry.agent.as_ref().and_then(|agent| self.first(&CutOn::Agent(agent.id), now));
+        on_owner.or_else(on_agent).or_else(|| {
             let mut link = Some(entry);
             while let Some(entry) = link {
                 if let Some(cut) = self.first(&CutOn::Credential(entry.id), now) {

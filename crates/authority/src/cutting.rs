@@ -59,7 +59,9 @@ pub enum CutError {
     #[error("there is no cut {0} that stands")]
     Unknown(CutId),
     /// A caller who acts for themselves only.
-    #[error("only an admin can cut that: you can cut yourself (user:{0}) and your own credentials")]
+    #[error(
+        "only an admin can cut that: you can cut yourself (user:{0}), your own credentials and your own agents"
+    )]
     NotYourTarget(String),
     /// The same with a cut of somebody else.
     #[error("somebody else placed this cut: whoever did, or an admin, can lift it")]
@@ -279,7 +281,11 @@ impl Verifier {
                 let owner = entry.account.user.as_ref().map(|user| user.id);
                 owner.is_some() && owner == caller.user()
             }),
-            CutTarget::Agent(_) | CutTarget::Route(_) | CutTarget::Everything => false,
+            CutTarget::Agent(name) => self.view.agent_named(name).is_some_and(|agent| {
+                let owner = agent.account.user.as_ref().map(|user| user.id);
+                owner.is_some() && owner == caller.user()
+            }),
+            CutTarget::Route(_) | CutTarget::Everything => false,
         }
     }
 
@@ -329,7 +335,7 @@ impl Verifier {
                 CutOn::User(account.user.as_ref()?.id)
             }
             CutTarget::Credential(id) => CutOn::Credential(*id),
-            CutTarget::Agent(_) => return None,
+            CutTarget::Agent(name) => CutOn::Agent(self.view.agent_named(name)?.id),
             CutTarget::Route(name) => CutOn::Route(name.clone()),
             CutTarget::Everything => CutOn::Everything,
         })

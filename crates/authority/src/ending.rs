@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fallgate_domain::credential::CredentialKind;
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, UserId};
 
 use crate::entry::{Entry, Parent};
 use crate::verifier::Verifier;
@@ -19,6 +19,8 @@ pub enum Ending {
     Logins(UserId, Option<CredentialId>),
     /// All that a user has.
     User(UserId),
+    /// What runs as an agent.
+    Agent(AgentId),
 }
 
 impl Ending {
@@ -33,6 +35,7 @@ impl Ending {
                 link.kind == CredentialKind::Login && owned_by(user) && !spared
             }
             Self::User(user) => owned_by(user),
+            Self::Agent(id) => link.agent.as_ref().is_some_and(|agent| agent.id == id),
         }
     }
 
@@ -56,6 +59,15 @@ impl Verifier {
     /// by who may end that.
     pub fn open_under(&self, ending: Ending) -> u64 {
         self.live.credentials().iter().filter(|entry| ending.ends(entry)).map(|_| 1).sum()
+    }
+
+    /// How many streams each agent has open now.
+    pub fn open_by_agent(&self) -> HashMap<AgentId, u64> {
+        let mut open = HashMap::new();
+        for agent in self.live.credentials().iter().filter_map(|entry| entry.agent.as_ref()) {
+            *open.entry(agent.id).or_default() += 1;
+        }
+        open
     }
 
     /// How many streams each user has open now.

@@ -289,6 +289,7 @@ fn author(entry: &Entry, ip: Option<IpAddr>) -> Actor {
             credential: entry.id,
             ip,
             by: Authority::Standing,
+            worker: None,
         },
         None => Actor::Holder { credential: entry.id, ip },
     }

@@ -1,21 +1,24 @@
 //! What a decision knows of one credential and of one account, and the one place where it is judged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::{CredentialRow, Revision, UserRow};
 use slab::Slab;
 
+use crate::agent_entry::AgentEntry;
 use crate::cuts::Cuts;
 use crate::lease::LeaseState;
-use crate::refusal::Denial;
+use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::workers::Worker;
 
 /// No expiry, as an entry keeps it.
 const NEVER: i64 = i64::MAX;
@@ -29,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) hash: Option<TokenHash>,
     pub(crate) kind: CredentialKind,
     pub(crate) account: Arc<Account>,
+    /// What runs with it, if it is no person's.
+    pub(crate) agent: Option<Arc<AgentEntry>>,
     pub(crate) scopes: Scopes,
     pub(crate) parent: Parent,
     ended: AtomicBool,
@@ -42,6 +47,8 @@ pub(crate) struct Entry {
     /// How often it was used since then.
     pub(crate) uses: AtomicU32,
     idle: Option<Box<Idle>>,
+    /// What a worker token says: all else here is as it would be of any credential.
+    pub(crate) worker: Option<Box<Worker>>,
 }
 
 /// How a sign-in ends by not being used.
@@ -89,6 +96,8 @@ pub(crate) struct Account {
     /// Those that there are, the same for all.
     pub(crate) cuts: Arc<Cuts>,
     pub(crate) leases: Mutex<Slab<Arc<LeaseState>>>,
+    /// Others of which something hangs on a credential of this one's.
+    told: parking_lot::Mutex<Vec<Weak<Account>>>,
 }
 
 /// The parts of a user that never change.
@@ -116,6 +125,7 @@ impl Entry {
             hash: row.hash,
             kind: row.kind,
             account,
+            agent: None,
             scopes: row.scopes.clone(),
             parent,
             ended: AtomicBool::new(row.revoked),
@@ -125,6 +135,34 @@ impl Entry {
             noted_at: AtomicI64::new(used_at.unwrap_or(0)),
             uses: AtomicU32::new(0),
             idle,
+            worker: None,
+        }
+    }
+
+    /// A worker token whose signature was checked. There is no row of it, and no other entry.
+    pub(crate) fn of_worker(
+        worker: Worker,
+        agent: Arc<AgentEntry>,
+        parent: Parent,
+        ends_at: Timestamp,
+    ) -> Self {
+        let claims = &worker.claims;
+        Self {
+            id: claims.id,
+            hash: None,
+            kind: CredentialKind::Worker,
+            account: agent.account.clone(),
+            agent: Some(agent),
+            scopes: claims.scopes.clone(),
+            parent,
+            ended: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
+            expires_at: AtomicI64::new(ends_at.millis()),
+            read_at: AtomicU64::new(0),
+            noted_at: AtomicI64::new(0),
+            uses: AtomicU32::new(0),
+            idle: None,
+            worker: Some(Box::new(worker)),
         }
     }
 
@@ -140,6 +178,7 @@ impl Entry {
     /// Whether somebody ended it, by itself, with all tokens of its owner, or with its owner.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+            || self.worker.as_ref().is_some_and(|worker| worker.is_revoked())
             || self.account.gone.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
@@ -202,6 +241,19 @@ impl Entry {
         (earliest != NEVER).then(|| Timestamp::from_millis(earliest))
     }
 
+    /// The end of whatever it hangs on.
+    pub(crate) fn parent_deadline(&self) -> Option<Timestamp> {
+        match &self.parent {
+            Parent::Entry(parent) => parent.deadline(),
+            Parent::None | Parent::Gone => None,
+        }
+    }
+
+    /// Whether it may be used at our own doors (`None`), or on that route: only a worker token says where.
+    pub(crate) fn expect_audience(&self, route: Option<&RouteName>) -> Result<(), Refusal> {
+        self.worker.as_ref().map_or(Ok(()), |worker| worker.expect_audience(route))
+    }
+
     /// What a route's list takes it for: a sign-in by a token that nobody owns is no more than that token.
     pub(crate) fn admitted_as(&self) -> CredentialKind {
         match &self.parent {
@@ -215,11 +267,17 @@ impl Entry {
     pub(crate) fn judge(&self, now: Timestamp) -> Result<Option<Role>, Denial> {
         // First, since it says more: with the account all its credentials end too.
         let role = self.account.judge()?;
+        if let Some(agent) = &self.agent {
+            agent.judge()?;
+        }
         if self.has_ended() {
             return Err(Denial::Revoked);
         }
         if self.has_expired(now) {
             return Err(Denial::Expired);
+        }
+        if let Some(worker) = &self.worker {
+            worker.judge(now)?;
         }
         let mut parent = &self.parent;
         loop {
@@ -227,7 +285,12 @@ impl Entry {
                 Parent::None => break,
                 Parent::Gone => return Err(Denial::ParentEnded),
                 Parent::Entry(entry) => {
-                    if entry.has_ended() || entry.has_expired(now) {
+                    // What an admin minted for somebody else hangs on the admin's own account, too.
+                    let is_foreign = !Arc::ptr_eq(&entry.account, &self.account);
+                    if entry.has_ended()
+                        || entry.has_expired(now)
+                        || (is_foreign && entry.account.judge().is_err())
+                    {
                         return Err(Denial::ParentEnded);
                     }
                     parent = &entry.parent;
@@ -237,7 +300,7 @@ impl Entry {
         Ok(role)
     }
 
-    fn has_expired(&self, now: Timestamp) -> bool {
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         let lies_idle =
             |idle: &Idle| now.millis() >= idle.used_at.load(Ordering::Relaxed).saturating_add(idle.after);
         now.millis() >= self.expires_at.load(Ordering::Acquire) || self.idle.as_deref().is_some_and(lies_idle)
@@ -275,6 +338,19 @@ impl Account {
             display_name: Mutex::new(None),
             cuts,
             leases: Mutex::new(Slab::new()),
+            told: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// Has the leases of another account look again whenever its own do.
+    pub(crate) fn tell(self: &Arc<Self>, other: &Arc<Self>) {
+        if Arc::ptr_eq(self, other) {
+            return;
+        }
+        let mut told = self.told.lock();
+        told.retain(|known| known.strong_count() > 0);
+        if !told.iter().any(|known| Weak::as_ptr(known) == Arc::as_ptr(other)) {
+            told.push(Arc::downgrade(other));
         }
     }
 
@@ -291,6 +367,14 @@ impl Account {
     /// Asks every lease that rests on this account to look again. Call it after the change is in the view, never
     /// before: a lease that looked in between would find nothing new.
     pub(crate) fn poke(&self) {
+        self.poke_own();
+        let told = self.told.lock().clone();
+        for other in told.iter().filter_map(Weak::upgrade) {
+            other.poke_own();
+        }
+    }
+
+    fn poke_own(&self) {
         for (_, lease) in self.leases.lock().iter() {
             lease.poke();
         }

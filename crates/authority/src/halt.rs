@@ -1,7 +1,7 @@
 //! What is to end and cannot be written down, because the disk is full, say, ends in this process all the same.
 
 use fallgate_domain::credential::CredentialKind;
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::user::Username;
 use fallgate_store::StoreError;
 
@@ -109,6 +109,25 @@ impl Verifier {
     /// Takes back [`Verifier::halt_user`].
     pub(crate) fn unhalt_user(&self, username: &Username) {
         self.set_halted(username, false);
+    }
+
+    /// The same with an agent.
+    pub(crate) fn halt_agent(&self, id: AgentId, error: &StoreError) -> Unwritten {
+        self.set_agent_halted(id, true);
+        tracing::error!(%error, agent = %id, "cannot write down that an agent is shut out; refusing it until restarted");
+        Unwritten
+    }
+
+    /// Takes back [`Verifier::halt_agent`].
+    pub(crate) fn unhalt_agent(&self, id: AgentId) {
+        self.set_agent_halted(id, false);
+    }
+
+    fn set_agent_halted(&self, id: AgentId, yes: bool) {
+        if let Some(agent) = self.view.agent(id) {
+            agent.halt(yes);
+            agent.account.poke();
+        }
     }
 
     fn set_halted(&self, username: &Username, yes: bool) {

@@ -88,6 +88,8 @@ impl Ended {
             Self::Credential(Denial::ParentEnded) => "the token's parent ended".into(),
             Self::Credential(Denial::OwnerDisabled) => "user disabled".into(),
             Self::Credential(Denial::OwnerGone) => "user deleted".into(),
+            Self::Credential(Denial::AgentDisabled) => "agent disabled".into(),
+            Self::Credential(Denial::AgentGone) => "agent deleted".into(),
             Self::Credential(_) => "credential no longer valid".into(),
             Self::Narrowed => "no longer permitted".into(),
             // Not by whom: that is the house's own affair.
@@ -190,6 +192,11 @@ impl Need {
     /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
     /// owner's role allows now.
     pub(crate) fn check(&self, entry: &Entry, role: Option<Role>) -> Result<(), Refusal> {
+        match self {
+            Self::Standing | Self::Public { .. } => {}
+            Self::Uncut | Self::Scope { .. } => entry.expect_audience(None)?,
+            Self::Route { route, .. } => entry.expect_audience(Some(&route.name))?,
+        }
         if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
             return Err(Refusal::Cut(cut.notice()));
         }
@@ -204,7 +211,8 @@ impl Need {
             Self::Route { route, .. } if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
             Self::Route { route, by_cookie } => {
                 let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
-                let visitor = fallgate_domain::route::Visitor { owner, kind: entry.admitted_as() };
+                let agent = entry.agent.as_ref().map(|agent| &agent.name);
+                let visitor = fallgate_domain::route::Visitor { owner, agent, kind: entry.admitted_as() };
                 route.check(visitor, *by_cookie)
             }
         }

@@ -31,6 +31,8 @@
 
 mod accounts;
 pub mod actions;
+mod agent_entry;
+mod agents;
 mod alarm;
 mod assertion;
 mod caller;
@@ -81,6 +83,7 @@ mod upkeep;
 mod uses;
 mod verifier;
 mod view;
+mod workers;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -90,6 +93,7 @@ pub mod fuzzing;
 pub mod model;
 
 pub use accounts::{CheckPassphraseError, UserError, UserOrder, UserPatch};
+pub use agents::{AgentError, AgentNow, AgentOrder};
 pub use alarm::Alarm;
 pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
@@ -130,3 +134,4 @@ pub use tokens::{SecretError, TokenError};
 pub use trail::{TrailError, WholeTrail};
 pub use uses::UseNotes;
 pub use verifier::Verifier;
+pub use workers::{InspectedWorker, MintedWorker, WorkerEnd, WorkerError, WorkerOrder, WorkerRevocation};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Action;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::CredentialKind;
@@ -41,6 +42,8 @@ pub struct LiveStream {
     pub kind: StreamKind,
     /// Whose credential it was opened with, if that is anybody's.
     pub username: Option<Username>,
+    /// As which agent, if it was opened by one.
+    pub agent: Option<AgentName>,
     /// Which credential that was; none on a public path.
     pub credential: Option<CredentialId>,
     /// To which route; none for our own doors.
@@ -114,6 +117,7 @@ pub(crate) struct Listing {
 #[derive(Debug)]
 pub(crate) struct Holder {
     user: Option<(UserId, Username)>,
+    agent: Option<AgentName>,
     pub(crate) credential: Option<CredentialId>,
     kind: Option<CredentialKind>,
 }
@@ -123,6 +127,7 @@ impl Holder {
         let user = entry.and_then(|entry| entry.account.user.as_ref());
         Self {
             user: user.map(|user| (user.id, user.username.clone())),
+            agent: entry.and_then(|entry| entry.agent.as_ref()).map(|agent| agent.name.clone()),
             credential: entry.map(|entry| entry.id),
             kind: entry.map(|entry| entry.kind),
         }
@@ -199,6 +204,7 @@ impl Listing {
             id: self.id,
             kind: self.kind(),
             username: self.holder.user.as_ref().map(|(_, username)| username.clone()),
+            agent: self.holder.agent.clone(),
             credential: self.holder.credential,
             route: self.route.clone(),
             since: self.since,
@@ -312,7 +318,7 @@ impl Verifier {
             CutTarget::User(name) => stream.username.as_ref() == Some(name),
             CutTarget::Route(name) => stream.route.as_ref() == Some(name),
             CutTarget::Everything => true,
-            CutTarget::Agent(_) => false,
+            CutTarget::Agent(name) => stream.agent.as_ref() == Some(name),
             CutTarget::Credential(id) => {
                 let mut entry = stream.credential.and_then(|id| self.view.entry_of(id));
                 while let Some(one) = entry {

@@ -32,6 +32,7 @@ impl SignedIn {
             credential,
             ip,
             by: Authority::Standing,
+            worker: None,
         }
     }
 }

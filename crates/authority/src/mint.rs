@@ -73,6 +73,9 @@ pub enum MintError {
         /// The longest there is.
         longest: Duration,
     },
+    /// A worker token asks for it.
+    #[error("a worker token mints nothing: ask with a token or a sign-in")]
+    ByWorker,
     /// The credential that asks for it has ended.
     #[error("the credential that asks for it has ended")]
     ParentEnded,
@@ -190,6 +193,10 @@ impl Verifier {
         self.freshen().await?;
         let principal = permit.principal();
         principal.entry.judge(self.clock().now()).map_err(|_| MintError::ParentEnded)?;
+        // What it mints would outlive it.
+        if principal.kind() == CredentialKind::Worker {
+            return Err(MintError::ByWorker);
+        }
         let (Some(actor), Some(username)) = (Actor::of(permit, ip), principal.username()) else {
             return Err(MintError::UnknownUser(order.owner));
         };

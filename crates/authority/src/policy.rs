@@ -19,6 +19,10 @@ pub struct Policy {
     pub tokens_per_user: u32,
     /// A token that was not used for this long is revoked (requirement R34); `None`: it is not.
     pub token_unused: Option<Duration>,
+    /// How long a worker token lasts when nothing is said.
+    pub worker_life: Duration,
+    /// By how much another's clock may differ where a worker token's times are read: at most five minutes.
+    pub worker_skew: Duration,
     /// Audit events are kept for this long; `None`: for ever.
     pub audit_kept: Option<Duration>,
 }
@@ -39,6 +43,8 @@ impl Default for Policy {
             token_life: None,
             tokens_per_user: 1_000,
             token_unused: Some(365 * DAY),
+            worker_life: Duration::from_hours(2),
+            worker_skew: Duration::from_secs(30),
             audit_kept: Some(400 * DAY),
         }
     }

@@ -5,17 +5,19 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fallgate_domain::secret;
 use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
+use fallgate_domain::{secret, worker};
 use zeroize::Zeroizing;
 
 use crate::refusal::{Denial, Refusal};
 use crate::verifier::Verifier;
 
-/// What a request presents, as a hash: the secret itself goes no further than this module.
+/// What a request presents, as a hash: the secret itself goes no further than the verifier.
 #[derive(Clone)]
 pub struct Presented {
     pub(crate) hash: TokenHash,
+    /// The whole text of what is meant to be a worker token: a signature cannot be checked by a hash.
+    pub(crate) worker: Option<Zeroizing<Vec<u8>>>,
     /// Came along in `Authorization: Basic`; must be the owner's, if there is an owner and it is not empty.
     pub(crate) username: Option<Zeroizing<String>>,
 }
@@ -67,8 +69,12 @@ impl Presented {
 
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
     fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
+        if worker::is_meant(secret) {
+            let worker = Some(Zeroizing::new(secret.to_vec()));
+            return Ok(Self { hash: worker::hash(secret), worker, username });
+        }
         let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
-        Ok(Self { hash, username })
+        Ok(Self { hash, worker: None, username })
     }
 }
 
@@ -88,6 +94,7 @@ impl Verifier {
 fn carries(value: &[u8], is_known: impl Fn(&TokenHash) -> bool) -> bool {
     let ours = |secret: &[u8]| {
         [TokenKind::Token, TokenKind::Login].iter().any(|kind| PlainToken::parse(*kind, secret).is_ok())
+            || worker::read(secret).is_ok()
             || secret::hash(secret).is_ok_and(|hash| is_known(&hash))
     };
     let mut words = value.splitn(2, |byte| *byte == b' ');

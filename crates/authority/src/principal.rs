@@ -7,9 +7,11 @@ use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::WorkerClaims;
 
 use crate::entry::Entry;
 use crate::lease::LeaseHandle;
+use crate::refusal::Refusal;
 
 /// Who is calling, as the verifier found it. Only [`Verifier::verify`](crate::Verifier::verify) makes one: its fields
 /// are private to this crate, and there is no other constructor.
@@ -65,7 +67,19 @@ impl Principal {
 
     /// When it ends by itself, or what it hangs on does.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.entry.deadline()
+        // What is allowed for another's clock is nobody's to plan with.
+        let own = self.worker().map(|claims| claims.expires_at);
+        own.into_iter().chain(self.entry.deadline()).min()
+    }
+
+    /// What it says, if it is a worker token.
+    pub fn worker(&self) -> Option<&Arc<WorkerClaims>> {
+        self.entry.worker.as_ref().map(|worker| &worker.claims)
+    }
+
+    /// That it may be used at our own doors.
+    pub(crate) fn expect_here(&self) -> Result<(), Refusal> {
+        self.entry.expect_audience(None)
     }
 
     /// Whether it acts for everybody: scope `admin`, held by an admin.

@@ -30,10 +30,20 @@ pub enum Denial {
     OwnerDisabled,
     /// Its owner was deleted.
     OwnerGone,
+    /// The agent that it runs as is disabled.
+    AgentDisabled,
+    /// That agent was deleted.
+    AgentGone,
     /// It stood when the request came in, and not any more when what was asked for was to be done.
     CallerEnded,
     /// The username that came with it is not its owner's.
     WrongUsername,
+    /// A worker token that no key which verifies now has signed.
+    NotOurs,
+    /// It is from the future.
+    NotYet,
+    /// A worker token that is not for where it was used.
+    WrongAudience,
     /// Its owner was to be shut out, or the store was lost: refused by this process until it is restarted.
     Halted,
 }
@@ -49,8 +59,13 @@ impl Denial {
             Self::ParentEnded => "parent-ended",
             Self::OwnerDisabled => "owner-disabled",
             Self::OwnerGone => "owner-gone",
+            Self::AgentDisabled => "agent-disabled",
+            Self::AgentGone => "agent-gone",
             Self::CallerEnded => "caller-ended",
             Self::WrongUsername => "wrong-username",
+            Self::NotOurs => "not-ours",
+            Self::NotYet => "not-yet",
+            Self::WrongAudience => "wrong-audience",
             Self::Halted => "halted",
         }
     }

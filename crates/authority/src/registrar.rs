@@ -14,6 +14,7 @@ use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::PlainScope;
 use fallgate_domain::user::Username;
+use fallgate_domain::worker::WorkerClaims;
 use fallgate_store::{Revoked, Store, StoreError, Vault};
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -27,6 +28,7 @@ use crate::policy::Policy;
 use crate::principal::Principal;
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
+use crate::workers::WorkerEnd;
 
 /// Makes acts durable.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub enum Actor {
         ip: Option<IpAddr>,
         /// What that credential must still be good for when the act is committed.
         by: Authority,
+        /// What it says, if it is a worker token.
+        worker: Option<Arc<WorkerClaims>>,
     },
     /// Whoever brought a credential's own secret, to end it or to be signed in by it.
     Holder {
@@ -97,6 +101,7 @@ impl Actor {
             credential: principal.credential(),
             ip,
             by: if A::MENDS { Authority::Mending(A::SCOPE) } else { Authority::Scope(A::SCOPE) },
+            worker: principal.worker().cloned(),
         })
     }
 
@@ -108,6 +113,7 @@ impl Actor {
             credential: principal.credential(),
             ip,
             by: Authority::Standing,
+            worker: principal.worker().cloned(),
         })
     }
 
@@ -123,7 +129,7 @@ impl Actor {
     }
 
     fn author(&self, at: Timestamp, action: audit::Action) -> Option<Author> {
-        let Self::User { credential, by, .. } = self else { return None };
+        let Self::User { credential, by, worker, .. } = self else { return None };
         // Whoever signs out only gives away what they have: nothing stands in their way, cuts neither.
         if action == audit::Action::Logout {
             return None;
@@ -134,7 +140,7 @@ impl Actor {
             Authority::Scope(scope) | Authority::Mending(scope) => Some(*scope),
         };
         let though_all_is_cut = matches!(by, Authority::Mending(_));
-        Some(Author { credential: *credential, needs, at, though_all_is_cut })
+        Some(Author { credential: *credential, needs, at, though_all_is_cut, worker: worker.clone() })
     }
 
     /// As the audit trail names it.
@@ -144,6 +150,14 @@ impl Actor {
             Self::Internal => "internal".to_owned(),
             Self::User { username, .. } => username.to_string(),
             Self::Holder { credential, .. } => format!("holder:{credential}"),
+        }
+    }
+
+    /// From where it acts, if that is known.
+    pub(crate) const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Cli { .. } | Self::Internal => None,
+            Self::User { ip, .. } | Self::Holder { ip, .. } => *ip,
         }
     }
 
@@ -263,18 +277,22 @@ impl Verifier {
         *self.registrar.policy.write() = Arc::new(policy);
     }
 
-    /// Ends a credential on a caller's behalf: their own, one they minted, or, for an admin, any. Open connections
-    /// are cut before this returns, also when it fails with [`TokenError::Unwritten`].
+    /// Ends a credential on a caller's behalf: their own, one they minted, or, for an admin, any. What is none that the
+    /// store knows is taken for a worker token; `end` is for those alone. Open connections are cut before this returns,
+    /// also when it fails with [`TokenError::Unwritten`].
     pub async fn revoke(
         &self,
         permit: &Permit<WriteTokens>,
         id: CredentialId,
+        end: WorkerEnd,
         ip: Option<IpAddr>,
     ) -> Result<RevokeOutcome, TokenError> {
         // The request's body may have taken its time: what counts is what the caller may do now.
         self.freshen().await?;
         let Some(actor) = Actor::of(permit, ip) else { return Ok(RevokeOutcome::NotYours) };
-        let Some(listed) = self.store().credential(id).await? else { return Ok(RevokeOutcome::Unknown) };
+        let Some(listed) = self.store().credential(id).await? else {
+            return self.revoke_unlisted(permit, id, end, actor).await;
+        };
         let own = listed.credential.owner == permit.principal().user();
         let own = own || listed.credential.minted_by == actor.mark();
         if !own && !permit.principal().is_admin() {

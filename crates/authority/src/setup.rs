@@ -132,6 +132,7 @@ impl Verifier {
             credential: credential.id,
             ip: newcomer.ip,
             by: Authority::New,
+            worker: None,
         };
         let detail = BTreeMap::from([("role".to_owned(), Value::from(user.role.name()))]);
         let event = actor.event(now, audit::Action::Setup, user.username.to_string(), detail);

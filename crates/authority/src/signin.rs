@@ -167,6 +167,7 @@ impl Verifier {
             credential: credential.id,
             ip: newcomer.ip,
             by: Authority::New,
+            worker: None,
         };
         let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
         let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);

@@ -9,9 +9,9 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, Revocation, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{self, InvalidLifetime, Lifetime};
-use fallgate_domain::secret;
 use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
+use fallgate_domain::{secret, worker};
 use fallgate_store::{Amended, Listed, StoreError};
 use serde_json::Value;
 
@@ -54,6 +54,18 @@ pub enum TokenError {
     /// The asked-for end makes no sense.
     #[error(transparent)]
     Lifetime(#[from] InvalidLifetime),
+    /// A worker token that was to be forgotten before it can be sure to be dead.
+    #[error(
+        "a worker token can live until {0}, and its revocation would be forgotten before: leave the time out, or force it \
+         if you know that this one ends earlier"
+    )]
+    WorkerEndEarly(Timestamp),
+    /// One that has ended by then already.
+    #[error("a token that ends then has ended already: give a time to come")]
+    WorkerEndPast,
+    /// Too many that nobody here knows, from the same network.
+    #[error(transparent)]
+    Throttled(Throttled),
     /// What was to end has ended in this process only.
     #[error(transparent)]
     Unwritten(#[from] Unwritten),
@@ -224,8 +236,8 @@ impl Verifier {
         let principal = permit.principal();
         let (listed, actor) = self.managed(permit, id, ip).await?;
         // As for a mint: what an admin does for others hangs on nothing.
-        let own_by_token =
-            principal.kind() == CredentialKind::Token && listed.credential.owner == principal.user();
+        let own_by_token = matches!(principal.kind(), CredentialKind::Token | CredentialKind::Worker)
+            && listed.credential.owner == principal.user();
         let latest = principal.expires_at().filter(|_| own_by_token);
         let listed = self.registrar.redate_within(id, lifetime, latest, &actor).await?;
         self.freshen_after_act().await;
@@ -306,6 +318,10 @@ impl Verifier {
     /// Ends the credential whose secret this is, whoever brings it (requirement R37). Whether there was one is not
     /// told. One that has ended already costs no look into the database, however often it comes.
     pub async fn revoke_held(&self, secret: &[u8], ip: Option<IpAddr>) -> Result<(), TokenError> {
+        if worker::is_meant(secret) {
+            self.freshen().await?;
+            return self.revoke_held_worker(secret, ip).await;
+        }
         let Ok(hash) = secret::hash(secret) else { return Ok(()) };
         self.freshen().await?;
         let Some(entry) = self.view.entry(&hash).filter(|entry| !entry.has_ended()) else {

@@ -57,6 +57,18 @@ impl Registrar {
         }
     }
 
+    /// Forgets the ends of worker tokens that are dead by themselves; tells how many.
+    pub async fn sweep_workers(&self) -> Result<u64, StoreError> {
+        let mut swept = 0;
+        loop {
+            match self.vault.sweep_workers(self.clock.now(), PURGED_AT_ONCE).await? {
+                0 => return Ok(swept),
+                count => swept += count,
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     /// Takes a restored database for the truth from now on, and ends every credential in it. Nobody else may have it
     /// open.
     pub async fn accept_restored(&self, actor: &Actor) -> Result<Accepted, StoreError> {
@@ -141,6 +153,10 @@ impl Verifier {
         let over = self.registrar.vault.sweep_cuts(before(self.clock().now(), KEPT)).await?;
         if over > 0 {
             tracing::info!(over, "took away cuts whose time was over more than 30 days ago");
+        }
+        let dead = self.registrar.sweep_workers().await?;
+        if dead > 0 {
+            tracing::info!(dead, "forgot the ends of worker tokens that are dead by themselves");
         }
         while self.registrar.vault.prune_changes(CHANGES_KEPT, PRUNED_AT_ONCE).await? > 0 {
             sleep(PAUSE).await;

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_domain::clock::Timestamp;
@@ -36,9 +37,13 @@ impl UseQueue {
         (Self(sender), UseNotes(receiver))
     }
 
-    pub(crate) fn note(&self, entry: &Entry, facts: &RequestFacts<'_>, now: Timestamp) {
+    pub(crate) fn note(&self, entry: &Arc<Entry>, facts: &RequestFacts<'_>, now: Timestamp) {
         entry.uses.fetch_add(1, Ordering::Relaxed);
-        self.put_down(entry, facts, now);
+        if self.put_down(entry, facts, now)
+            && let Some(agent) = &entry.agent
+        {
+            agent.note(entry, now);
+        }
         // Whoever uses it uses the sign-ins that it hangs on: a restart must not find those idle.
         let mut parent = &entry.parent;
         while let Parent::Entry(entry) = parent {
@@ -49,8 +54,8 @@ impl UseQueue {
         }
     }
 
-    /// At most once a minute.
-    fn put_down(&self, entry: &Entry, facts: &RequestFacts<'_>, now: Timestamp) {
+    /// At most once a minute; tells whether it is once more.
+    fn put_down(&self, entry: &Entry, facts: &RequestFacts<'_>, now: Timestamp) -> bool {
         let last = entry.noted_at.load(Ordering::Relaxed);
         if now.millis().saturating_sub(last) < AT_MOST_EVERY
             || entry
@@ -58,7 +63,7 @@ impl UseQueue {
                 .compare_exchange(last, now.millis(), Ordering::Relaxed, Ordering::Relaxed)
                 .is_err()
         {
-            return;
+            return false;
         }
         let last = LastUse {
             at: now,
@@ -71,6 +76,7 @@ impl UseQueue {
             // Full or closed: this one note is lost, as documented, but what it counted goes into the next.
             entry.uses.fetch_add(times, Ordering::Relaxed);
         }
+        true
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::assertion::Assertions;
 use crate::enter::EnterCodes;
+use crate::entry::Entry;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
@@ -54,7 +55,8 @@ impl Verifier {
     /// Reads the whole store, so that nothing is answered before every revocation is known (requirement R43). The
     /// second value writes down uses: somebody must run it.
     pub async fn start(registrar: Registrar) -> Result<(Arc<Self>, UseNotes), StoreError> {
-        let view = View::new(registrar.policy().login_idle, registrar.clock.clone());
+        let policy = registrar.policy();
+        let view = View::new(policy.login_idle, policy.worker_skew, registrar.clock.clone());
         view.reserve(registrar.vault.count().await?);
         let mut orphans = Orphans::default();
         // Before the first of all changes: whatever is said of all tokens later holds for these.
@@ -125,8 +127,14 @@ impl Verifier {
             Refusal::Unavailable
         })?;
         let now = self.clock().now();
+        let sighted = self.sight(presented).transpose().map_err(|denial| {
+            let refusal = Refusal::BadCredential(denial);
+            self.count_refusal(&refusal, None, facts.ip);
+            refusal
+        })?;
         for _ in 0..MOST_READS {
-            if let Some(decision) = self.view.read(|view| decide(view, presented, lease, now)) {
+            let decide = |view: &View| decide(view, presented, sighted.as_ref(), lease, now);
+            if let Some(decision) = self.view.read(decide) {
                 return match decision {
                     Ok(principal) => {
                         principal.entry.touch(now);
@@ -151,12 +159,14 @@ impl Verifier {
 fn decide(
     view: &View,
     presented: &Presented,
+    sighted: Option<&Arc<Entry>>,
     lease: &LeaseHandle,
     now: Timestamp,
 ) -> Result<Principal, (Refusal, Option<CredentialId>)> {
     let refuse = |denial| Refusal::BadCredential(denial);
     // A hash that nobody has registers nothing: guessing fills no memory.
-    let entry = view.entry(&presented.hash).ok_or((refuse(Denial::Unknown), None))?;
+    let known = || view.entry(&presented.hash).ok_or((refuse(Denial::Unknown), None));
+    let entry = sighted.cloned().map_or_else(known, Ok)?;
     // Register, then read. The other half of the contract is in `View::apply`: commit, then cut.
     if !lease.rest_on(&entry) {
         return Err((Refusal::Unavailable, None));

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering, fence};
 use std::time::Duration;
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Clock;
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use fallgate_domain::token::TokenHash;
-use fallgate_store::{Changes, CredentialRow, CutOn, Gone, Revision, Row, UserRow};
+use fallgate_store::{AgentRow, Changes, CredentialRow, CutOn, Gone, Revision, Row, UserRow};
 
+use crate::agent_entry::AgentEntry;
 use crate::closing::{Closing, Closings};
 use crate::cuts::Cuts;
 use crate::entry::{Account, Entry, Parent};
 use crate::sync::Ordering;
+use crate::workers::Workers;
 
 /// An entry under the hash of its secret: the key lies in the entry, once.
 #[derive(Debug)]
@@ -84,12 +87,16 @@ pub(crate) struct View {
     by_hash: papaya::HashSet<ByHash, BuildHasherDefault<TakeFirstBytes>>,
     by_id: papaya::HashSet<ById>,
     accounts: papaya::HashMap<UserId, Arc<Account>>,
+    /// Those that somebody made.
+    agents: papaya::HashMap<AgentId, Arc<AgentEntry>>,
+    agents_by_name: papaya::HashMap<AgentName, Arc<AgentEntry>>,
     ownerless: Arc<Account>,
     /// Where what needs nobody hangs: requests for public paths.
     strangers: Arc<Account>,
     pub(crate) cuts: Arc<Cuts>,
     /// What the last of them closed.
     pub(crate) closings: Closings,
+    pub(crate) workers: Arc<Workers>,
     login_idle: Duration,
     revision: StdAtomicU64,
     /// Odd while a change is being taken in. A reader that sees it odd, or changed when it is done, reads again: so
@@ -98,17 +105,20 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// `login_idle`: how long a sign-in may lie unused.
-    pub(crate) fn new(login_idle: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// `login_idle`: how long a sign-in may lie unused. `skew`: by how much another's clock may differ.
+    pub(crate) fn new(login_idle: Duration, skew: Duration, clock: Arc<dyn Clock>) -> Self {
         let cuts = Arc::new(Cuts::new(clock));
         Self {
             by_hash: papaya::HashSet::with_hasher(BuildHasherDefault::default()),
             by_id: papaya::HashSet::new(),
             accounts: papaya::HashMap::new(),
+            agents: papaya::HashMap::new(),
+            agents_by_name: papaya::HashMap::new(),
             ownerless: Arc::new(Account::ownerless(cuts.clone())),
             strangers: Arc::new(Account::ownerless(cuts.clone())),
             cuts,
             closings: Closings::default(),
+            workers: Arc::new(Workers::new(skew)),
             login_idle,
             revision: StdAtomicU64::new(0),
             generation: StdAtomicU64::new(0),
@@ -192,6 +202,10 @@ impl View {
                 touched.extend(self.count_closing(cut.id, &cut.on));
             }
         }
+        // Whose a revoked worker token is, or what a dropped key has signed, is written nowhere.
+        if changes.rows.iter().any(|row| matches!(row, Row::RevokedWorker(_) | Row::Keys(_))) {
+            touched.extend(self.accounts());
+        }
         touched.sort_by_key(|account| Arc::as_ptr(account).addr());
         touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
         // Commit, then cut: the state above is visible before any lease is asked to look again. The other half of
@@ -206,11 +220,20 @@ impl View {
     pub(crate) fn take(&self, row: &Row, read_at: Revision, orphans: &mut Orphans) -> Option<Arc<Account>> {
         match row {
             Row::User(row) => Some(self.take_user(row)),
+            Row::Agent(row) => Some(self.take_agent(row)),
             Row::Cut(row) => {
                 self.cuts.take(row.clone());
                 None
             }
             Row::Credential(row) => self.take_credential(row, read_at, orphans),
+            Row::RevokedWorker(family) => {
+                self.workers.take_revoked(*family);
+                None
+            }
+            Row::Keys(keys) => {
+                self.workers.take_keys(keys);
+                None
+            }
         }
     }
 
@@ -236,6 +259,24 @@ impl View {
         let account = accounts.get_or_insert_with(row.id, || Arc::new(Account::of(row, self.cuts.clone())));
         account.update(row);
         account.clone()
+    }
+
+    fn take_agent(&self, row: &AgentRow) -> Arc<Account> {
+        let agents = self.agents.pin();
+        let agent =
+            agents.get_or_insert_with(row.id, || Arc::new(AgentEntry::of(row, self.account_of(row.owner))));
+        agent.update(row);
+        self.agents_by_name.pin().insert(row.name.clone(), agent.clone());
+        agent.account.clone()
+    }
+
+    /// The account of whoever owns something. One that is not there is gone, and so is what they own.
+    fn account_of(&self, owner: UserId) -> Arc<Account> {
+        self.account(owner).unwrap_or_else(|| {
+            let nobody = Account::ownerless(self.cuts.clone());
+            nobody.gone.store(true, Ordering::Release);
+            Arc::new(nobody)
+        })
     }
 
     fn take_credential(
@@ -267,11 +308,7 @@ impl View {
     fn insert(&self, row: &CredentialRow, parent: Parent, read_at: Revision) {
         let account = match row.owner {
             None => self.ownerless.clone(),
-            Some(owner) => self.accounts.pin().get(&owner).cloned().unwrap_or_else(|| {
-                let nobody = Account::ownerless(self.cuts.clone());
-                nobody.gone.store(true, Ordering::Release);
-                Arc::new(nobody)
-            }),
+            Some(owner) => self.account_of(owner),
         };
         let entry = Arc::new(Entry::new(row, account, parent, read_at, self.login_idle));
         self.by_id.pin().insert(ById(entry.clone()));
@@ -303,6 +340,24 @@ impl View {
         self.accounts.pin().get(&id).cloned()
     }
 
+    /// The agent of that id: one that somebody made, or the one that somebody has without making it.
+    pub(crate) fn agent(&self, id: AgentId) -> Option<Arc<AgentEntry>> {
+        let made = self.agents.pin().get(&id).cloned();
+        made.or_else(|| AgentEntry::implicit(&self.account(UserId::from_bytes(id.bytes()))?).map(Arc::new))
+    }
+
+    /// The agent of that name, likewise.
+    pub(crate) fn agent_named(&self, name: &AgentName) -> Option<Arc<AgentEntry>> {
+        let made = self.agents_by_name.pin().get(name).cloned();
+        made.or_else(|| {
+            let is_theirs = |account: &&Arc<Account>| {
+                account.user.as_ref().is_some_and(|user| user.username.as_str() == name.as_str())
+            };
+            let accounts = self.accounts();
+            accounts.iter().find(is_theirs).and_then(AgentEntry::implicit).map(Arc::new)
+        })
+    }
+
     /// Every account, and the one that stands for credentials nobody owns.
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         let beside = [self.ownerless.clone(), self.strangers.clone()];
@@ -329,6 +384,7 @@ impl View {
             CutOn::Credential(id) => {
                 self.entry_of(*id).map(|entry| entry.account.clone()).into_iter().collect()
             }
+            CutOn::Agent(id) => self.agent(*id).map(|agent| agent.account.clone()).into_iter().collect(),
             CutOn::Route(_) | CutOn::Everything => self.accounts(),
         };
         let closing = Closing::of(cut);
@@ -352,14 +408,20 @@ impl View {
     fn missing_from(&self, rows: &[Row]) -> Vec<Gone> {
         let there: HashSet<Gone> = rows
             .iter()
-            .map(|row| match row {
-                Row::User(user) => Gone::User(user.id),
-                Row::Cut(cut) => Gone::Cut(cut.id),
-                Row::Credential(credential) => Gone::Credential(credential.id),
+            .filter_map(|row| match row {
+                Row::User(user) => Some(Gone::User(user.id)),
+                Row::Cut(cut) => Some(Gone::Cut(cut.id)),
+                Row::Credential(credential) => Some(Gone::Credential(credential.id)),
+                Row::Agent(agent) => Some(Gone::Agent(agent.id)),
+                Row::RevokedWorker(family) => Some(Gone::RevokedWorker(*family)),
+                // There always are some.
+                Row::Keys(_) => None,
             })
             .collect();
         let mut held: Vec<_> = self.accounts.pin().keys().copied().map(Gone::User).collect();
         held.extend(self.cuts.written().into_iter().map(Gone::Cut));
+        held.extend(self.agents.pin().keys().copied().map(Gone::Agent));
+        held.extend(self.workers.revoked().into_iter().map(Gone::RevokedWorker));
         self.each(|entry| held.push(Gone::Credential(entry.id)));
         held.retain(|one| !there.contains(one));
         held
@@ -371,12 +433,27 @@ impl View {
                 self.cuts.forget(*id);
                 None
             }
+            Gone::RevokedWorker(family) => {
+                self.workers.forget_revoked(*family);
+                None
+            }
             Gone::User(id) => {
                 let accounts = self.accounts.pin();
                 let account = accounts.get(id)?.clone();
                 accounts.remove(id);
                 account.gone.store(true, Ordering::Release);
                 Some(account)
+            }
+            Gone::Agent(id) => {
+                let agents = self.agents.pin();
+                let agent = agents.get(id)?.clone();
+                agents.remove(id);
+                let by_name = self.agents_by_name.pin();
+                if by_name.get(&agent.name).is_some_and(|named| named.id == *id) {
+                    by_name.remove(&agent.name);
+                }
+                agent.end();
+                Some(agent.account.clone())
             }
             Gone::Credential(id) => {
                 let by_id = self.by_id.pin();
@@ -416,7 +493,11 @@ mod tests {
     }
 
     fn view_of(rows: Vec<CredentialRow>) -> View {
-        let view = View::new(Duration::from_hours(1), Arc::new(TestClock::at(Timestamp::from_millis(0))));
+        let view = View::new(
+            Duration::from_hours(1),
+            Duration::ZERO,
+            Arc::new(TestClock::at(Timestamp::from_millis(0))),
+        );
         let rows = rows.into_iter().map(Row::Credential).collect();
         view.apply(&Changes {
             revision: Revision(1),

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fallgate_authority::{
     Actor, Lease, MintError, MintOrder, MintedToken, Newcomer, Passphrase, Policy, Presented, Principal,
-    Refusal, Registrar, RequestFacts, RoutePolicy, SignInOrder, UserOrder, Verifier, actions,
+    Refusal, Registrar, RequestFacts, RoutePolicy, SignInOrder, UserOrder, Verifier, WorkerEnd, actions,
 };
 use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
@@ -240,7 +240,11 @@ impl Tree {
             Err(_) => (token.credential.id, End::Elsewhere),
             Ok(principal) if matches!(how, End::Itself) => match principal.permit::<actions::WriteTokens>() {
                 Ok(permit) => {
-                    house.verifier.revoke(&permit, token.credential.id, None).await.unwrap();
+                    house
+                        .verifier
+                        .revoke(&permit, token.credential.id, WorkerEnd::default(), None)
+                        .await
+                        .unwrap();
                     return;
                 }
                 Err(_) => (token.credential.id, End::Elsewhere),

@@ -1,6 +1,7 @@
 //! The audit trail: the closed list of things worth recording, and the chain that shows whether any was taken out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::id::{CredentialId, SigningKeyId};
 use crate::scope::PlainScope;
+use crate::worker::WorkerClaims;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +29,14 @@ pub enum Action {
     UserDelete,
     /// A passphrase was set anew.
     UserPassphrase,
+    /// An agent was made.
+    AgentCreate,
+    /// An agent was disabled.
+    AgentDisable,
+    /// An agent was enabled again.
+    AgentEnable,
+    /// An agent was deleted.
+    AgentDelete,
     /// A token was minted.
     TokenMint,
     /// A token was given another name.
@@ -94,7 +104,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -102,6 +112,10 @@ impl Action {
         Self::UserEnable,
         Self::UserDelete,
         Self::UserPassphrase,
+        Self::AgentCreate,
+        Self::AgentDisable,
+        Self::AgentEnable,
+        Self::AgentDelete,
         Self::TokenMint,
         Self::TokenRename,
         Self::TokenExpire,
@@ -145,6 +159,10 @@ impl Action {
             Self::UserEnable => "user.enable",
             Self::UserDelete => "user.delete",
             Self::UserPassphrase => "user.passphrase",
+            Self::AgentCreate => "agent.create",
+            Self::AgentDisable => "agent.disable",
+            Self::AgentEnable => "agent.enable",
+            Self::AgentDelete => "agent.delete",
             Self::TokenMint => "token.mint",
             Self::TokenRename => "token.rename",
             Self::TokenExpire => "token.expire",
@@ -220,6 +238,8 @@ pub struct Author {
     pub at: Timestamp,
     /// Whether an admin's sign-in may do it while everything is cut.
     pub though_all_is_cut: bool,
+    /// What it says, if it is a worker token: there is no row of it.
+    pub worker: Option<Arc<WorkerClaims>>,
 }
 
 /// A recorded event, as `audit list --json` and `GET /api/audit` show it.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::agent::{AgentName, InvalidAgentName};
 use crate::clock::Timestamp;
 use crate::credential::is_expired;
 use crate::id::{CredentialId, CutId, InvalidId, UserId};
@@ -73,31 +74,6 @@ impl fmt::Display for CutTarget {
             Self::Route(name) => write!(f, "route:{name}"),
             Self::Everything => f.write_str("everything"),
         }
-    }
-}
-
-/// What an agent is called.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AgentName(Box<str>);
-
-/// A text that is no agent's name.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("an agent's name has 1 to 64 of the characters a-z, 0-9, _ and -")]
-pub struct InvalidAgentName;
-
-impl FromStr for AgentName {
-    type Err = InvalidAgentName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidAgentName> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        let good = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
-        if good { Ok(Self(text.into())) } else { Err(InvalidAgentName) }
-    }
-}
-
-impl fmt::Display for AgentName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

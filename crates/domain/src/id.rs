@@ -88,6 +88,18 @@ id! {
 }
 
 id! {
+    /// An agent, for good: a re-created name gets another one.
+    AgentId
+}
+
+impl AgentId {
+    /// The agent that everybody has without making one, which is called as they are: its id is their account's.
+    pub const fn implicit(owner: UserId) -> Self {
+        Self(owner.0)
+    }
+}
+
+id! {
     /// A credential's public name, in lists, logs and the audit trail.
     CredentialId
 }

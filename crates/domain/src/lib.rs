@@ -3,6 +3,7 @@
 //! Nothing here does I/O, waits, or asks for the time by itself: time and randomness come in through
 //! [`clock::Clock`] and [`entropy::Entropy`]. Every other crate may use these words; this one uses no other.
 
+pub mod agent;
 pub mod audit;
 pub mod clock;
 pub mod credential;
@@ -28,3 +29,4 @@ pub mod secret;
 pub mod setup;
 pub mod token;
 pub mod user;
+pub mod worker;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::agent::AgentName;
 use crate::credential::CredentialKind;
 use crate::user::{Role, Username};
 
@@ -67,13 +68,17 @@ pub enum Admit {
     Role(Role),
     /// `user:<name>`: this person, and their agents.
     User(Username),
+    /// `agent:<name>`: this agent, whoever owns it.
+    Agent(AgentName),
     /// `kind:legacy` or `kind:internal`: credentials that no person owns.
     Kind(CredentialKind),
 }
 
 /// A text that is no entry of an `allow` list.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} names nobody: an entry is role:admin, role:user, user:<name>, kind:legacy or kind:internal")]
+#[error(
+    "{0:?} names nobody: an entry is role:admin, role:user, user:<name>, agent:<name>, kind:legacy or kind:internal"
+)]
 pub struct InvalidAdmit(String);
 
 impl FromStr for Admit {
@@ -84,6 +89,7 @@ impl FromStr for Admit {
         match text.split_once(':') {
             Some(("role", role)) => role.parse().map(Self::Role).map_err(|_| invalid()),
             Some(("user", name)) => name.parse().map(Self::User).map_err(|_| invalid()),
+            Some(("agent", name)) => name.parse().map(Self::Agent).map_err(|_| invalid()),
             Some(("kind", "legacy")) => Ok(Self::Kind(CredentialKind::Legacy)),
             Some(("kind", "internal")) => Ok(Self::Kind(CredentialKind::Internal)),
             _ => Err(invalid()),
@@ -97,6 +103,7 @@ impl fmt::Display for Admit {
         match self {
             Self::Role(role) => write!(f, "role:{role}"),
             Self::User(name) => write!(f, "user:{name}"),
+            Self::Agent(name) => write!(f, "agent:{name}"),
             Self::Kind(kind) => write!(f, "kind:{}", kind.name()),
         }
     }
@@ -114,6 +121,8 @@ pub struct Admission {
 pub struct Visitor<'a> {
     /// The owner's name and role; `None` for a credential that nobody owns.
     pub owner: Option<(&'a Username, Role)>,
+    /// The agent that runs on the owner's behalf, if one does.
+    pub agent: Option<&'a AgentName>,
     /// What they proved it with.
     pub kind: CredentialKind,
 }
@@ -128,6 +137,7 @@ impl Admission {
         self.allow.iter().any(|entry| match entry {
             Admit::Role(role) => visitor.owner.is_some_and(|(_, held)| held == *role),
             Admit::User(name) => visitor.owner.is_some_and(|(owner, _)| owner == name),
+            Admit::Agent(name) => visitor.agent == Some(name),
             Admit::Kind(kind) => visitor.kind == *kind,
         })
     }
@@ -144,8 +154,8 @@ mod tests {
     #[test]
     fn an_empty_list_admits_users_and_nobody_else() {
         let alice: Username = "alice".parse().unwrap();
-        let user = Visitor { owner: Some((&alice, Role::User)), kind: CredentialKind::Token };
-        let helper = Visitor { owner: None, kind: CredentialKind::Internal };
+        let user = Visitor { owner: Some((&alice, Role::User)), agent: None, kind: CredentialKind::Token };
+        let helper = Visitor { owner: None, agent: None, kind: CredentialKind::Internal };
         assert!(admission(&[]).admits(user));
         assert!(!admission(&[]).admits(helper));
         assert!(admission(&["kind:internal"]).admits(helper));
@@ -155,7 +165,7 @@ mod tests {
     #[test]
     fn a_list_admits_whom_it_names() {
         let alice: Username = "alice".parse().unwrap();
-        let user = Visitor { owner: Some((&alice, Role::User)), kind: CredentialKind::Token };
+        let user = Visitor { owner: Some((&alice, Role::User)), agent: None, kind: CredentialKind::Token };
         for (entries, admitted) in [
             (&["user:alice"][..], true),
             (&["user:bob"], false),
@@ -168,8 +178,29 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_comes_in_as_itself_and_as_its_owners() {
+        let (alice, crawler): (Username, AgentName) = ("alice".parse().unwrap(), "crawler".parse().unwrap());
+        let owner = Some((&alice, Role::User));
+        let agent = Visitor { owner, agent: Some(&crawler), kind: CredentialKind::Worker };
+        for (entries, admitted) in [
+            (&[][..], true),
+            (&["agent:crawler"], true),
+            (&["agent:alice"], false),
+            (&["user:alice"], true),
+            (&["role:user"], true),
+            (&["user:crawler", "role:admin"], false),
+        ] {
+            assert_eq!(admission(entries).admits(agent), admitted, "{entries:?}");
+        }
+        let herself = Visitor { agent: None, kind: CredentialKind::Token, ..agent };
+        assert!(!admission(&["agent:crawler"]).admits(herself), "what only the agent may, its owner may not");
+    }
+
+    #[test]
     fn entries_that_name_nobody_are_refused() {
-        for text in ["alice", "user:", "user:Alice", "role:root", "kind:token", "", "agent"] {
+        for text in
+            ["alice", "user:", "user:Alice", "role:root", "kind:token", "", "agent", "agent:", "agent:A"]
+        {
             assert!(text.parse::<Admit>().is_err(), "{text}");
         }
     }

@@ -1,6 +1,7 @@
 //! The command line, as it is typed.
 
 mod access;
+mod agents;
 mod cutting;
 mod plain;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use fallgate_domain::clock::{InvalidTimestamp, Timestamp};
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scope;
@@ -16,6 +18,7 @@ use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_relay::ListenAt;
 
 pub(crate) use self::access::{Login, Pair, Passwd, Where};
+pub(crate) use self::agents::Agent;
 pub(crate) use self::cutting::{Cut, Lift};
 
 const LLMUX_STATE: &str = "llmux' state folder [default: $XDG_STATE_HOME/llmux, else ~/.local/state/llmux]";
@@ -66,6 +69,9 @@ pub(crate) enum Noun {
     /// Make, list, change and revoke tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(Token),
+    /// Make, list, disable and delete agents: the names that programs run under, each for its owner.
+    #[command(subcommand, arg_required_else_help = true)]
+    Agent(Agent),
     /// Show or replace the token by which this machine's own programs come in.
     #[command(subcommand, arg_required_else_help = true)]
     InternalToken(InternalToken),
@@ -326,10 +332,12 @@ pub(crate) enum Token {
     },
     /// End tokens for good, and all that was minted from them.
     ///
-    /// What uses them through a running gate is cut off at once.
+    /// What uses them through a running gate is cut off at once. An id that is no token's here is taken for the `jti` of
+    /// a worker token, which ends with all its renewals.
     #[command(after_help = "Example: fallgate token revoke 0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b")]
     Revoke {
-        /// Their ids, as `fallgate token list` shows them. Without any, give --all or --stdin.
+        /// Their ids, as `fallgate token list` or, for worker tokens, `fallgate token inspect` shows them. Without any,
+        /// give --all or --stdin.
         #[arg(value_name = "ID", conflicts_with_all = ["all", "stdin"])]
         ids: Vec<String>,
         /// All tokens: those of --user, else everybody's. On a gate that is for admins; a plain user names themselves,
@@ -345,6 +353,13 @@ pub(crate) enum Token {
         /// The one whose secret is on stdin, up to the end of its first line.
         #[arg(long)]
         stdin: bool,
+        /// Until when the end of a worker token must be remembered: its own end, for who knows it [default: 7 days and 5
+        /// minutes from now, when every worker token of today is dead].
+        #[arg(long, value_name = "TIME", requires = "ids", value_parser = parse_time)]
+        expires_at: Option<Timestamp>,
+        /// Remember it only until then, though it is earlier than a worker token of today can end.
+        #[arg(long, requires = "expires_at")]
+        force: bool,
     },
     /// Give a token another name.
     Rename {
@@ -511,6 +526,10 @@ pub(crate) enum Config {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, InvalidTimestamp> {
+    Timestamp::parse(text)
 }
 
 #[cfg(test)]

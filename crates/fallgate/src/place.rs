@@ -36,6 +36,8 @@ pub(crate) struct Here {
     pub(crate) folder: HomeFolder,
     /// As the config has it, if that can be read.
     pub(crate) policy: Result<Policy, Failure>,
+    /// The gate's own origin, as the config has it.
+    pub(crate) origin: String,
     /// Those of the config file, if there is one that can be read.
     pub(crate) routes: Option<Vec<RouteName>>,
     /// Where this user's sign-ins to gates are kept.
@@ -67,7 +69,8 @@ impl Place {
         let routes = config.as_ref().ok().filter(|config| config.file.is_some());
         let routes = routes.map(|config| config.route_lines.keys().cloned().collect());
         let saved = environment.credentials_file().ok();
-        Ok(Self::Home(Here { folder, policy: config.map(|config| config.policy), routes, saved }))
+        let origin = config.as_ref().map(Config::origin).unwrap_or_default();
+        Ok(Self::Home(Here { folder, policy: config.map(|config| config.policy), origin, routes, saved }))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::service_manager;
 
 /// Settings that count from the next start on.
-const AT_START: [&str; 4] = ["access_log", "listen", "logins.idle", "tls"];
+const AT_START: [&str; 5] = ["access_log", "listen", "logins.idle", "tls", "workers.clock_skew"];
 
 /// What came of reading the config again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +54,7 @@ pub(crate) struct Outline {
     listen: Setting<ListenAt>,
     tls: Option<Setting<TlsFiles>>,
     login_idle: Duration,
+    worker_skew: Duration,
     /// As `config explain` tells them, by name.
     settings: BTreeMap<String, Value>,
     /// The same of routes.
@@ -84,8 +85,9 @@ impl Outline {
             settings.insert("tls".to_owned(), json!([cert, key]));
         }
         let (listen, tls) = (config.listen.clone(), config.tls.clone());
-        let (file, login_idle) = (config.file.clone(), config.policy.login_idle);
-        Self { file, listen, tls, login_idle, settings, routes }
+        let (file, policy) = (config.file.clone(), &config.policy);
+        let (login_idle, worker_skew) = (policy.login_idle, policy.worker_skew);
+        Self { file, listen, tls, login_idle, worker_skew, settings, routes }
     }
 
     /// The names of the settings that differ.
@@ -225,6 +227,7 @@ impl Reloader {
         config.listen = self.in_use.clone();
         config.tls.clone_from(&kept.tls);
         config.policy.login_idle = kept.login_idle;
+        config.policy.worker_skew = kept.worker_skew;
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         self.gate.verifier.set_policy(config.policy.clone());
         self.gate.apply(config.settings());
@@ -237,6 +240,7 @@ impl Outline {
         self.listen = counts.listen.clone();
         self.tls.clone_from(&counts.tls);
         self.login_idle = counts.login_idle;
+        self.worker_skew = counts.worker_skew;
         for name in AT_START {
             match counts.settings.get(name) {
                 Some(value) => self.settings.insert(name.to_owned(), value.clone()),

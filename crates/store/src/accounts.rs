@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 use crate::changes::Moved;
 use crate::error::Fault;
 use crate::vault::{ChangedUser, DeletedUser, EndedCredentials, PassphraseHash, SetPassphrase, UserChange};
-use crate::{audit, changes, credentials, cuts, users};
+use crate::{agents, audit, changes, credentials, cuts, users};
 
 /// Changes an account as one act, and records what of it changed anything.
 pub(crate) fn change(
@@ -58,17 +58,21 @@ pub(crate) fn delete(
     act: &Transaction<'_>,
     id: UserId,
     revocation: &Revocation,
-    event: NewEvent,
+    mut event: NewEvent,
 ) -> Result<DeletedUser, Fault> {
     let Some(user) = users::with_id(act, id)? else { return Ok(DeletedUser::Unknown) };
     if is_enabled_admin(&user) && is_last_enabled_admin(act, id)? {
         return Ok(DeletedUser::LastAdmin);
     }
     let (_, ended) = credentials::revoke_of(act, id, false, None, revocation)?;
+    let agents = agents::delete_of(act, id)?;
     act.prepare_cached(r#"DELETE FROM "user" WHERE id = ?1"#)?.execute([id.bytes()])?;
     // That the owner is gone says it of all that they had.
     let mut moved = cuts::forget(act, id.bytes())?;
     moved.push(Moved::User(id));
+    let deleted = agents.iter().filter(|moved| matches!(moved, Moved::Agent(_))).count();
+    event.detail.insert("deleted_agents".to_owned(), deleted.into());
+    moved.extend(agents);
     let revision = changes::note(act, &moved)?;
     audit::append(act, told_of(event, ended))?;
     Ok(DeletedUser::Deleted(revision, ended))

@@ -1,11 +1,12 @@
 //! The `state` and `change` tables: the revision, and what moved.
 
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
+use fallgate_domain::worker::Family;
 use rusqlite::{Connection, Transaction};
 
 use crate::error::Fault;
 use crate::revision::{Changes, Gone, Revision, Row};
-use crate::{credentials, cuts, users};
+use crate::{agents, credentials, cuts, keys, users, workers};
 
 /// What a `change` row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -13,14 +14,22 @@ pub(crate) enum Moved {
     User(UserId),
     Credential(CredentialId),
     Cut(CutId),
+    Agent(AgentId),
     /// All tokens of an owner, or of everybody: see [`Changes::revoked_all`]. One row, however many they are.
     Tokens(Option<UserId>),
+    /// A revoked worker token, and all of its family.
+    Worker(CredentialId),
+    /// The signing keys.
+    Keys,
 }
 
 const USER: &str = "user";
 const CREDENTIAL: &str = "credential";
 const CUT: &str = "cut";
+const AGENT: &str = "agent";
 const TOKENS: &str = "tokens";
+const WORKER: &str = "worker";
+const KEYS: &str = "keys";
 
 /// Stands for everybody, where an owner's id would.
 const EVERYBODY: [u8; 16] = [0; 16];
@@ -36,7 +45,10 @@ pub(crate) fn note(act: &Transaction<'_>, moved: &[Moved]) -> Result<Revision, F
             Moved::User(id) => (USER, id.bytes()),
             Moved::Credential(id) => (CREDENTIAL, id.bytes()),
             Moved::Cut(id) => (CUT, id.bytes()),
+            Moved::Agent(id) => (AGENT, id.bytes()),
             Moved::Tokens(owner) => (TOKENS, owner.map_or(EVERYBODY, |id| id.bytes())),
+            Moved::Worker(id) => (WORKER, id.bytes()),
+            Moved::Keys => (KEYS, [0; 16]),
         };
         insert.execute((raised, kind, id))?;
     }
@@ -95,6 +107,22 @@ pub(crate) fn since(connection: &mut Connection, since: Revision) -> Result<Chan
                     None => changes.gone.push(Gone::Cut(id)),
                 }
             }
+            WORKER => {
+                let family = Family::of(CredentialId::from_bytes(id));
+                if workers::is_revoked(&snapshot, family)? {
+                    changes.rows.push(Row::RevokedWorker(family));
+                } else {
+                    changes.gone.push(Gone::RevokedWorker(family));
+                }
+            }
+            KEYS => changes.rows.push(Row::Keys(keys::public(&snapshot)?)),
+            AGENT => {
+                let id = AgentId::from_bytes(id);
+                match agents::row(&snapshot, id)? {
+                    Some(agent) => changes.rows.push(Row::Agent(agent)),
+                    None => changes.gone.push(Gone::Agent(id)),
+                }
+            }
             TOKENS => {
                 changes.revoked_all.push((id != EVERYBODY).then(|| UserId::from_bytes(id)));
             }
@@ -118,11 +146,17 @@ fn is_beyond(connection: &Connection, since: Revision, now: Revision) -> Result<
     Ok(oldest.is_none_or(|oldest| oldest.0 > since.0.saturating_add(1)))
 }
 
-/// Every user, then every cut, then every credential by id.
+/// Every revoked worker token, every user, the signing keys, every cut, then every credential by id, then every agent.
 pub(crate) fn everything(connection: &Connection, each: &mut dyn FnMut(Row)) -> Result<(), Fault> {
+    workers::each(connection, &mut |family| each(Row::RevokedWorker(family)))?;
     users::each(connection, &mut |user| each(Row::User(user)))?;
+    let keys = keys::public(connection)?;
+    if !keys.signing_keys.is_empty() {
+        each(Row::Keys(keys));
+    }
     cuts::each(connection, &mut |cut| each(Row::Cut(cut)))?;
-    credentials::each(connection, &mut |credential| each(Row::Credential(credential)))
+    credentials::each(connection, &mut |credential| each(Row::Credential(credential)))?;
+    agents::each(connection, &mut |agent| each(Row::Agent(agent)))
 }
 
 /// Takes away what moved more than `kept` revisions ago, about `most` rows at once and a revision whole or not at all.

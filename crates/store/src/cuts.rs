@@ -4,7 +4,7 @@ use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::is_expired;
 use fallgate_domain::cut::{Cut, CutReason, CutTarget};
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use rusqlite::{Connection, Row, Transaction};
 
 use crate::changes::Moved;
@@ -13,7 +13,7 @@ use crate::revision::{CutOn, CutRow, Revision};
 use crate::sqlite::column::{parsed, time};
 use crate::store::Store;
 use crate::vault::Vault;
-use crate::{audit, changes, credentials, users};
+use crate::{agents, audit, changes, credentials, users};
 
 /// How many cuts on one thing may stand that one account placed.
 const MOST_BY_ONE: i64 = 16;
@@ -99,8 +99,10 @@ fn place(act: &Transaction<'_>, cut: &Cut, mut event: NewEvent) -> Result<Placed
             Some(credential) => Some(credential.id.bytes()),
             None => return Ok(PlacedCut::Unknown),
         },
-        // There are none yet.
-        CutTarget::Agent(_) => return Ok(PlacedCut::Unknown),
+        CutTarget::Agent(name) => match agents::id_of(act, name)? {
+            Some(id) => Some(id.bytes()),
+            None => return Ok(PlacedCut::Unknown),
+        },
         CutTarget::Route(_) | CutTarget::Everything => None,
     };
     let target = cut.target.to_string();
@@ -180,11 +182,11 @@ fn delete(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The oldest cut at `now` that stops whoever owns something or comes with something of that lineage; one on everything
-/// does so unless they are `spared`.
+/// The oldest cut at `now` that stops whoever owns something, the agent that acts for them, or what comes with something
+/// of that lineage; one on everything does so unless they are `spared`.
 pub(crate) fn on_caller(
     connection: &Connection,
-    owner: UserId,
+    (owner, agent): (UserId, Option<AgentId>),
     lineage: &[CredentialId],
     spared: bool,
     now: Timestamp,
@@ -195,6 +197,7 @@ pub(crate) fn on_caller(
             CutOn::User(id) => *id == owner,
             CutOn::Credential(id) => lineage.contains(id),
             CutOn::Everything => !spared,
+            CutOn::Agent(id) => agent == Some(*id),
             CutOn::Route(_) => false,
         };
         if found.is_none() && stops && !is_expired(row.expires_at, now) {
@@ -246,6 +249,7 @@ fn decide(row: &Row<'_>) -> Result<CutRow, Fault> {
     let on = match (target(row, 1)?, subject) {
         (CutTarget::User(_), Some(id)) => CutOn::User(UserId::from_bytes(id)),
         (CutTarget::Credential(_), Some(id)) => CutOn::Credential(CredentialId::from_bytes(id)),
+        (CutTarget::Agent(_), Some(id)) => CutOn::Agent(AgentId::from_bytes(id)),
         (CutTarget::Route(name), None) => CutOn::Route(name),
         (CutTarget::Everything, None) => CutOn::Everything,
         (target, _) => return Err(Fault::Unreadable(format!("a cut names what cannot be cut: {target}"))),

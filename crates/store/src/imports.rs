@@ -16,7 +16,7 @@ use crate::changes::Moved;
 use crate::error::Fault;
 use crate::revision::Revision;
 use crate::vault::{NotedUse, PassphraseHash};
-use crate::{audit, changes, credentials, tokens, users};
+use crate::{agents, audit, changes, credentials, tokens, users};
 
 /// What is to be taken in.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub enum Taken {
     EndedSince,
     /// Somebody else has that username.
     UsernameTaken,
+    /// An agent is called so, and everybody has an agent of their own name.
+    AgentNamedSo,
     /// Its owner was not taken in.
     OwnerMissing,
     /// Another credential has that secret.
@@ -154,6 +156,9 @@ impl Taking<'_> {
             Some(_) => return Ok(Taken::UsernameTaken),
             None if known => return Ok(Taken::EndedSince),
             None => {}
+        }
+        if agents::is_named(self.act, user.username.as_str())? {
+            return Ok(Taken::AgentNamedSo);
         }
         users::insert(self.act, user, Some(&imported.passphrase))?;
         self.remember(&mark)?;

@@ -9,6 +9,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::SigningKeyId;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
+use crate::changes::Moved;
 use crate::error::{Fault, StoreError};
 use crate::sqlite::column::time;
 use crate::store::Store;
@@ -98,11 +99,7 @@ impl Store {
     /// The public halves of all signing keys, dropped ones too. Answered in place.
     #[expect(clippy::unused_async, reason = "a database over a network will wait here")]
     pub async fn signing_keys(&self) -> Result<PublicKeys, StoreError> {
-        self.backend.in_place(|connection| {
-            let snapshot = connection.transaction()?;
-            let signing_keys = signing_keys(&snapshot)?.into_iter().map(|key| key.row).collect();
-            Ok(PublicKeys { epoch: epoch(&snapshot)?, signing_keys })
-        })
+        self.backend.in_place(|connection| public(&*connection.transaction()?))
     }
 
     /// The newest audit checkpoint.
@@ -129,7 +126,7 @@ impl Vault {
             }
             insert_root(act, &root)?;
             insert_signing(act, &signing)?;
-            changes::note(act, &[])?;
+            changes::note(act, &[Moved::Keys])?;
             Ok(ChangedKeys::Changed)
         };
         self.backend.write(None, act).await
@@ -155,7 +152,7 @@ impl Vault {
             if let Some(checkpoint) = new.checkpoint.filter(|new| read.checkpoint.as_ref() != Some(new)) {
                 insert_checkpoint(act, &checkpoint)?;
             }
-            changes::note(act, &[])?;
+            changes::note(act, &[Moved::Keys])?;
             audit::append(act, event)?;
             Ok(ChangedKeys::Changed)
         };
@@ -174,6 +171,12 @@ impl Vault {
     pub async fn trim_audit(&self, checkpoint: Checkpoint) -> Result<Option<u64>, StoreError> {
         self.backend.write(None, move |act| trim(act, &checkpoint)).await
     }
+}
+
+/// The public halves, as of the connection's transaction.
+pub(crate) fn public(connection: &Connection) -> Result<PublicKeys, Fault> {
+    let signing_keys = signing_keys(connection)?.into_iter().map(|key| key.row).collect();
+    Ok(PublicKeys { epoch: epoch(connection)?, signing_keys })
 }
 
 fn all(connection: &Connection) -> Result<Keys, Fault> {

@@ -13,6 +13,7 @@
 //! [`Vault::changes_since`].
 
 mod accounts;
+mod agents;
 mod audit;
 mod author;
 mod changes;
@@ -30,10 +31,12 @@ mod tokens;
 mod upkeep;
 mod users;
 mod vault;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use crate::agents::{ChangedAgent, CreatedAgent, DeletedAgent, ListedAgent};
 pub use crate::cuts::{LiftedCut, PlacedCut};
 pub use crate::error::StoreError;
 pub use crate::imports::{Import, Imported, ImportedToken, ImportedUser, Taken};
@@ -42,13 +45,14 @@ pub use crate::keys::{
     ChangedKeys, Keys, PublicKeys, Retired, RootKeyId, RootKeyRow, SealedSigningKey, SigningKeyRow,
 };
 pub use crate::logins::{ChangedPassphrase, FirstUser, NewLogin, SignInAccount, SignedIn};
-pub use crate::revision::{Changes, CredentialRow, CutOn, CutRow, Gone, Revision, Row, UserRow};
+pub use crate::revision::{AgentRow, Changes, CredentialRow, CutOn, CutRow, Gone, Revision, Row, UserRow};
 pub use crate::sqlite::backup::Progress;
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store, UnusedPage};
 pub use crate::vault::{
     Accepted, Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, NotedUse,
     PassphraseHash, Revoked, SetPassphrase, UserChange, Vault,
 };
+pub use crate::workers::RevokedWorker;
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]

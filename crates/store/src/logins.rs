@@ -141,7 +141,7 @@ impl Vault {
                 return Ok(FirstUser::NotTheFirst);
             }
             match users::create(act, &user, Some(&passphrase), event)? {
-                CreatedUser::UsernameTaken => Ok(FirstUser::NotTheFirst),
+                CreatedUser::UsernameTaken | CreatedUser::AgentNamedSo => Ok(FirstUser::NotTheFirst),
                 CreatedUser::Created(_) => {
                     insert(act, &login)?;
                     let revision = changes::note(act, &[Moved::Credential(login.credential.id)])?;

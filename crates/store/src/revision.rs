@@ -1,13 +1,17 @@
 //! The store's ever-rising number, and what moved between two of them.
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::cut::CutReason;
-use fallgate_domain::id::{CredentialId, CutId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId, UserId};
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::Family;
+
+use crate::keys::PublicKeys;
 
 /// The store's ever-rising number: every change to identity data raises it by one. Notes of last use and of the audit
 /// trail alone do not. A new store starts at 0.
@@ -23,6 +27,12 @@ pub enum Row {
     Cut(CutRow),
     /// A credential.
     Credential(CredentialRow),
+    /// Worker tokens that were revoked: one, with its renewals and all that it renews.
+    RevokedWorker(Family),
+    /// What verifies signatures.
+    Keys(PublicKeys),
+    /// An agent that somebody made.
+    Agent(AgentRow),
 }
 
 /// What a decision needs to know of a user.
@@ -63,6 +73,23 @@ pub struct CredentialRow {
     pub used_at: Option<Timestamp>,
 }
 
+/// What a decision needs to know of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRow {
+    /// For good.
+    pub id: AgentId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// How it is called.
+    pub name: AgentName,
+    /// What its tokens may be used for at most.
+    pub scopes: Scopes,
+    /// The routes its tokens are good for unless less is asked for.
+    pub routes: Vec<RouteName>,
+    /// Whether its every token is refused.
+    pub disabled: bool,
+}
+
 /// What a decision needs to know of a cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutRow {
@@ -83,6 +110,8 @@ pub enum CutOn {
     User(UserId),
     /// This credential, and all that hangs on it.
     Credential(CredentialId),
+    /// What runs as this agent.
+    Agent(AgentId),
     /// This route.
     Route(RouteName),
     /// All there is.
@@ -98,6 +127,10 @@ pub enum Gone {
     Credential(CredentialId),
     /// A cut that was lifted, or was over long ago.
     Cut(CutId),
+    /// Worker tokens that were revoked and are dead by themselves.
+    RevokedWorker(Family),
+    /// A deleted agent.
+    Agent(AgentId),
 }
 
 /// What moved since some revision, all seen at one moment.
@@ -105,7 +138,8 @@ pub enum Gone {
 pub struct Changes {
     /// The revision at that moment.
     pub revision: Revision,
-    /// Each changed thing's present row, once: users first, then cuts, then credentials by id.
+    /// Each changed thing's present row, once: revoked worker tokens, then users, keys, cuts, credentials by id, and
+    /// agents.
     pub rows: Vec<Row>,
     /// Changed things that have no row any more.
     pub gone: Vec<Gone>,

@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::revision::UserRow;
 use crate::sqlite::column::{parsed, time};
 use crate::vault::{CreatedUser, PassphraseHash};
-use crate::{audit, changes};
+use crate::{agents, audit, changes};
 
 /// Makes an account.
 pub(crate) fn create(
@@ -24,6 +24,9 @@ pub(crate) fn create(
 ) -> Result<CreatedUser, Fault> {
     if named(act, &user.username)?.is_some() {
         return Ok(CreatedUser::UsernameTaken);
+    }
+    if agents::is_named(act, user.username.as_str())? {
+        return Ok(CreatedUser::AgentNamedSo);
     }
     insert(act, user, passphrase)?;
     let revision = changes::note(act, &[Moved::User(user.id)])?;

@@ -60,6 +60,8 @@ pub enum CreatedUser {
     Created(Revision),
     /// Somebody has that name; nothing was done.
     UsernameTaken,
+    /// An agent has it, and everybody has an agent of their own name; nothing was done.
+    AgentNamedSo,
 }
 
 /// One thing to change about an account.
@@ -202,7 +204,8 @@ impl Vault {
         self.backend.revision()
     }
 
-    /// Gives every user, then every cut, then every credential by id, to `each`, all as of the revision returned.
+    /// Gives everything to `each`, all as of the revision returned: revoked worker tokens, every user, the signing keys,
+    /// every cut, then every credential by id, then every agent.
     ///
     /// Ids begin with the time of their making, so a parent comes before its children, unless a clock was set back
     /// or both are of one millisecond: whoever builds on the order must still take a child that comes first.
@@ -254,8 +257,8 @@ impl Vault {
         self.backend.write(author, move |act| accounts::change(act, id, changes)).await
     }
 
-    /// Revokes all credentials of an account, then takes the account away. What is made later under its name is
-    /// another. The last enabled admin is not deleted. The event's detail is told the counts.
+    /// Revokes all credentials of an account and deletes its agents, then takes the account away. What is made later
+    /// under its name is another. The last enabled admin is not deleted. The event's detail is told the counts.
     pub async fn delete_user(
         &self,
         id: UserId,

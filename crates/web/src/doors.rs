@@ -18,7 +18,9 @@ use fallgate_domain::scope::PlainScope;
 use http::Method;
 use http::request::Parts;
 
-use crate::api::{self, account, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users};
+use crate::api::{
+    self, account, agents, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users, workers,
+};
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
@@ -80,6 +82,14 @@ fn api(doors: Doors) -> Doors {
         .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
         .door(Method::POST, "/api/tokens/inspect", tokens::inspect, "Finds a token by its secret.", &[404])
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
+        .door(
+            Method::POST,
+            "/api/agents/{name}/tokens",
+            workers::mint,
+            "Mints a worker token for an agent, and shows it.",
+            &[409],
+        )
+        .door(Method::POST, "/api/workers/renew", workers::renew, "Renews the worker token in use.", &[])
         .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
         .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
         .door(Method::DELETE, "/api/logins/{id}", logins::end, "Ends one of one's own sign-ins.", &[])
@@ -97,6 +107,11 @@ fn api(doors: Doors) -> Doors {
             "Sets one's passphrase.",
             &[429],
         )
+        .door(Method::GET, "/api/agents", agents::list, "Lists one's own agents; for an admin all.", &[])
+        .door(Method::POST, "/api/agents", agents::create, "Makes an agent.", &[404, 409])
+        .door(Method::GET, "/api/agents/{name}", agents::show, "Shows an agent.", &[])
+        .door(Method::PATCH, "/api/agents/{name}", agents::change, "Disables or enables an agent.", &[])
+        .door(Method::DELETE, "/api/agents/{name}", agents::delete, "Deletes an agent.", &[])
         .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
         .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
         .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])
@@ -140,6 +155,14 @@ fn pages(doors: Doors) -> Doors {
         .page(Method::POST, "/tokens/{id}/rename", pages::tokens::change::rename)
         .page(Method::GET, "/tokens/{id}/revoke", pages::tokens::change::ask_revoke)
         .page(Method::POST, "/tokens/{id}/revoke", pages::tokens::change::revoke)
+        .page(Method::GET, "/agents", pages::agents::list)
+        .page(Method::POST, "/agents", pages::agents::create::create)
+        .page(Method::GET, "/agents/new", pages::agents::create::show)
+        .page(Method::GET, "/agents/{name}/disable", pages::agents::change::ask_disable)
+        .page(Method::POST, "/agents/{name}/disable", pages::agents::change::disable)
+        .page(Method::POST, "/agents/{name}/enable", pages::agents::change::enable)
+        .page(Method::GET, "/agents/{name}/delete", pages::agents::change::ask_delete)
+        .page(Method::POST, "/agents/{name}/delete", pages::agents::change::delete)
         .page(Method::GET, "/account", pages::account::show)
         .page(Method::POST, "/account", pages::account::rename)
         .page(Method::POST, "/account/passphrase", pages::account::change_passphrase)

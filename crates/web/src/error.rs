@@ -6,8 +6,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy, MintError,
-    PairingError, Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
+    AgentError, CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy,
+    MintError, PairingError, Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
+    WorkerError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -129,7 +130,9 @@ impl From<StoreError> for WebError {
 impl From<UserError> for WebError {
     fn from(error: UserError) -> Self {
         match error {
-            UserError::UsernameTaken(_) | UserError::LastAdmin(_) => Self::Conflict(sentence(&error)),
+            UserError::UsernameTaken(_) | UserError::AgentNamedSo(_) | UserError::LastAdmin(_) => {
+                Self::Conflict(sentence(&error))
+            }
             UserError::Unknown(_) => Self::NotFound(sentence(&error)),
             UserError::Ownerless => Self::Forbidden(sentence(&error)),
             UserError::Unwritten(unwritten) => Self::Unwritten(unwritten),
@@ -179,6 +182,28 @@ impl From<SetupError> for WebError {
     }
 }
 
+impl From<AgentError> for WebError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Unknown(_) | AgentError::UnknownUser(_) => Self::NotFound(sentence(&error)),
+            AgentError::NameTaken(_)
+            | AgentError::UserNamedSo(_)
+            | AgentError::OwnerDisabled(_)
+            | AgentError::TooMany(_) => Self::Conflict(sentence(&error)),
+            AgentError::NotYours | AgentError::ScopeBeyond(_) | AgentError::ScopeBeyondCaller(_) => {
+                Self::Forbidden(sentence(&error))
+            }
+            AgentError::TooManyRoutes => Self::BadRequest(sentence(&error)),
+            AgentError::Unwritten(unwritten) => Self::Unwritten(unwritten),
+            AgentError::Store(error) => error.into(),
+            AgentError::Entropy(_) => {
+                tracing::error!(%error, "cannot make an agent");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<CutError> for WebError {
     fn from(error: CutError) -> Self {
         match error {
@@ -208,9 +233,38 @@ impl From<TokenError> for WebError {
                 Self::Forbidden(sentence(&error))
             }
             TokenError::Ended(_) => Self::Conflict(sentence(&error)),
-            TokenError::Lifetime(_) => Self::BadRequest(sentence(&error)),
+            TokenError::Lifetime(_) | TokenError::WorkerEndEarly(_) | TokenError::WorkerEndPast => {
+                Self::BadRequest(sentence(&error))
+            }
+            TokenError::Throttled(throttled) => Self::Throttled(throttled),
             TokenError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             TokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkerError> for WebError {
+    fn from(error: WorkerError) -> Self {
+        let detail = format!("The worker token was not minted: {error}.");
+        match error {
+            WorkerError::UnknownAgent(_) => Self::NotFound(detail),
+            WorkerError::OwnerDisabled(_) | WorkerError::AgentDisabled(_) => Self::Conflict(detail),
+            WorkerError::NotYours(_)
+            | WorkerError::ByWorker
+            | WorkerError::NotAWorker
+            | WorkerError::Ownerless
+            | WorkerError::ScopeBeyond(_)
+            | WorkerError::ScopeBeyondMinter(_)
+            | WorkerError::OutlivesParent(_) => Self::Forbidden(detail),
+            WorkerError::BadLife | WorkerError::NoAudience | WorkerError::TooLong => Self::BadRequest(detail),
+            WorkerError::ParentEnded => {
+                Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
+            }
+            WorkerError::Store(error) => error.into(),
+            WorkerError::Key(_) | WorkerError::Entropy(_) => {
+                tracing::error!(%error, "cannot mint a worker token");
+                Self::Unavailable
+            }
         }
     }
 }
@@ -302,6 +356,7 @@ impl From<MintError> for WebError {
             | MintError::ScopeBeyondParent(_)
             | MintError::OutlivesParent(_)
             | MintError::BeyondPolicy { .. }
+            | MintError::ByWorker
             | MintError::TooDeep => Self::Forbidden(detail),
             MintError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))

@@ -1,8 +1,10 @@
 //! What the API shows, as JSON. No view has a field for a hash or a passphrase; the one with a secret is a mint's
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
+mod agents;
 mod live;
 mod pairing;
+mod workers;
 
 use std::time::Duration;
 
@@ -19,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+pub use self::agents::{AgentList, AgentView};
 pub use self::live::{LiveList, LiveView};
 pub(crate) use self::pairing::link as pairing_link;
 pub use self::pairing::{ClaimView, PairingView, StartedPairingView};
+pub use self::workers::{InspectedWorkerView, MintedWorkerView};
 use crate::openapi::words;
 
 /// A token in a list.
@@ -96,6 +100,16 @@ pub struct InspectedView {
     pub token: TokenView,
     /// How often it was used, to about the last minute.
     pub uses: u64,
+}
+
+/// What was found by its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Inspected {
+    /// A worker token: all that is known of it is in it.
+    Worker(InspectedWorkerView),
+    /// Any other, as the store has it.
+    Stored(InspectedView),
 }
 
 impl InspectedView {

@@ -22,8 +22,8 @@ use crate::registrar::Registrar;
 use crate::verifier::Verifier;
 
 pub use rotate::Confirmed;
-pub(crate) use signing::Signer;
 pub use signing::{KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState};
+pub(crate) use signing::{Signer, VerifyingKeys};
 
 /// What is sealed so that a key can be recognised.
 const KNOWN_TEXT: &[u8] = b"fallgate";

@@ -10,7 +10,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::hex::encode as hex;
 use fallgate_domain::id::SigningKeyId;
-use fallgate_store::{SealedSigningKey, SigningKeyRow, StoreError};
+use fallgate_store::{PublicKeys, SealedSigningKey, SigningKeyRow, StoreError};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -135,6 +135,32 @@ pub(super) fn check(sealer: &Sealer, key: &SealedSigningKey) -> Result<Option<Si
 pub(crate) fn has_signed(public_key: &[u8; 32], text: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(public_key)
         .is_ok_and(|key| key.verify_strict(text, &Signature::from_bytes(signature)).is_ok())
+}
+
+/// The public halves that verify, or did.
+#[derive(Debug, Default)]
+pub(crate) struct VerifyingKeys(Vec<(Box<str>, SigningKeyRow)>);
+
+impl VerifyingKeys {
+    pub(crate) fn of(keys: &PublicKeys) -> Self {
+        let named = |row: &SigningKeyRow| (kid(keys.epoch, &row.public_key).into(), row.clone());
+        Self(keys.signing_keys.iter().map(named).collect())
+    }
+
+    /// Whether the key of that name verifies then.
+    pub(crate) fn verify_at(&self, kid: &str, now: Timestamp) -> bool {
+        self.at(kid, now).is_some()
+    }
+
+    /// Whether the key of that name verifies then and has signed a text.
+    pub(crate) fn have_signed(&self, kid: &str, text: &[u8], signature: &[u8; 64], now: Timestamp) -> bool {
+        self.at(kid, now).is_some_and(|row| has_signed(&row.public_key, text, signature))
+    }
+
+    fn at(&self, kid: &str, now: Timestamp) -> Option<&SigningKeyRow> {
+        let (_, row) = self.0.iter().find(|(known, _)| **known == *kid)?;
+        (SigningKeyState::of(row, now) != SigningKeyState::Dropped).then_some(row)
+    }
 }
 
 /// A signing key, ready to sign. Its private half is wiped when dropped.

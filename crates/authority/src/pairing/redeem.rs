@@ -244,6 +244,7 @@ impl Verifier {
             credential: credential.id,
             ip: newcomer.ip,
             by: Authority::New,
+            worker: None,
         };
         let mut detail = pairing.detail();
         detail.insert("name".to_owned(), credential.name.clone().into());
@@ -286,7 +287,7 @@ impl Pairing {
     fn author(&self, at: Timestamp) -> Option<Author> {
         match &self.starter {
             Starter::SignIn(entry) => {
-                Some(Author { credential: entry.id, needs: None, at, though_all_is_cut: false })
+                Some(Author { credential: entry.id, needs: None, at, though_all_is_cut: false, worker: None })
             }
             Starter::Operator | Starter::Gate => None,
         }

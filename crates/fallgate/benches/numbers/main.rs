@@ -16,6 +16,7 @@ mod scale;
 mod stalled;
 mod tunnels;
 mod websockets;
+mod workers;
 
 use std::path::Path;
 
@@ -47,6 +48,7 @@ fn main() -> anyhow::Result<()> {
             "pages" => pages::main(check)?,
             "scale" => scale::main(check)?,
             "websockets" => websockets::main(check)?,
+            "workers" => workers::main(check)?,
             other => bail!("there is no bench {other:?}"),
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fallgate_domain::clock::{Clock, SystemClock};
 use fallgate_domain::lifetime;
+use fallgate_domain::route::Admit;
 use fallgate_relay::{Authorization, Entrance, Paths, Route};
 use serde::Serialize;
 
@@ -61,22 +62,35 @@ impl<'a> Checked<'a> {
 
 /// Who is named in the config and not in the home folder's store; nobody, where there is none that can be read.
 fn strangers(config: &Config, folder: &HomeFolder) -> Vec<String> {
-    let named = config.named_users();
+    let named = config.named();
     if named.is_empty() || !folder.has_database() {
         return Vec::new();
     }
-    let users = async {
+    let there = async {
         let registrar = cmd::registrar(folder).await?;
-        Ok::<_, Failure>(registrar.store().users().await?)
+        let store = registrar.store();
+        Ok::<_, Failure>((store.users().await?, store.agents(None).await?))
     };
-    let Ok(users) = cmd::runtime().and_then(|runtime| runtime.block_on(users)) else { return Vec::new() };
-    let unknown = named.into_iter().filter(|(name, _)| !users.iter().any(|user| user.username == **name));
-    let told = unknown.map(|(name, route)| {
-        format!(
-            "the route {} allows user:{name}, and there is no such user: correct the name, or make the user: {}",
+    let Ok((users, agents)) = cmd::runtime().and_then(|runtime| runtime.block_on(there)) else {
+        return Vec::new();
+    };
+    let is_user = |name: &str| users.iter().any(|user| user.username.as_str() == name);
+    let told = named.into_iter().filter_map(|(admit, route)| {
+        let (what, make) = match admit {
+            Admit::User(name) if !is_user(name.as_str()) => ("user", format!("user create {name}")),
+            // Everybody has an agent of their own name.
+            Admit::Agent(name)
+                if !is_user(name.as_str()) && !agents.iter().any(|listed| listed.agent.name == *name) =>
+            {
+                ("agent", format!("agent create {name} --owner USER"))
+            }
+            _ => return None,
+        };
+        Some(format!(
+            "the route {} allows {admit}, and there is no such {what}: correct the name, or make the {what}: {}",
             route.policy.name,
-            folder.command(format_args!("user create {name}"))
-        )
+            folder.command(make)
+        ))
     });
     told.collect()
 }

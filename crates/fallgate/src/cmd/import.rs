@@ -181,6 +181,7 @@ fn outcome(taken: Taken) -> (Outcome, Option<&'static str>) {
         Taken::Before => (Outcome::Before, None),
         Taken::EndedSince => (Outcome::Skipped, Some("it was taken before and has ended since")),
         Taken::UsernameTaken => (Outcome::Skipped, Some("there is another user of that name here")),
+        Taken::AgentNamedSo => (Outcome::Skipped, Some("an agent is called so here")),
         Taken::OwnerMissing => (Outcome::Skipped, Some("its owner is not taken")),
         Taken::SecretTaken => (Outcome::Skipped, Some("another credential has its secret")),
     }

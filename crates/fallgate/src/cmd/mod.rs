@@ -1,6 +1,7 @@
 //! What the command line can be asked for: one file per noun.
 
 mod access;
+mod agent;
 mod audit;
 pub(crate) mod config;
 mod consent;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         }
         Noun::User(user) => user::run(user, place()?),
         Noun::Token(token) => token::run(token, place()?),
+        Noun::Agent(verb) => agent::run(verb, place()?, environment),
         Noun::InternalToken(verb) => internal_token::run(&verb, &this_home()?),
         Noun::Import(import) => {
             import::run(import, &this_home()?, environment, place::policy(&flags, environment)?)

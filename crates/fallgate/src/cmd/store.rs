@@ -82,10 +82,14 @@ fn forget_internal_token(home: &Home) -> Result<(), Failure> {
 }
 
 async fn sweep(home: &HomeFolder) -> Result<(), Failure> {
-    let swept = cmd::registrar(home).await?.sweep(&lifecycle::actor()).await?;
+    let registrar = cmd::registrar(home).await?;
+    let swept = registrar.sweep(&lifecycle::actor()).await?;
+    let dead = registrar.sweep_workers().await?;
     output::say(format_args!(
-        "Took away {swept} credential{} that ended more than 30 days ago",
-        if swept == 1 { "" } else { "s" }
+        "Took away {swept} credential{} that ended more than 30 days ago, and {dead} end{} of worker tokens that are \
+         dead by themselves",
+        if swept == 1 { "" } else { "s" },
+        if dead == 1 { "" } else { "s" }
     ));
     Ok(())
 }

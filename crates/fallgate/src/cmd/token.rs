@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use fallgate_authority::WorkerEnd;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
@@ -10,7 +11,7 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
-use fallgate_web::view::{MintedView, TokenView};
+use fallgate_web::view::{Inspected, InspectedWorkerView, MintedView, TokenView};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -46,9 +47,14 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
         Token::Revoke { ids, .. } if ids.is_empty() => Err(Failure::usage(
             "which tokens? Give their ids, as `fallgate token list` shows them; or --all; or --stdin for the one whose secret is there",
         )),
-        Token::Revoke { ids, .. } => {
+        Token::Revoke { ids, expires_at, force, .. } => {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
-            runtime.block_on(revoke(place, &ids))
+            if let Some(end) = expires_at.filter(|_| force) {
+                output::warn(format_args!(
+                    "a worker token that ends later than {end} is good again from then on: --force says that it does not"
+                ));
+            }
+            runtime.block_on(revoke(place, &ids, WorkerEnd { expires_at, force }))
         }
         Token::Rename { id, name, format } => {
             runtime.block_on(rename(place, parse_id(&id)?, name, format.json))
@@ -66,7 +72,7 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
 }
 
 /// The scopes that were typed; none means the defaults.
-fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
+pub(crate) fn wanted(scopes: Vec<Scope>) -> Result<Option<Scopes>, Failure> {
     if scopes.is_empty() {
         return Ok(None);
     }
@@ -168,7 +174,7 @@ fn owner(token: &TokenView) -> String {
 fn parse_id(text: &str) -> Result<CredentialId, Failure> {
     text.parse().map_err(|invalid| {
         // What may be a secret is not repeated: stderr ends up in logs.
-        if ["fgt_", "fgl_", "sas_"].iter().any(|prefix| text.starts_with(prefix)) || text.len() == 64 {
+        if ["fgt_", "fgl_", "sas_", "ey"].iter().any(|prefix| text.starts_with(prefix)) || text.len() == 64 {
             Failure::usage("that is a token's secret, not its id: `fallgate token list` shows ids")
         } else {
             let shown: String = text.chars().take(64).collect();
@@ -178,12 +184,11 @@ fn parse_id(text: &str) -> Result<CredentialId, Failure> {
 }
 
 /// Each revocation is durable before the next begins; those that fail are named, and do not stop the rest.
-async fn revoke(place: Place, ids: &[CredentialId]) -> Result<(), Failure> {
+async fn revoke(place: Place, ids: &[CredentialId], end: WorkerEnd) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
     let mut failed = Vec::new();
     for id in ids {
-        match desk.revoke(*id).await {
-            Ok(Revocation::Unknown) => failed.push(format!("there is no token {id}")),
+        match desk.revoke(*id, end).await {
             Ok(revocation) => say_revoked(*id, revocation),
             Err(failure) => failed.push(format!("{id} is not revoked: {failure}")),
         }
@@ -196,8 +201,13 @@ async fn revoke(place: Place, ids: &[CredentialId]) -> Result<(), Failure> {
 }
 
 fn say_revoked(id: CredentialId, revocation: Revocation) {
-    let how = if revocation == Revocation::Before { "was revoked before" } else { "revoked" };
-    output::say(format_args!("{id} {how}"));
+    output::say(match revocation {
+        Revocation::Now => format!("{id} revoked"),
+        Revocation::Before => format!("{id} was revoked before"),
+        Revocation::Worker => {
+            format!("{id} revoked: no token has this id, so as a worker token with its renewals")
+        }
+    });
 }
 
 async fn revoke_all(place: Place, user: Option<&Username>, consent: Consent) -> Result<(), Failure> {
@@ -266,6 +276,10 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
     if json {
         return output::data(&output::json(&inspected)?);
     }
+    let inspected = match inspected {
+        Inspected::Stored(inspected) => inspected,
+        Inspected::Worker(worker) => return show_worker(&desk, &worker),
+    };
     let token = inspected.token;
     let owner = match &token.username {
         Some(username) if is_disabled(&desk, username).await? => format!("{username}, who is disabled"),
@@ -286,6 +300,33 @@ async fn inspect(place: Place, json: bool) -> Result<(), Failure> {
     ];
     let lines = lines.map(|(name, value)| format!("{name:<8}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))
+}
+
+/// All that it says, and how to end it.
+fn show_worker(desk: &Desk, worker: &InspectedWorkerView) -> Result<(), Failure> {
+    let claims = &worker.claims;
+    let ids = |ids: &[CredentialId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let audience = claims.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let lines = [
+        ("kind", worker.kind.name().to_owned()),
+        ("jti", worker.jti.to_string()),
+        ("agent", format!("{} ({})", claims.agent, claims.agent_id)),
+        ("owner", format!("{} ({})", claims.owner, claims.owner_id)),
+        ("scopes", claims.scopes.to_string()),
+        ("audience", audience),
+        ("lineage", ids(&claims.ancestors)),
+        ("session", claims.session.clone().unwrap_or_else(|| "—".to_owned())),
+        ("issuer", on_one_line(&claims.issuer).into_owned()),
+        ("minted", output::to_the_second(claims.issued_at)),
+        ("expires", output::to_the_second(claims.expires_at)),
+        ("key", worker.kid.clone()),
+        ("status", worker.status.clone()),
+    ];
+    let lines = lines.map(|(name, value)| format!("{name:<10}{value}"));
+    output::data(&format!("{}\n", lines.join("\n")))?;
+    let end = desk.command(format_args!("token revoke {}", worker.jti));
+    output::say(format_args!("To end it, and all its renewals: {end}"));
+    Ok(())
 }
 
 /// Whether all that is somebody's is refused for now. Who asks a gate about themselves is not: they were let in.

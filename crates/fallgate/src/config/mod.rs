@@ -38,7 +38,8 @@ use crate::welcome;
 const LISTEN: ListenAt = ListenAt::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400));
 
 /// What the file may have at its top.
-const TABLES: [&str; 8] = ["server", "log", "limits", "logins", "passphrases", "tokens", "audit", "route"];
+const TABLES: [&str; 9] =
+    ["server", "log", "limits", "logins", "passphrases", "tokens", "workers", "audit", "route"];
 
 /// Everything that was decided, checked.
 #[derive(Debug)]

@@ -1,9 +1,11 @@
-//! `[logins]`, `[passphrases]`, `[tokens]` and `[audit]`: how long things last.
+//! `[logins]`, `[passphrases]`, `[tokens]`, `[workers]` and `[audit]`: how long things last.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use fallgate_authority::Policy;
 use fallgate_domain::lifetime::{self, Lifetime};
+use fallgate_domain::worker;
 
 use super::file::Section;
 use super::{Setting, Source};
@@ -80,6 +82,15 @@ pub(super) fn read(mut root: Option<&mut Section<'_>>) -> Result<(Policy, Vec<Ru
     let days = policy.token_unused.map_or(0, |unused| unused.as_secs() / DAY.as_secs());
     rule("tokens.unused_days", days.to_string(), line);
 
+    let mut section = table(&mut root, "workers", &["ttl", "clock_skew"])?;
+    let longest = worker::LONGEST_LIFE;
+    let lives = (Duration::from_secs(1)..=longest, "write a duration from 1s to 7d, such as 2h");
+    let line = within(section.as_mut(), "ttl", lives, &mut policy.worker_life)?;
+    rule("workers.ttl", lifetime::written(policy.worker_life), line);
+    let skews = (Duration::ZERO..=worker::MOST_SKEW, "write a duration from 0s to 5m, such as 30s");
+    let line = within(section.as_mut(), "clock_skew", skews, &mut policy.worker_skew)?;
+    rule("workers.clock_skew", skew_written(policy.worker_skew), line);
+
     let mut section = table(&mut root, "audit", &["keep"])?;
     let line = optional(section.as_mut(), "keep", "forever", &mut policy.audit_kept)?;
     rule("audit.keep", or(policy.audit_kept, "forever"), line);
@@ -108,6 +119,28 @@ pub(super) fn duration(
     let Some(text) = section.text(key)? else { return Ok(None) };
     *into = text.read(document, key, |text| written(text).ok_or(NOT_A_DURATION))?;
     Ok(Some(text.line))
+}
+
+/// A duration within a range; what is said where it is not.
+fn within(
+    section: Option<&mut Section<'_>>,
+    key: &str,
+    (range, wanted): (RangeInclusive<Duration>, &'static str),
+    into: &mut Duration,
+) -> Result<Option<usize>, Failure> {
+    let Some(section) = section else { return Ok(None) };
+    let document = section.document;
+    let Some(text) = section.text(key)? else { return Ok(None) };
+    *into = text.read(document, key, |text| match text.parse() {
+        Ok(Lifetime::For(duration)) if range.contains(&duration) => Ok(duration),
+        _ => Err(wanted),
+    })?;
+    Ok(Some(text.line))
+}
+
+/// Nothing is a multiple of every unit.
+fn skew_written(skew: Duration) -> String {
+    if skew.is_zero() { "0s".to_owned() } else { lifetime::written(skew) }
 }
 
 /// A duration, or the word for having none.

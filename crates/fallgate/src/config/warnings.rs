@@ -3,7 +3,6 @@
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
 use fallgate_domain::route::Admit;
-use fallgate_domain::user::Username;
 use fallgate_relay::{Entrance, OwnCertificate, Route};
 
 use super::Config;
@@ -72,17 +71,13 @@ impl Config {
         certificate.doubts(names.map(Host::as_str), now)
     }
 
-    /// The users that routes name, each with a route that does.
-    pub(crate) fn named_users(&self) -> Vec<(&Username, &Route)> {
+    /// The users and agents that routes name, each with a route that does.
+    pub(crate) fn named(&self) -> Vec<(&Admit, &Route)> {
         let allowed = self.routes.iter().flat_map(|route| {
             let list = route.policy.admission.allow.iter();
             list.map(move |admit| (admit, route))
         });
-        let named = allowed.filter_map(|(admit, route)| match admit {
-            Admit::User(name) => Some((name, route)),
-            _ => None,
-        });
-        named.collect()
+        allowed.filter(|(admit, _)| matches!(admit, Admit::User(_) | Admit::Agent(_))).collect()
     }
 }
 

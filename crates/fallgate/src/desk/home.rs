@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use fallgate_authority::{
-    CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError, TrailError, UserOrder,
-    UserPatch, WholeTrail,
+    AgentError, AgentOrder, CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError,
+    TrailError, UserOrder, UserPatch, WholeTrail, WorkerEnd, WorkerOrder,
 };
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::cut::CutTarget;
@@ -16,12 +17,12 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Username};
 use fallgate_store::{CredentialFilter, EventFilter, Listed};
 use fallgate_web::view::{
-    ClosedView, CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView,
-    UserList, UserView,
+    AgentList, AgentView, ClosedView, CutList, CutView, EndedView, EventPage, Inspected, InspectedView,
+    MintedView, MintedWorkerView, PlacedCutView, TokenView, UserList, UserView,
 };
 use zeroize::Zeroizing;
 
-use super::{NewToken, NewUser, Revocation, words};
+use super::{NewAgent, NewToken, NewUser, Revocation, words};
 use crate::config::Environment;
 use crate::control::{self, Request};
 use crate::failure::Failure;
@@ -40,6 +41,8 @@ pub(crate) struct HomeDesk {
     registrar: Registrar,
     /// Why the config cannot be read. What is stricter by it is not done, all else is.
     misconfigured: Option<Failure>,
+    /// The gate's own.
+    origin: String,
     /// Those of the config, if there is one.
     routes: Option<Vec<RouteName>>,
 }
@@ -48,13 +51,13 @@ impl HomeDesk {
     /// Opens the store of a home folder, and says what was put right on it.
     pub(super) async fn open(here: Here, home: Home) -> Result<Self, Failure> {
         home.warnings().iter().for_each(output::warn);
-        let Here { folder, policy, routes, .. } = here;
+        let Here { folder, policy, origin, routes, .. } = here;
         let (policy, misconfigured) = match policy {
             Ok(policy) => (policy, None),
             Err(failure) => (Policy::default(), Some(failure)),
         };
         let registrar = cmd::open(&home, &folder, policy).await?;
-        Ok(Self { folder, home, registrar, misconfigured, routes })
+        Ok(Self { folder, home, registrar, misconfigured, origin, routes })
     }
 
     /// For what the policy in the config has a say in.
@@ -156,11 +159,17 @@ impl HomeDesk {
         Ok(listed.into_iter().map(|listed| TokenView::of(listed, now)).collect())
     }
 
-    pub(super) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
+    pub(super) async fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
         Ok(match self.registrar.revoke(id, None, &lifecycle::actor()).await? {
             RevokeOutcome::Revoked => Revocation::Now,
             RevokeOutcome::AlreadyRevoked => Revocation::Before,
-            RevokeOutcome::Unknown | RevokeOutcome::NotYours => Revocation::Unknown,
+            RevokeOutcome::Unknown | RevokeOutcome::NotYours => {
+                let revoked = self.registrar.revoke_worker(id, end, &lifecycle::actor()).await;
+                match revoked.map_err(words::token)?.outcome {
+                    RevokeOutcome::AlreadyRevoked => Revocation::Before,
+                    _ => Revocation::Worker,
+                }
+            }
         })
     }
 
@@ -172,9 +181,12 @@ impl HomeDesk {
         &self,
         secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
-        let Some(held) = self.inspect(secret).await? else { return Ok(None) };
-        let id = held.token.id;
-        Ok(Some((id, self.revoke(id).await?)))
+        let id = match self.inspect(secret).await? {
+            None => return Ok(None),
+            Some(Inspected::Stored(held)) => held.token.id,
+            Some(Inspected::Worker(held)) => held.jti,
+        };
+        Ok(Some((id, self.revoke(id, WorkerEnd::default()).await?)))
     }
 
     pub(super) async fn rename_token(&self, id: CredentialId, name: TokenName) -> Result<TokenView, Failure> {
@@ -191,12 +203,64 @@ impl HomeDesk {
         dated.map(|listed| self.shown(listed)).map_err(words::token)
     }
 
-    pub(super) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
-        match self.registrar.inspect(secret.expose().as_bytes()).await {
-            Ok(found) => Ok(found.map(|listed| InspectedView::of(listed, self.registrar.clock().now()))),
+    pub(super) async fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
+        let text = secret.expose().as_bytes();
+        if let Some(worker) = self.registrar.inspect_worker(text).await? {
+            return Ok(Some(Inspected::Worker(worker.into())));
+        }
+        let now = self.registrar.clock().now();
+        match self.registrar.inspect(text).await {
+            Ok(found) => Ok(found.map(|listed| Inspected::Stored(InspectedView::of(listed, now)))),
             Err(SecretError::Malformed(_)) => Ok(None),
             Err(SecretError::Store(error)) => Err(error.into()),
         }
+    }
+
+    pub(super) async fn create_agent(&self, new: NewAgent) -> Result<AgentView, Failure> {
+        let NewAgent { name, owner, scopes, routes } = new;
+        let owner = owner.ok_or_else(|| {
+            Failure::usage("whose the agent will be must be said on a home folder: give --owner")
+        })?;
+        let order = AgentOrder { name, owner, scopes, routes };
+        let made = self.registrar.create_agent(order, &lifecycle::actor()).await;
+        made.map(AgentView::from).map_err(words::agent)
+    }
+
+    pub(super) async fn agents(&self, owner: Option<&Username>) -> Result<AgentList, Failure> {
+        let store = self.registrar.store();
+        let owner = match owner {
+            None => None,
+            Some(name) => {
+                let user = store.user_named(name).await?;
+                Some(user.ok_or_else(|| words::unknown_user(name))?.id)
+            }
+        };
+        Ok(store.agents(owner).await?.into())
+    }
+
+    pub(super) async fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+        let found = self.registrar.store().agent_named(name).await?;
+        found.map(AgentView::from).ok_or_else(|| words::agent(AgentError::Unknown(name.clone())))
+    }
+
+    pub(super) async fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
+        let changed = self.registrar.disable_agent(name, disabled, &lifecycle::actor()).await;
+        changed.map(AgentView::from).map_err(words::agent)
+    }
+
+    pub(super) async fn mint_worker(
+        &self,
+        order: WorkerOrder,
+        environment: &Environment,
+    ) -> Result<MintedWorkerView, Failure> {
+        let registrar = self.configured()?;
+        root_key::unlock_kept(registrar, &self.home, environment).await?;
+        let minted = registrar.mint_worker(order, &self.origin, &lifecycle::actor()).await;
+        minted.map(MintedWorkerView::of).map_err(words::worker)
+    }
+
+    pub(super) async fn delete_agent(&self, name: &AgentName) -> Result<(), Failure> {
+        self.registrar.delete_agent(name, &lifecycle::actor()).await.map_err(words::agent)
     }
 
     /// Whether there is a config that names the routes.

@@ -7,7 +7,8 @@ mod home;
 mod server;
 mod words;
 
-use fallgate_authority::{CutOrder, UserPatch, WholeTrail};
+use fallgate_authority::{CutOrder, UserPatch, WholeTrail, WorkerEnd, WorkerOrder};
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Event;
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::id::{CredentialId, CutId};
@@ -18,8 +19,8 @@ use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::{DisplayName, Role, Username};
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, TokenView, UserList,
-    UserView,
+    AgentList, AgentView, CutList, CutView, EndedView, EventPage, Inspected, MintedView, MintedWorkerView,
+    PlacedCutView, TokenView, UserList, UserView,
 };
 use zeroize::Zeroizing;
 
@@ -54,13 +55,23 @@ pub(crate) struct NewToken {
     pub(crate) lifetime: Option<Lifetime>,
 }
 
+/// An agent to be made.
+pub(crate) struct NewAgent {
+    pub(crate) name: AgentName,
+    /// Whose; on a gate, the caller's own if nothing is said.
+    pub(crate) owner: Option<Username>,
+    pub(crate) scopes: Option<Scopes>,
+    pub(crate) routes: Vec<RouteName>,
+}
+
 /// What came of revoking one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Revocation {
     Now,
     /// Only the home folder tells.
     Before,
-    Unknown,
+    /// No token has that id, so it was taken for a worker token's.
+    Worker,
 }
 
 macro_rules! at_either {
@@ -111,6 +122,14 @@ impl Desk {
         match self {
             Self::Home(_) => self.command("token create --username NAME"),
             Self::Server(_) => self.command("token create --name NAME"),
+        }
+    }
+
+    /// The command that makes a first agent there.
+    pub(crate) fn first_agent(&self) -> String {
+        match self {
+            Self::Home(_) => self.command("agent create NAME --owner USER"),
+            Self::Server(_) => self.command("agent create NAME"),
         }
     }
 
@@ -214,8 +233,9 @@ impl Desk {
         at_either!(self, desk => desk.tokens(user, with_ended))
     }
 
-    pub(crate) async fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
-        at_either!(self, desk => desk.revoke(id))
+    /// Ends a token, or else a worker token; `end` is for those.
+    pub(crate) async fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
+        at_either!(self, desk => desk.revoke(id, end))
     }
 
     /// Ends all tokens of a user, or of everybody, and tells how many.
@@ -244,8 +264,42 @@ impl Desk {
     }
 
     /// The credential whose secret this is, ended or not.
-    pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
+    pub(crate) async fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
         at_either!(self, desk => desk.inspect(secret))
+    }
+
+    pub(crate) async fn create_agent(&self, new: NewAgent) -> Result<AgentView, Failure> {
+        at_either!(self, desk => desk.create_agent(new))
+    }
+
+    /// A user's agents, or all that one may see, by name.
+    pub(crate) async fn agents(&self, owner: Option<&Username>) -> Result<AgentList, Failure> {
+        at_either!(self, desk => desk.agents(owner))
+    }
+
+    /// The agent of that name. Asked before anything else is: nobody should answer for nothing.
+    pub(crate) async fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+        at_either!(self, desk => desk.agent(name))
+    }
+
+    pub(crate) async fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
+        at_either!(self, desk => desk.disable_agent(name, disabled))
+    }
+
+    /// Mints a worker token. On a home folder the root key has to be where the gate has it.
+    pub(crate) async fn mint_worker(
+        &self,
+        order: WorkerOrder,
+        environment: &Environment,
+    ) -> Result<MintedWorkerView, Failure> {
+        match self {
+            Self::Home(desk) => desk.mint_worker(order, environment).await,
+            Self::Server(desk) => desk.mint_worker(&order),
+        }
+    }
+
+    pub(crate) async fn delete_agent(&self, name: &AgentName) -> Result<(), Failure> {
+        at_either!(self, desk => desk.delete_agent(name))
     }
 
     /// Whether it can tell which routes there are.

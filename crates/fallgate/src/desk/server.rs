@@ -1,26 +1,32 @@
 //! The desk of a gate: each operation is a request to its API.
 
-use fallgate_authority::{CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail};
+use fallgate_authority::{
+    AgentError, CutError, CutOrder, MintError, TokenError, UserError, UserPatch, WholeTrail, WorkerEnd,
+    WorkerOrder,
+};
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::{BrokenLink, Chain, Event};
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::credential::{Status, TokenName};
 use fallgate_domain::cut::{CutReason, CutTarget};
 use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::lifetime::Lifetime;
+use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::Audience;
 use fallgate_store::EventFilter;
 use fallgate_web::view::{
-    CutList, CutView, EndedView, EventPage, InspectedView, MintedView, PlacedCutView, RevokedCount,
-    TokenList, TokenView, UserList, UserView, WhoAmI,
+    AgentList, AgentView, CutList, CutView, EndedView, EventPage, Inspected, MintedView, MintedWorkerView,
+    PlacedCutView, RevokedCount, TokenList, TokenView, UserList, UserView, WhoAmI,
 };
 use form_urlencoded::Serializer;
 use serde::Serialize;
 use ureq::http::Method;
 
-use super::{NewToken, NewUser, Revocation, words};
+use super::{NewAgent, NewToken, NewUser, Revocation, words};
 use crate::client::{Client, Fault, With};
 use crate::config::Environment;
 use crate::failure::Failure;
@@ -95,6 +101,31 @@ struct NewCut<'a> {
     reason: Option<&'a CutReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CreateAgent<'a> {
+    name: &'a AgentName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a Username>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Scopes>,
+    routes: &'a [RouteName],
+}
+
+#[derive(Serialize)]
+struct ChangeAgent {
+    disabled: bool,
+}
+
+#[derive(Serialize)]
+struct MintWorker<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a Scopes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<&'a [Audience]>,
 }
 
 #[derive(Serialize)]
@@ -181,13 +212,8 @@ impl ServerDesk {
 
     pub(super) fn mint(&self, new: NewToken) -> Result<MintedView, Failure> {
         let NewToken { owner, name, scopes, lifetime } = new;
-        // The API mints what a plain user asks for others for themselves: nobody should take it for somebody else's.
         if let Some(owner) = &owner {
-            let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
-            let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
-            if !for_all && me.username.as_ref() != Some(owner) {
-                return Err(words::for_others());
-            }
+            self.expect_may_own(owner, "tokens for others: leave --username out")?;
         }
         let body = Mint {
             name: name.unwrap_or_default(),
@@ -228,13 +254,17 @@ impl ServerDesk {
         Ok(tokens)
     }
 
-    pub(super) fn revoke(&self, id: CredentialId) -> Result<Revocation, Failure> {
-        let path = format!("/api/tokens/{id}");
-        match self.client.act(Method::DELETE, &path, None::<&()>, With::Usual) {
-            Ok(()) => Ok(Revocation::Now),
-            Err(Fault::Refused(404, _)) => Ok(Revocation::Unknown),
-            Err(fault) => Err(fault.into_failure()),
+    /// The gate tells nobody whether it knew it.
+    pub(super) fn revoke(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
+        let mut query = Serializer::new(String::new());
+        if let Some(time) = end.expires_at {
+            query.append_pair("expires_at", &time.to_string());
+            query.append_pair("force", if end.force { "true" } else { "false" });
         }
+        let query = query.finish();
+        let path = format!("/api/tokens/{id}{}{query}", if query.is_empty() { "" } else { "?" });
+        let revoked = self.client.act(Method::DELETE, &path, None::<&()>, With::Usual);
+        revoked.map(|()| Revocation::Now).map_err(Fault::into_failure)
     }
 
     /// Everybody's tokens end user by user, the caller's own last: what they use may be among them.
@@ -252,7 +282,7 @@ impl ServerDesk {
         let mut work = || {
             let unowned = |token: &&TokenView| token.username.is_none() && token.status == Status::Active;
             for token in tokens.iter().filter(unowned) {
-                count += u64::from(self.revoke(token.id)? == Revocation::Now);
+                count += u64::from(self.revoke(token.id, WorkerEnd::default())? == Revocation::Now);
             }
             for username in others.iter().chain(&own) {
                 count += self.revoke_all_of(username)?;
@@ -299,7 +329,7 @@ impl ServerDesk {
         })
     }
 
-    pub(super) fn inspect(&self, secret: &SecretText) -> Result<Option<InspectedView>, Failure> {
+    pub(super) fn inspect(&self, secret: &SecretText) -> Result<Option<Inspected>, Failure> {
         let body = Held { token: secret.expose() };
         match self.client.send(Method::POST, "/api/tokens/inspect", &body) {
             Ok(token) => Ok(Some(token)),
@@ -391,6 +421,67 @@ impl ServerDesk {
         Ok(Vec::new())
     }
 
+    pub(super) fn create_agent(&self, new: NewAgent) -> Result<AgentView, Failure> {
+        let NewAgent { name, owner, scopes, routes } = new;
+        if let Some(owner) = &owner {
+            self.expect_may_own(owner, "agents for others: leave --owner out")?;
+        }
+        let body = CreateAgent { name: &name, owner: owner.as_ref(), scopes, routes: &routes };
+        let made = self.client.send(Method::POST, "/api/agents", &body);
+        made.map_err(|fault| {
+            fault.or(|status| match (status, owner) {
+                (404, Some(owner)) => Some(words::agent(AgentError::UnknownUser(owner))),
+                _ => None,
+            })
+        })
+    }
+
+    /// Of an owner whom one is not shown there are none.
+    pub(super) fn agents(&self, owner: Option<&Username>) -> Result<AgentList, Failure> {
+        let mut list: AgentList = self.client.get("/api/agents").map_err(Fault::into_failure)?;
+        if let Some(owner) = owner {
+            list.agents.retain(|agent| agent.owner == *owner);
+            if list.agents.is_empty() && self.account_if_shown(owner)?.is_none() {
+                let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+                if me.username.as_ref() != Some(owner) {
+                    return Err(words::unknown_user(owner));
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    pub(super) fn agent(&self, name: &AgentName) -> Result<AgentView, Failure> {
+        self.client.get(&format!("/api/agents/{name}")).map_err(|fault| about_agent(fault, name))
+    }
+
+    pub(super) fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
+        let body = ChangeAgent { disabled };
+        let changed = self.client.send(Method::PATCH, &format!("/api/agents/{name}"), &body);
+        changed.map_err(|fault| about_agent(fault, name))
+    }
+
+    pub(super) fn mint_worker(&self, order: &WorkerOrder) -> Result<MintedWorkerView, Failure> {
+        let WorkerOrder { agent, life, scopes, audience, session: _ } = order;
+        let ttl = life.map(|life| life.as_secs());
+        let body = MintWorker { ttl, scopes: scopes.as_ref(), audience: audience.as_deref() };
+        let minted = self.client.send(Method::POST, &format!("/api/agents/{agent}/tokens"), &body);
+        minted.map_err(|fault| about_agent(fault, agent))
+    }
+
+    pub(super) fn delete_agent(&self, name: &AgentName) -> Result<(), Failure> {
+        let path = format!("/api/agents/{name}");
+        let deleted = self.client.act(Method::DELETE, &path, None::<&()>, With::Usual);
+        deleted.map_err(|fault| about_agent(fault, name))
+    }
+
+    /// The API makes what a plain user asks for others for themselves: nobody should take it for somebody else's.
+    fn expect_may_own(&self, owner: &Username, what: &str) -> Result<(), Failure> {
+        let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+        let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
+        if for_all || me.username.as_ref() == Some(owner) { Ok(()) } else { Err(words::for_others(what)) }
+    }
+
     fn listed(&self) -> Result<TokenList, Failure> {
         self.client.get("/api/tokens").map_err(Fault::into_failure)
     }
@@ -416,6 +507,11 @@ fn about_token(status: u16, id: CredentialId) -> Option<Failure> {
         409 => Some(words::token(TokenError::Ended(id))),
         _ => None,
     }
+}
+
+/// What the API refuses about an agent that is there or not.
+fn about_agent(fault: Fault, name: &AgentName) -> Failure {
+    fault.or(|status| (status == 404).then(|| words::agent(AgentError::Unknown(name.clone()))))
 }
 
 /// What the API refuses about an account that is there or not.

@@ -1,6 +1,6 @@
 //! Why something was refused, and what to do about it: the same words for the home folder's errors and for a gate's.
 
-use fallgate_authority::{CutError, MintError, TokenError, UserError};
+use fallgate_authority::{AgentError, CutError, MintError, TokenError, UserError, WorkerError};
 use fallgate_domain::cut::CutTarget;
 use fallgate_domain::lifetime::InvalidLifetime;
 use fallgate_domain::user::Username;
@@ -43,8 +43,26 @@ pub(super) fn no_token() -> Failure {
     Failure::failed("what the server made is no token of Fallgate's, so nothing is shown: is it a Fallgate?")
 }
 
-pub(super) fn for_others() -> Failure {
-    Failure::failed("only an admin can make tokens for others: leave --username out, or ask one")
+pub(super) fn for_others(what: &str) -> Failure {
+    Failure::failed(format_args!("only an admin can make {what}, or ask one"))
+}
+
+pub(super) fn agent(error: AgentError) -> Failure {
+    let see = match &error {
+        AgentError::Unknown(_) => "`fallgate agent list` shows those there are",
+        AgentError::UnknownUser(_) => "`fallgate user list` shows who there is",
+        _ => return error.into(),
+    };
+    Failure::failed(format_args!("{error}: {see}"))
+}
+
+pub(super) fn worker(error: WorkerError) -> Failure {
+    match &error {
+        WorkerError::UnknownAgent(name) => Failure::failed(format_args!(
+            "{error}: make it with `fallgate agent create {name} --owner USER`, or see `fallgate agent list`"
+        )),
+        _ => error.into(),
+    }
 }
 
 pub(super) fn broken_trail(broken: impl std::fmt::Display) -> Failure {
@@ -69,6 +87,7 @@ pub(super) fn token(error: TokenError) -> Failure {
 pub(super) fn cut(error: CutError) -> Failure {
     let see = match &error {
         CutError::UnknownTarget(CutTarget::User(_)) => "`fallgate user list` shows who there is",
+        CutError::UnknownTarget(CutTarget::Agent(_)) => "`fallgate agent list` shows agents",
         CutError::UnknownTarget(CutTarget::Credential(_)) => "`fallgate token list` shows tokens",
         CutError::UnknownTarget(CutTarget::Route(_)) => "`fallgate config explain` shows the routes",
         CutError::Unknown(_) => "`fallgate cuts` shows those that do",

@@ -259,11 +259,16 @@ fn several_tokens_are_revoked_at_once_and_those_that_fail_are_named() {
     let home = Home::new();
     let (one, two) = (home.token("ada"), home.token("ada"));
     let unknown = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
-    let run = home.fallgate(&["token", "revoke", &one.id, unknown, &two.id]);
+    let late = "2999-01-01T00:00:00Z";
+    // What is no token's is a worker token's, whose end can only be taken for later than any.
+    let soon = ["--expires-at", "2001-01-01T00:00:00Z"];
+    let run = home.fallgate(&[&["token", "revoke", &one.id, unknown, &two.id][..], &soon].concat());
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{}", run.stderr);
     assert!(run.stderr.contains(&format!("{} revoked\n", one.id)), "{}", run.stderr);
     assert!(run.stderr.contains(&format!("{} revoked\n", two.id)), "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("error: there is no token {unknown}")), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("error: {unknown} is not revoked: ")), "{}", run.stderr);
+    let taken = home.fallgate(&["token", "revoke", unknown, "--expires-at", late]).ok();
+    assert!(taken.stderr.contains(&format!("{unknown} revoked: no token has this id")), "{}", taken.stderr);
     let again = home.fallgate(&["token", "revoke", &one.id]).ok();
     assert_eq!(again.stderr, format!("{} was revoked before\n", one.id));
 }

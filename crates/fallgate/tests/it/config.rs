@@ -91,11 +91,12 @@ fn config_check_says_what_it_found() {
 fn config_check_warns_of_what_may_not_be_meant() {
     let home = Home::new();
     home.user("ada");
+    home.fallgate(&["agent", "create", "crawler", "--owner", "ada"]).ok();
     fs::write(home.beside().join("secret"), "s3cret").unwrap();
     let secret = home.beside().join("secret");
     let route = format!(
         "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"http://127.0.0.1:1\"\n\
-         allow = [\"user:ada\", \"user:eve\"]\npublic = [\"/hook\"]\ninject = {{ x-key = \"${{file:{}}}\" }}\n",
+         allow = [\"user:ada\", \"user:eve\", \"agent:ada\", \"agent:crawler\", \"agent:eve\"]\npublic = [\"/hook\"]\ninject = {{ x-key = \"${{file:{}}}\" }}\n",
         secret.display()
     );
     let server = "[server]\nlisten = \"0.0.0.0:7400\"\n";
@@ -107,6 +108,7 @@ fn config_check_warns_of_what_may_not_be_meant() {
         "0.0.0.0:7400: other machines can reach this address",
         "the route app injects x-key into each request, also into those for its public path /hook",
         "the route app allows user:eve, and there is no such user",
+        "the route app allows agent:eve, and there is no such agent",
     ];
     let checked = check(&format!("{server}{route}"), &[]);
     let warned: Vec<_> = checked.stderr.lines().collect();
@@ -118,7 +120,7 @@ fn config_check_warns_of_what_may_not_be_meant() {
     let checked = check(&format!("{server}{route}"), &["--json"]);
     let told = checked.json();
     let warnings = told["warnings"].as_array().unwrap();
-    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (3, &json!(1), ""));
+    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (4, &json!(1), ""));
     for (warning, wanted) in warnings.iter().zip(wanted) {
         assert!(warning.as_str().unwrap().starts_with(wanted), "{warning}");
     }

@@ -34,6 +34,9 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     // Whoever asks about a secret that is nobody's comes in, and hears that it is.
     ("POST", "/api/tokens/inspect", Access::Scope(PlainScope::IdentityRead), 404),
     ("POST", "/api/tokens/revoke", Access::Public, 204),
+    ("POST", "/api/agents/{name}/tokens", Access::Scope(PlainScope::AgentsWrite), 201),
+    // Only a worker token comes further: see `by_worker`.
+    ("POST", "/api/workers/renew", Access::AnyCredential, 403),
     ("GET", "/api/logins", Access::Login, 200),
     ("DELETE", "/api/logins", Access::Login, 200),
     ("DELETE", "/api/logins/{id}", Access::Login, 204),
@@ -45,6 +48,11 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/users/{u}/passphrase", Access::Scope(PlainScope::Admin), 200),
     ("PATCH", "/api/account", Access::Login, 200),
     ("POST", "/api/account/passphrase", Access::Login, 400),
+    ("GET", "/api/agents", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/api/agents", Access::Scope(PlainScope::AgentsWrite), 201),
+    ("GET", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("PATCH", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("DELETE", "/api/agents/{name}", Access::Scope(PlainScope::AgentsWrite), 204),
     ("GET", "/api/live", Access::Scope(PlainScope::LiveRead), 200),
     // No id in here is an open stream's: whoever comes in hears that.
     ("DELETE", "/api/live/{id}", Access::Scope(PlainScope::Cut), 404),
@@ -78,6 +86,14 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/tokens/{id}/rename", Access::Scope(PlainScope::TokensWrite), 415),
     ("GET", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 200),
     ("POST", "/tokens/{id}/revoke", Access::Scope(PlainScope::TokensWrite), 415),
+    ("GET", "/agents", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("GET", "/agents/new", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("GET", "/agents/{name}/disable", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents/{name}/disable", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("POST", "/agents/{name}/enable", Access::Scope(PlainScope::AgentsWrite), 415),
+    ("GET", "/agents/{name}/delete", Access::Scope(PlainScope::AgentsWrite), 200),
+    ("POST", "/agents/{name}/delete", Access::Scope(PlainScope::AgentsWrite), 415),
     ("GET", "/account", Access::Login, 200),
     ("POST", "/account", Access::Login, 415),
     ("POST", "/account/passphrase", Access::Login, 415),
@@ -133,6 +149,18 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/.fallgate/static/{file}", Access::Public, 200),
 ];
 
+/// What a door answers to a worker token where that is something else: it is renewed, and mints nothing.
+fn by_worker(method: &str, path: &str) -> Option<u16> {
+    match (method, path) {
+        ("POST", "/api/workers/renew") => Some(201),
+        ("POST", "/api/tokens") => Some(403),
+        ("POST", path) if path.starts_with("/api/agents/") => Some(403),
+        // Whoever came in before has ended all other tokens, and with them the one that it hangs on.
+        ("DELETE", "/api/tokens") => Some(401),
+        _ => None,
+    }
+}
+
 /// The id of nothing.
 const NOBODYS: &str = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
 
@@ -152,12 +180,13 @@ const FOR_NEWCOMERS: &[&str] =
 fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
         ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-        (
-            "POST",
-            "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair" | "/api/pairings/{id}",
-        ) => "{}".to_owned(),
+        ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair")
+        | ("POST", "/api/agents/{name}/tokens" | "/api/pairings/{id}") => "{}".to_owned(),
+        ("POST", "/api/workers/renew") => String::new(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
+        ("POST", "/api/agents") => format!(r#"{{"name":"helper-{number}"}}"#),
+        ("PATCH", "/api/agents/{name}") => r#"{"disabled":true}"#.to_owned(),
         ("POST", "/api/users") => {
             format!(r#"{{"username":"new-{number}","passphrase":"{PASSPHRASE}"}}"#)
         }
@@ -168,9 +197,10 @@ fn body_for(method: &str, path: &str, number: usize) -> String {
 }
 
 #[test]
-fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
-    let gate = Gate::start();
+fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
+    let gate = Gate::configured("[workers]\nclock_skew = \"0s\"\n");
     let ended = peopled(&gate);
+    gate.fallgate(&["agent", "create", "adas-helper", "--owner", "ada"]).ok();
     let table: Vec<_> = rows().iter().map(|row| (row.method.to_string(), row.path, row.access)).collect();
     let oracle: Vec<_> =
         ORACLE.iter().map(|(method, path, access, _)| ((*method).to_owned(), *path, *access)).collect();
@@ -204,8 +234,19 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             } else {
                 "bob".to_owned()
             };
+            let agent = if (method, path, fate) == ("DELETE", "/api/agents/{name}", Fate::In) {
+                let agent = format!("gone-{number}");
+                gate.fallgate(&["agent", "create", &agent, "--owner", "ada"]).ok();
+                agent
+            } else {
+                "adas-helper".to_owned()
+            };
             let body = body_for(method, path, number);
-            let path = path.replace("{id}", &victim).replace("{u}", &user).replace("{file}", "fallgate.css");
+            let path = path
+                .replace("{id}", &victim)
+                .replace("{u}", &user)
+                .replace("{name}", &agent)
+                .replace("{file}", "fallgate.css");
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -220,6 +261,9 @@ fn r8_r28_r38_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                     if (method, path.as_str()) == ("GET", "/login") && by_cookie =>
                 {
                     303
+                }
+                (_, Fate::In) if name.starts_with("a worker token") => {
+                    by_worker(method, &path).unwrap_or(good)
                 }
                 (Access::Public, Fate::Foreign) if FOR_NEWCOMERS.contains(&path.as_str()) && !is_safe => 403,
                 (Access::Public, _) | (_, Fate::In) => good,
@@ -264,7 +308,8 @@ fn r8_r24_r28_routes_by_path_and_by_host_let_in_whoever_has_the_scope_and_nobody
     let upstream = Upstream::echo();
     let url = upstream.url();
     let gate = Gate::configured(&format!(
-        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\n\
+        "[workers]\nclock_skew = \"0s\"\n\
+         [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\n\
          [[route]]\nname = \"site\"\nhost = \"site.example\"\nupstream = {url:?}\n"
     ));
     let ended = peopled(&gate);

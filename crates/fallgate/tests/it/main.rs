@@ -12,6 +12,7 @@
 mod access;
 mod access_log;
 mod advice;
+mod agents;
 mod assertion;
 mod audit;
 mod behind;
@@ -77,3 +78,4 @@ mod upkeep;
 mod upward;
 mod users;
 mod watching;
+mod workers;

@@ -136,6 +136,34 @@ fn cut_and_lift(tell_with: &mut impl FnMut(&[&str], &str) -> String, id: &str) {
     tell_with(&["lift", "x"], "");
 }
 
+/// The part of the story that is about agents.
+fn agents(tell_with: &mut impl FnMut(&[&str], &str) -> String) {
+    let make = ["agent", "create", "helper", "--owner", "ada"];
+    tell_with(&make, "");
+    tell_with(&make, "");
+    tell_with(&["agent", "create", "ci", "--owner", "ada", "--scope", "routes:use", "--json"], "");
+    for more in [
+        &["ada", "--owner", "ada"][..],
+        &["root", "--owner", "ada"],
+        &["other", "--owner", "eve"],
+        &["other", "--owner", "ada", "--scope", "admin"],
+        &["other", "--owner", "ada", "--scope", "everything"],
+        &["Other", "--owner", "ada"],
+        &["other", "--owner", "ada", "--route", "No Route"],
+    ] {
+        tell_with(&[&["agent", "create"], more].concat(), "");
+    }
+    tell_with(&["agent", "disable", "helper"], "");
+    tell_with(&["agent", "disable", "ci", "--json"], "");
+    tell_with(&["agent", "enable", "helper"], "");
+    tell_with(&["cut", "agent:helper", "--json"], "");
+    tell_with(&["agent", "delete", "helper", "--yes"], "");
+    tell_with(&["agent", "delete", "ci"], "");
+    for verb in [&["agent", "disable"][..], &["agent", "enable"], &["agent", "delete", "--yes"]] {
+        tell_with(&[verb, &["nobody"]].concat(), "");
+    }
+}
+
 /// Every verb that changes something, well used and ill; what each came to, in one form.
 fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     let mut told = Vec::new();
@@ -155,6 +183,7 @@ fn story(side: &Side) -> Vec<(String, Option<i32>, String, String)> {
     let create = ["user", "create", "ada", "--passphrase-stdin"];
     tell_with(&create, PASSPHRASE);
     tell_with(&create, PASSPHRASE);
+    agents(&mut tell_with);
     tell_with(
         &["user", "create", "bob", "--display-name", " Bob B. ", "--admin", "--passphrase-stdin", "--json"],
         ANOTHER,
@@ -260,11 +289,18 @@ fn what_is_read_is_the_same_byte_for_byte_on_a_home_folder_and_on_a_gate() {
     side.run(&["token", "revoke", &ended.id]).ok();
     let gone = side.gate.token("bob");
     side.run(&["user", "delete", "bob", "--yes"]).ok();
+    side.run(&["agent", "create", "ci", "--owner", "root", "--route", "a", "--route", "b"]).ok();
+    side.run(&["agent", "create", "helper", "--owner", "ada", "--scope", "live:read"]).ok();
+    side.run(&["agent", "disable", "ci"]).ok();
     side.run(&["cut", "user:ada", "--reason", "lost laptop", "--for", "90d"]).ok();
     side.run(&["cut", &format!("credential:{}", ended.id)]).ok();
     for words in [
         &["cuts"][..],
         &["cuts", "--json"],
+        &["agent", "list"],
+        &["agent", "list", "--json"],
+        &["agent", "list", "--owner", "ada", "--json"],
+        &["agent", "list", "--owner", "eve"],
         &["user", "list"],
         &["user", "list", "--json"],
         &["token", "list"],

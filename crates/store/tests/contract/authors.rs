@@ -11,7 +11,7 @@ use crate::support::{NOW, backend, create, event, mint, minutes_later, revoke};
 
 fn by(credential: CredentialId, needs: Option<PlainScope>, at: Timestamp) -> NewEvent {
     NewEvent {
-        author: Some(Author { credential, needs, at, though_all_is_cut: false }),
+        author: Some(Author { credential, needs, at, though_all_is_cut: false, worker: None }),
         ..event(Action::UserEnable, "ada")
     }
 }
@@ -63,7 +63,13 @@ async fn r9_whoever_is_shut_out_between_asking_and_doing_does_nothing() {
     assert_eq!(enable(&vault, &ada, by(child, None, NOW)).await.unwrap_err(), StoreError::CallerEnded);
     let new = backend.token(Some(ada.id), 2);
     let minting = NewEvent {
-        author: Some(Author { credential: child, needs: None, at: NOW, though_all_is_cut: false }),
+        author: Some(Author {
+            credential: child,
+            needs: None,
+            at: NOW,
+            though_all_is_cut: false,
+            worker: None,
+        }),
         ..event(Action::TokenMint, "x")
     };
     assert_eq!(vault.mint(new.clone(), u32::MAX, minting).await.unwrap_err(), StoreError::CallerEnded);

@@ -81,6 +81,8 @@ async fn changes_since_the_beginning_are_what_a_load_shows() {
             Row::User(user) => (0, user.id.bytes()),
             Row::Cut(cut) => (1, cut.id.bytes()),
             Row::Credential(credential) => (2, credential.id.bytes()),
+            Row::Agent(agent) => (3, agent.id.bytes()),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert!(order.is_sorted(), "users first, then credentials by id");

@@ -197,7 +197,7 @@ async fn r9_whoever_is_cut_between_asking_and_doing_does_nothing() {
         mint(&vault, new).await;
     }
     let by = async |credential, though_all_is_cut| {
-        let author = Author { credential, needs: None, at: NOW, though_all_is_cut };
+        let author = Author { credential, needs: None, at: NOW, though_all_is_cut, worker: None };
         let event = NewEvent { author: Some(author), ..event(Action::UserEnable, "ada") };
         vault.change_user(ada.id, vec![(UserChange::Enable, event)]).await
     };

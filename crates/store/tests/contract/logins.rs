@@ -239,7 +239,7 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
         let (_, rows) = load(&vault).await;
         let of = |row: &Row| match row {
             Row::Credential(row) => Some(row.used_at),
-            Row::User(_) | Row::Cut(_) => None,
+            _ => None,
         };
         rows.iter().filter_map(of).collect::<Vec<_>>()
     };

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected is to stop")]
 
 mod accounts;
+mod agents;
 mod audit;
 mod authors;
 mod changes;
@@ -21,3 +22,4 @@ mod support;
 mod tokens;
 mod upkeep;
 mod users;
+mod workers;

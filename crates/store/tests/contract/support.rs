@@ -139,7 +139,7 @@ pub(crate) async fn create(vault: &Vault, user: &User) -> Revision {
     let event = event(Action::UserCreate, user.username.as_str());
     match vault.create_user(user.clone(), None, event).await.unwrap() {
         CreatedUser::Created(revision) => revision,
-        CreatedUser::UsernameTaken => panic!("{} is taken", user.username),
+        other => panic!("{} is not made: {other:?}", user.username),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP API, by noun.
 
 pub(crate) mod account;
+pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod cuts;
 pub(crate) mod gate;
@@ -12,3 +13,4 @@ pub(crate) mod pairings;
 pub(crate) mod setup;
 pub(crate) mod tokens;
 pub(crate) mod users;
+pub(crate) mod workers;

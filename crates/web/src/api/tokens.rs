@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::actions::{ReadIdentity, WriteTokens};
-use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier};
+use fallgate_authority::{MintOrder, PeerAddress, Permit, RevokeOutcome, Verifier, WorkerEnd};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
@@ -24,7 +24,7 @@ use crate::body::{JsonBody, SecretText};
 use crate::doors::Public;
 use crate::error::WebError;
 use crate::openapi::words;
-use crate::view::{InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
+use crate::view::{Inspected, InspectedView, Me, MintedView, RevokedCount, TokenList, TokenView, UserName};
 
 /// One's own tokens, ended ones too; for an admin everybody's, and who there is.
 pub(crate) async fn list(
@@ -140,14 +140,31 @@ pub(crate) async fn mint(
     Ok(Created(MintedView::of(minted)))
 }
 
+/// Until when the end of a worker token is to be remembered.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct End {
+    /// For whoever knows when the worker token ends by itself.
+    #[param(value_type = words::Time, required = false, inline)]
+    expires_at: Option<Timestamp>,
+    /// Take also a time that is earlier than the latest at which one can end.
+    #[serde(default)]
+    #[param(required = false, inline)]
+    force: bool,
+}
+
+/// A token of the store, or else a worker token: of those nobody has a list.
 pub(crate) async fn revoke(
     permit: Permit<WriteTokens>,
     State(verifier): State<Arc<Verifier>>,
     Extension(peer): Extension<PeerAddress>,
     Path(id): Path<String>,
+    end: Result<Query<End>, QueryRejection>,
 ) -> Result<NoContent, WebError> {
     let id = identified(&id)?;
-    match verifier.revoke(&permit, id, peer.0).await? {
+    let Query(End { expires_at, force }) =
+        end.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    match verifier.revoke(&permit, id, WorkerEnd { expires_at, force }, peer.0).await? {
         RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(NoContent),
         RevokeOutcome::Unknown => Err(unknown()),
         RevokeOutcome::NotYours => Err(WebError::Forbidden("This token is another's.".to_owned())),
@@ -197,10 +214,13 @@ pub(crate) async fn inspect(
     permit: Permit<ReadIdentity>,
     State(verifier): State<Arc<Verifier>>,
     JsonBody(Held { token }): JsonBody<Held>,
-) -> Result<Json<InspectedView>, WebError> {
+) -> Result<Json<Inspected>, WebError> {
+    if let Some(worker) = verifier.inspect_worker(&permit, token.0.as_bytes()).await? {
+        return Ok(Json(Inspected::Worker(worker.into())));
+    }
     let found = verifier.inspect(&permit, token.0.as_bytes()).await?;
     let listed = found.ok_or_else(unknown)?;
-    Ok(Json(InspectedView::of(listed, verifier.clock().now())))
+    Ok(Json(Inspected::Stored(InspectedView::of(listed, verifier.clock().now()))))
 }
 
 /// Whose tokens are to be revoked.

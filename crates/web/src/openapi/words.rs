@@ -8,7 +8,7 @@ use fallgate_domain::credential::{CredentialKind, Status};
 use fallgate_domain::live::StreamKind as StreamKinds;
 use fallgate_domain::scope::PlainScope;
 use fallgate_domain::user::Role;
-use utoipa::openapi::schema::SchemaFormat;
+use utoipa::openapi::schema::{SchemaFormat, SchemaType};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -42,6 +42,11 @@ macro_rules! word {
 word! {
     /// How somebody signs in. Never changes.
     Username: text().pattern(Some("^[a-z0-9_-]{1,32}$"))
+}
+
+word! {
+    /// How an agent is called. Never changes.
+    AgentName: text().pattern(Some("^[a-z0-9_-]{1,64}$"))
 }
 
 word! {
@@ -128,6 +133,20 @@ word! {
 }
 
 word! {
+    /// Where a worker token may be used: `fallgate` is this gate's own doors, `egress` the way out.
+    Audience: text().pattern(Some(format!("^(fallgate|egress|route:{ROUTE})$")))
+}
+
+word! {
+    /// How long a worker token lasts, a week at most: in seconds, or as a duration such as `2h`.
+    Life: ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Integer, Type::String]))
+        .minimum(Some(1_u64))
+        .maximum(Some(604_800_u64))
+        .pattern(Some("^[0-9]{1,6}[smhdw]$"))
+}
+
+word! {
     /// Why something was cut: one line.
     CutReason: text().pattern(Some(cut_reason_pattern()))
 }
@@ -190,6 +209,7 @@ pub(super) fn in_path(name: &str) -> RefOr<Schema> {
     match name {
         "id" => Id::schema(),
         "u" => Username::schema(),
+        "name" => AgentName::schema(),
         _ => Schema::Object(text().build()).into(),
     }
 }

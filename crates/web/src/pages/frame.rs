@@ -43,6 +43,7 @@ impl std::fmt::Display for Nonce {
 pub(crate) enum Place {
     Home,
     Tokens,
+    Agents,
     Live,
     Account,
     Users,
@@ -52,13 +53,22 @@ pub(crate) enum Place {
 
 impl Place {
     /// In the order of the bar: first what is everybody's, then what is an admin's.
-    const ALL: [Self; 7] =
-        [Self::Home, Self::Tokens, Self::Live, Self::Account, Self::Users, Self::Audit, Self::Routes];
+    const ALL: [Self; 8] = [
+        Self::Home,
+        Self::Tokens,
+        Self::Agents,
+        Self::Live,
+        Self::Account,
+        Self::Users,
+        Self::Audit,
+        Self::Routes,
+    ];
 
     const fn says(self) -> &'static str {
         match self {
             Self::Home => "Home",
             Self::Tokens => "Tokens",
+            Self::Agents => "Agents",
             Self::Live => "Live",
             Self::Account => "Account",
             Self::Users => "Users",
@@ -72,6 +82,7 @@ impl Place {
         match self {
             Self::Home => "/",
             Self::Tokens => "/tokens",
+            Self::Agents => "/agents",
             Self::Live if is_admin => "/admin/live",
             Self::Live => "/live",
             Self::Account => "/account",

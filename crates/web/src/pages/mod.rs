@@ -2,6 +2,7 @@
 //! lists that follow what happens needs them.
 
 pub(crate) mod account;
+pub(crate) mod agents;
 mod ask;
 pub(crate) mod assets;
 pub(crate) mod audit;

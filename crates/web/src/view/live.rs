@@ -53,7 +53,7 @@ impl From<LiveStream> for LiveView {
             id: stream.id,
             kind: stream.kind,
             username: stream.username,
-            agent: None,
+            agent: stream.agent.map(|agent| agent.to_string()),
             credential: stream.credential,
             route: stream.route,
             since: stream.since,

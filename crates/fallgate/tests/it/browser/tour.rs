@@ -27,6 +27,9 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("/", "home"),
     ("/tokens", "tokens"),
     ("/tokens/new", "token-new"),
+    ("/agents", "agents"),
+    ("/agents/new", "agent-new"),
+    ("/agents/crawler/delete", "agent-delete"),
     ("/live", "live-own"),
     ("/account", "account"),
     ("/admin/users", "users"),
@@ -63,6 +66,12 @@ fn r58_no_name_breaks_out_of_any_page_and_every_page_fits_every_screen() {
         let changed = gate.ask(&path, &ada, &json!({"display_name": name}));
         assert_eq!(changed.status, 200, "{}", changed.text());
     }
+    for (agent, more) in
+        [("crawler", &["--route", "notebook", "--route", "wiki"][..]), (&*"x".repeat(64), &[])]
+    {
+        gate.fallgate(&[&["agent", "create", agent, "--owner", "eve"], more].concat()).ok();
+    }
+    gate.fallgate(&["agent", "disable", "crawler"]).ok();
     let named = |name: &str| gate.token_with("eve", &["--name", name]);
     let (token, _, _) = (named(MARKUP), named(&emoji), named(TURNED));
     let _socket = WebSocket::open(address, "/notebook/", Some(&token)).unwrap();

@@ -7,7 +7,7 @@ use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::Access;
 
 use crate::support::llmux::anonymous_token;
-use crate::support::{Client, Gate, Home, SignIn, Token, wait_for};
+use crate::support::{Client, Gate, Home, SignIn, Token, Worker, wait_for};
 
 /// What is to come of presenting something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,11 +185,14 @@ pub(super) fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
         // No scope makes a sign-in of a token.
         Access::Login => (Vec::new(), every.collect()),
     };
+    let right_scopes = right;
     let right = if access == Access::Login {
         login.secret.clone()
     } else {
-        token_with_scopes(gate, owner, &right).secret
+        token_with_scopes(gate, owner, &right_scopes).secret
     };
+    let scopes: Vec<_> = right_scopes.iter().map(|scope| scope.name()).collect();
+    let worker = gate.worker(owner, &scopes, &["fallgate", "route:app", "route:site"]).token.secret;
     let other = gate.token("bob").secret;
     let unknown = unknown(TokenKind::Token);
     let mut all = Vec::new();
@@ -257,6 +260,10 @@ pub(super) fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
         case("a sign-in by its secret", bearer(&login.secret), Fate::In);
         case("the same by Basic", basic(owner, &login.secret), Fate::In);
     }
+    // The last to come in: it may end its own parent, and itself with it.
+    if !matches!(access, Access::Login | Access::Public) {
+        case("a worker token and a bad cookie", bearer(&worker) + "Cookie: fallgate=x\r\n", Fate::In);
+    }
     all.push(Presented {
         name: "a token in the address",
         headers: String::new(),
@@ -274,9 +281,38 @@ pub(super) fn peopled(gate: &Gate) -> Vec<(&'static str, String)> {
     gate.legacy_token();
     let signed_out = gate.sign_in("ada");
     assert_eq!(gate.ask("POST /api/logout", &signed_out.bearer(), &serde_json::Value::Null).status, 204);
-    vec![
+    let mut ended = ended_workers(gate);
+    ended.extend([
         ("revoked", revoked(gate, "ada").secret),
         ("expired", expired(gate, "ada").secret),
         ("signed out", signed_out.secret),
+    ]);
+    ended
+}
+
+/// Worker tokens, each without one thing that it needs.
+fn ended_workers(gate: &Gate) -> Vec<(&'static str, String)> {
+    let all = ["fallgate", "route:app", "route:site"];
+    let worker = |audience: &[&str]| gate.worker("ada", &["identity:read", "routes:use"], audience);
+    let revoked = worker(&all).token;
+    gate.revoke_worker(&revoked);
+    let family = worker(&all).token;
+    gate.revoke_worker(&Worker::token_of(&gate.renew_worker(&family)));
+    let orphan = worker(&all);
+    gate.revoke_worker(&orphan.minter);
+    let fellow = worker(&all);
+    let short = serde_json::json!({ "ttl": "1s", "audience": all });
+    let short = Worker::token_of(&gate.mint_worker(&fellow.minter, "ada", &short));
+    wait_for("the worker token's end", || {
+        (Client::get(gate.address(), "/api/whoami", Some(&short)).status == 401).then_some(())
+    });
+    let last = fellow.token.secret.rsplit_once('.').unwrap().0.to_owned();
+    vec![
+        ("a revoked worker token", revoked.secret),
+        ("a worker token whose renewal was revoked", family.secret),
+        ("an orphaned worker token", orphan.token.secret),
+        ("an expired worker token", short.secret),
+        ("a worker token for nowhere here", worker(&["egress", "route:none"]).token.secret),
+        ("a worker token without its signature", last),
     ]
 }

@@ -27,6 +27,7 @@ pub(crate) mod tls;
 mod upstream;
 mod visitor;
 mod websocket;
+mod worker;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ pub(crate) use signin::SignIn;
 pub(crate) use upstream::{Request, Upstream};
 pub(crate) use visitor::{Visit, Visitor, encoded};
 pub(crate) use websocket::{WebSocket, WebSocketUpstream};
+pub(crate) use worker::Worker;
 
 /// The longest that anything is waited for. What takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

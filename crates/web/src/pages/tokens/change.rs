@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::Response;
 use fallgate_authority::actions::WriteTokens;
-use fallgate_authority::{Ending, PeerAddress, Permit, RevokeOutcome};
+use fallgate_authority::{Ending, PeerAddress, Permit, RevokeOutcome, WorkerEnd};
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::user::{User, Username};
 use fallgate_store::{CredentialFilter, Listed};
@@ -123,7 +123,7 @@ pub(crate) async fn revoke(
     let listing = Listing::read(query.as_deref().unwrap_or_default());
     let id = identified(&id)?;
     let open = app.verifier.open_under(Ending::Credential(id));
-    match app.verifier.revoke(&permit, id, peer.0).await? {
+    match app.verifier.revoke(&permit, id, WorkerEnd::default(), peer.0).await? {
         RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => {
             Notice::TokenRevoked.at(&listing.address(), Some(open))
         }

@@ -141,7 +141,7 @@ async fn form_page(
 }
 
 /// The routes that a token can be made for: those that the caller may use; for an admin all, since others may use others.
-fn routes_for(settings: &Settings, caller: &Principal) -> Vec<String> {
+pub(crate) fn routes_for(settings: &Settings, caller: &Principal) -> Vec<String> {
     let open =
         settings.routes.iter().filter(|route| caller.is_admin() || caller.may_use(&route.policy).is_ok());
     open.map(|route| route.policy.name.to_string()).collect()

@@ -138,7 +138,7 @@ impl Row {
 }
 
 /// What a token may be used for, for people.
-fn in_words(scopes: &Scopes) -> String {
+pub(super) fn in_words(scopes: &Scopes) -> String {
     let words: Vec<_> = scopes
         .iter()
         .map(|scope| match scope {

@@ -94,7 +94,9 @@ async fn created(
     let order = UserOrder { username: username.clone(), display_name, role, passphrase };
     match app.verifier.create_user(permit, order, peer.0).await {
         Ok(_) => Ok(Ok((username, chosen))),
-        Err(error @ UserError::UsernameTaken(_)) => Ok(Err(Troubles::of("username", error.into())?)),
+        Err(error @ (UserError::UsernameTaken(_) | UserError::AgentNamedSo(_))) => {
+            Ok(Err(Troubles::of("username", error.into())?))
+        }
         Err(error) => Ok(Err(Troubles::of("form", error.into())?)),
     }
 }

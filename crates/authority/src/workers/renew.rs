@@ -1,0 +1,38 @@
+//! Renewing: another token of the same family, while the old one is good. What it is bound to never changes (requirement
+//! R31).
+
+use std::net::IpAddr;
+
+use fallgate_domain::worker::WorkerClaims;
+
+use super::mint::to_the_second;
+use super::{MintedWorker, WorkerError};
+use crate::principal::Principal;
+use crate::registrar::Actor;
+use crate::verifier::Verifier;
+
+impl Verifier {
+    /// Mints another worker token in the place of the one that asks, as long-lived and never beyond the end of what that
+    /// hangs on. The old one stays good until its own end. Whoever was revoked meanwhile gets none.
+    pub async fn renew_worker(
+        &self,
+        principal: &Principal,
+        ip: Option<IpAddr>,
+    ) -> Result<MintedWorker, WorkerError> {
+        let Some(worker) = &principal.entry.worker else { return Err(WorkerError::NotAWorker) };
+        let actor = Actor::standing(principal, ip).ok_or(WorkerError::Ownerless)?;
+        let old = &worker.claims;
+        let registrar = &self.registrar;
+        let now = to_the_second(self.clock().now());
+        let latest = principal.entry.parent_deadline().map(to_the_second);
+        let end = now.plus(old.life());
+        let expires_at = latest.map_or(end, |latest| end.min(latest));
+        if expires_at <= now {
+            return Err(WorkerError::ParentEnded);
+        }
+        let id = old.family().member(now, &*registrar.entropy)?;
+        let claims = WorkerClaims { id, issued_at: now, not_before: now, expires_at, ..(**old).clone() };
+        let signer = self.current_signer().await?;
+        registrar.issue_worker(claims, &signer, Some(old.id), &actor).await
+    }
+}
