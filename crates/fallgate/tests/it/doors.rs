@@ -165,8 +165,10 @@ const FOR_NEWCOMERS: &[&str] =
 fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
         ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-        ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair") => "{}".to_owned(),
-        ("POST", "/api/pairings/{id}") => "{}".to_owned(),
+        (
+            "POST",
+            "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair" | "/api/pairings/{id}",
+        ) => "{}".to_owned(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),
         ("POST", "/api/agents") => format!(r#"{{"name":"helper-{number}"}}"#),
