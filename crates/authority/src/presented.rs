@@ -66,7 +66,7 @@ impl Presented {
     }
 
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
-    fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
+    pub(crate) fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
         let hash = secret::hash(secret).map_err(|_| Refusal::BadCredential(Denial::Malformed))?;
         Ok(Self { hash, username })
     }

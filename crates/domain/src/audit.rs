@@ -63,6 +63,10 @@ pub enum Action {
     PairAllow,
     /// Or did not.
     PairRefuse,
+    /// Somebody approved a device that asks to be signed in as them.
+    DeviceApprove,
+    /// Or did not.
+    DeviceRefuse,
     /// Credentials were refused: one event for each reason, network and minute.
     AccessRefused,
     /// Credentials that ended long ago were taken away.
@@ -94,7 +98,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -120,6 +124,8 @@ impl Action {
         Self::PairRedeem,
         Self::PairAllow,
         Self::PairRefuse,
+        Self::DeviceApprove,
+        Self::DeviceRefuse,
         Self::AccessRefused,
         Self::StoreSweep,
         Self::StoreRestore,
@@ -166,6 +172,8 @@ impl Action {
             Self::PairRedeem => "pair.redeem",
             Self::PairAllow => "pair.allow",
             Self::PairRefuse => "pair.refuse",
+            Self::DeviceApprove => "device.approve",
+            Self::DeviceRefuse => "device.refuse",
             Self::InternalTokenMake => "internal-token.make",
             Self::InternalTokenRotate => "internal-token.rotate",
             Self::ImportLlmux => "import.llmux",

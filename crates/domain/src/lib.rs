@@ -28,3 +28,4 @@ pub mod secret;
 pub mod setup;
 pub mod token;
 pub mod user;
+pub mod user_code;

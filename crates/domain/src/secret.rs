@@ -20,7 +20,7 @@ pub fn hash(text: &[u8]) -> Result<TokenHash, InvalidToken> {
 }
 
 /// How secrets begin, of whatever kind. The internal token has no such beginning; it is 64 hexadecimal digits.
-const BEGINNINGS: [&[u8]; 5] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"sas_"];
+const BEGINNINGS: [&[u8]; 6] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"fgd_", b"sas_"];
 const DIGITS: usize = 64;
 /// How many runs of that many digits are looked at in one address: each is a hash.
 const MOST_LOOKED_AT: usize = 256;

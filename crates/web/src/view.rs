@@ -2,6 +2,7 @@
 //! answer. The command line's `--json` prints the same shapes, and from a server it reads them.
 
 mod live;
+mod oauth;
 mod pairing;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 pub use self::live::{LiveList, LiveView};
+pub use self::oauth::{AccessTokenView, IntrospectionView, MetadataView, StartedDeviceLoginView};
 pub(crate) use self::pairing::link as pairing_link;
 pub use self::pairing::{ClaimView, PairingView, StartedPairingView};
 use crate::openapi::words;

@@ -7,7 +7,7 @@ use crate::support::Home;
 /// What each verb takes besides `--help` and `--json`, and where it works: at a gate, on a home folder, or nowhere in
 /// particular.
 const VERBS: &[(&str, &[&str], &[&str])] = &[
-    ("serve", &["--listen", "--config"], HOME),
+    ("serve", &["--listen", "--config", "--qr-owner", "--no-qr"], HOME),
     ("user create", &["--display-name", "--admin", "--passphrase-stdin"], BOTH),
     ("user list", &[], BOTH),
     ("user set-role", &[], BOTH),
@@ -41,9 +41,10 @@ const VERBS: &[(&str, &[&str], &[&str])] = &[
     ("config check", &["--listen", "--config"], &[]),
     ("config explain", &["--listen", "--config"], &[]),
     ("doctor", &["--listen", "--config"], HOME),
-    ("login", &["--username", "--device-name", "--passphrase-stdin"], GATE),
+    ("login", &["--username", "--device-name", "--passphrase-stdin", "--device"], GATE),
     ("logout", &[], GATE),
     ("status", &[], GATE),
+    ("pair", &["--username"], BOTH),
     ("passwd", &["--passphrase-stdin", "--revoke-tokens"], GATE),
     ("version", &[], &[]),
     ("completions", &[], &[]),

@@ -5,6 +5,7 @@ pub(crate) mod account;
 mod ask;
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod device;
 pub(crate) mod enter;
 mod follow;
 mod form;
