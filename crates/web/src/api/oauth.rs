@@ -73,8 +73,8 @@ pub(crate) struct Asking {
     /// What program asks. It is shown to whoever is to approve, and believed by nobody.
     #[schema(value_type = words::Name)]
     client_id: TokenName,
-    /// What the list of signed-in devices is to call it; without this, as the program.
-    #[schema(value_type = Option<words::Name>)]
+    /// What the list of signed-in devices is to call it, in at most 80 characters; without this, as the program.
+    #[schema(value_type = Option<String>)]
     device_name: Option<TokenName>,
     /// Not to be given: a sign-in may do all that its user may.
     scope: Option<String>,
