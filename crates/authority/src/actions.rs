@@ -47,6 +47,11 @@ action! {
 }
 
 action! {
+    /// Ask whether somebody's credential is good (RFC 7662).
+    AskOfCredentials needs Introspect
+}
+
+action! {
     /// See what of one's own is open (an admin: everybody's).
     ReadLive needs LiveRead, mends
 }

@@ -85,6 +85,11 @@ impl Passerby {
 }
 
 impl Newcomer {
+    /// A program, of which no page of any site makes a tool: it brings no cookie, and what it asks for is in its hands.
+    pub(crate) fn program(ip: Option<IpAddr>, user_agent: Option<&[u8]>) -> Self {
+        Self { ip, user_agent: user_agent.map(<[u8]>::to_vec), https: false, held: None }
+    }
+
     /// As whom they are signed in until now, if they are.
     pub const fn held(&self) -> Option<&Principal> {
         self.held.as_ref()

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::actions::ManageCuts;
 use crate::closing::Closed;
+use crate::consent;
 use crate::halt::Unwritten;
-use crate::pairing;
 use crate::permit::{Action, Permit};
 use crate::principal::Principal;
 use crate::registrar::{Actor, Registrar};
@@ -304,7 +304,7 @@ impl Verifier {
         let listed = self.store().credential(permit.principal().credential()).await?;
         let now = self.clock().now();
         Ok(match listed.map(|listed| listed.credential) {
-            Some(sign_in) if pairing::was_paired(&sign_in) => Some(CutError::Paired),
+            Some(sign_in) if consent::is_by_consent(&sign_in) => Some(CutError::Paired),
             Some(sign_in) if now <= sign_in.created_at.plus(FRESH) => None,
             _ => Some(CutError::Stale),
         })

@@ -68,7 +68,7 @@ impl Presented {
     }
 
     /// A token's secret, or a sign-in's: the command line presents the one that it saved.
-    fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
+    pub(crate) fn from_secret(secret: &[u8], username: Option<Zeroizing<String>>) -> Result<Self, Refusal> {
         if worker::is_meant(secret) {
             let worker = Some(Zeroizing::new(secret.to_vec()));
             return Ok(Self { hash: worker::hash(secret), worker, username });

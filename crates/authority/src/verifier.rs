@@ -10,8 +10,10 @@ use fallgate_store::{Revision, Store, StoreError};
 use tokio::sync::Mutex;
 
 use crate::assertion::Assertions;
+use crate::device_login::DeviceLogins;
 use crate::enter::EnterCodes;
 use crate::entry::Entry;
+use crate::introspect::InactiveThrottle;
 use crate::lease::{Lease, LeaseHandle};
 use crate::live::Live;
 use crate::login_throttle::LoginThrottle;
@@ -48,6 +50,8 @@ pub struct Verifier {
     pub(crate) assertions: Assertions,
     pub(crate) enter_codes: EnterCodes,
     pub(crate) pairings: Pairings,
+    pub(crate) devices: DeviceLogins,
+    pub(crate) inactive: InactiveThrottle,
     pub(crate) live: Arc<Live>,
 }
 
@@ -72,6 +76,7 @@ impl Verifier {
         let (logins, setup, enter_codes) = (Arc::default(), Setup::default(), EnterCodes::default());
         let live = Arc::new(Live::new(registrar.clock.clone(), registrar.entropy.clone()));
         let (assertions, pairings) = (Assertions::default(), Pairings::default());
+        let (devices, inactive) = (DeviceLogins::default(), InactiveThrottle::default());
         let verifier = Self {
             registrar,
             view,
@@ -85,6 +90,8 @@ impl Verifier {
             assertions,
             enter_codes,
             pairings,
+            devices,
+            inactive,
             live,
         };
         Ok((Arc::new(verifier), notes))
@@ -122,36 +129,43 @@ impl Verifier {
         facts: &RequestFacts<'_>,
         lease: &LeaseHandle,
     ) -> Result<Principal, Refusal> {
+        match self.recognise(presented, lease).await {
+            Ok((principal, now)) => {
+                principal.entry.touch(now);
+                self.uses.note(&principal.entry, facts, now);
+                Ok(principal)
+            }
+            Err((refusal, known)) => {
+                self.count_refusal(&refusal, known, facts.ip);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The same, without a trace: nobody uses the credential by this, nor is anybody refused. Tells at what time it was
+    /// found to stand; or, with the refusal, whose credential it was, if that is known.
+    pub(crate) async fn recognise(
+        &self,
+        presented: &Presented,
+        lease: &LeaseHandle,
+    ) -> Result<(Principal, Timestamp), (Refusal, Option<CredentialId>)> {
         self.freshen().await.map_err(|error| {
             tracing::error!(%error, "cannot read the store; refusing");
-            Refusal::Unavailable
+            (Refusal::Unavailable, None)
         })?;
         let now = self.clock().now();
-        let sighted = self.sight(presented).transpose().map_err(|denial| {
-            let refusal = Refusal::BadCredential(denial);
-            self.count_refusal(&refusal, None, facts.ip);
-            refusal
-        })?;
+        let sighted = self.sight(presented).transpose();
+        let sighted = sighted.map_err(|denial| (Refusal::BadCredential(denial), None))?;
         for _ in 0..MOST_READS {
             let decide = |view: &View| decide(view, presented, sighted.as_ref(), lease, now);
             if let Some(decision) = self.view.read(decide) {
-                return match decision {
-                    Ok(principal) => {
-                        principal.entry.touch(now);
-                        self.uses.note(&principal.entry, facts, now);
-                        Ok(principal)
-                    }
-                    Err((refusal, known)) => {
-                        self.count_refusal(&refusal, known, facts.ip);
-                        Err(refusal)
-                    }
-                };
+                return decision.map(|principal| (principal, now));
             }
             // A change is being taken in: wait until it is.
             drop(self.applying.lock().await);
         }
         tracing::error!("the view of the store never comes to rest; refusing");
-        Err(Refusal::Unavailable)
+        Err((Refusal::Unavailable, None))
     }
 }
 

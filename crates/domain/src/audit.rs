@@ -73,6 +73,10 @@ pub enum Action {
     PairAllow,
     /// Or did not.
     PairRefuse,
+    /// Somebody approved a device that asks to be signed in as them.
+    DeviceApprove,
+    /// Or did not.
+    DeviceRefuse,
     /// Credentials were refused: one event for each reason, network and minute.
     AccessRefused,
     /// Credentials that ended long ago were taken away.
@@ -104,7 +108,7 @@ pub enum Action {
 
 impl Action {
     /// All there are.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::UserCreate,
         Self::UserRename,
         Self::UserRole,
@@ -134,6 +138,8 @@ impl Action {
         Self::PairRedeem,
         Self::PairAllow,
         Self::PairRefuse,
+        Self::DeviceApprove,
+        Self::DeviceRefuse,
         Self::AccessRefused,
         Self::StoreSweep,
         Self::StoreRestore,
@@ -184,6 +190,8 @@ impl Action {
             Self::PairRedeem => "pair.redeem",
             Self::PairAllow => "pair.allow",
             Self::PairRefuse => "pair.refuse",
+            Self::DeviceApprove => "device.approve",
+            Self::DeviceRefuse => "device.refuse",
             Self::InternalTokenMake => "internal-token.make",
             Self::InternalTokenRotate => "internal-token.rotate",
             Self::ImportLlmux => "import.llmux",

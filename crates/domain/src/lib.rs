@@ -29,4 +29,5 @@ pub mod secret;
 pub mod setup;
 pub mod token;
 pub mod user;
+pub mod user_code;
 pub mod worker;

@@ -21,7 +21,7 @@ pub fn hash(text: &[u8]) -> Result<TokenHash, InvalidToken> {
 }
 
 /// How secrets begin, of whatever kind. The internal token has no such beginning; it is 64 hexadecimal digits.
-const BEGINNINGS: [&[u8]; 6] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"sas_", SIGNED];
+const BEGINNINGS: [&[u8]; 7] = [b"fgt_", b"fgl_", b"fge_", b"fgp_", b"fgd_", b"sas_", SIGNED];
 /// `{"alg":"EdDSA","kid":"` in base64url: so begins whatever is signed here.
 const SIGNED: &[u8] = b"eyJhbGciOiJFZERTQSIsImtpZCI6I";
 const DIGITS: usize = 64;

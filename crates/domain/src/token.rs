@@ -29,6 +29,8 @@ pub enum TokenKind {
     EnterCode,
     /// `fgp_`: what a device holds while it waits to be let in. Nobody is anybody by it.
     PairingClaim,
+    /// `fgd_`: what a device holds while it waits to be approved (RFC 8628). Nobody is anybody by it.
+    DeviceCode,
 }
 
 impl TokenKind {
@@ -39,6 +41,7 @@ impl TokenKind {
             Self::Knock => b"fge_",
             Self::EnterCode => b"fgc_",
             Self::PairingClaim => b"fgp_",
+            Self::DeviceCode => b"fgd_",
         }
     }
 }

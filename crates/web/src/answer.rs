@@ -25,3 +25,13 @@ impl IntoResponse for NoContent {
         StatusCode::NO_CONTENT.into_response()
     }
 }
+
+/// 200: as asked, and nothing to say.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
+impl IntoResponse for Nothing {
+    fn into_response(self) -> Response {
+        StatusCode::OK.into_response()
+    }
+}

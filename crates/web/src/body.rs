@@ -80,7 +80,7 @@ pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
 }
 
 /// What is wrong, without the value that is: it may be a secret in the wrong place. A field's name stays.
-fn fault(error: &serde_json::Error) -> String {
+pub(crate) fn fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let without_value = |what: &str| {
         let (value, expected) = text.strip_prefix(what)?.rsplit_once(", expected ")?;

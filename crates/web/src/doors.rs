@@ -19,12 +19,13 @@ use http::Method;
 use http::request::Parts;
 
 use crate::api::{
-    self, account, agents, audit, cuts, gate, identity, keys, live, logins, pairings, tokens, users, workers,
+    self, account, agents, audit, cuts, gate, identity, keys, live, logins, oauth, pairings, tokens, users,
+    workers,
 };
 use crate::app::App;
 use crate::error::WebError;
 use crate::openapi::{self, Described, Description, Draft};
-use crate::pages::{self, assets, enter, home, login, pair, pairing, setup};
+use crate::pages::{self, assets, device, enter, home, login, pair, pairing, setup};
 
 /// Who may come in by a door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,41 @@ fn api(doors: Doors) -> Doors {
         )
         .door(Method::DELETE, "/api/pairings/{id}", pairings::withdraw, "Takes a pairing code back.", &[])
         .door(Method::GET, "/.well-known/jwks.json", keys::jwks, "Shows the public keys.", &[])
+        .door(
+            Method::GET,
+            "/.well-known/oauth-authorization-server",
+            oauth::metadata,
+            "Tells what there is of OAuth (RFC 8414).",
+            &[],
+        )
+        .door(
+            Method::POST,
+            "/oauth/introspect",
+            oauth::introspect,
+            "Tells whether a credential is good (RFC 7662).",
+            &[429],
+        )
+        .door(
+            Method::POST,
+            "/oauth/revoke",
+            oauth::revoke,
+            "Ends the credential that is sent (RFC 7009).",
+            &[429],
+        )
+        .door(
+            Method::POST,
+            "/oauth/device",
+            oauth::device,
+            "Begins to sign in a device without a browser (RFC 8628).",
+            &[429],
+        )
+        .door(
+            Method::POST,
+            "/oauth/token",
+            oauth::token,
+            "Signs such a device in, once somebody has approved it (RFC 8628).",
+            &[429],
+        )
 }
 
 fn pages(doors: Doors) -> Doors {
@@ -206,6 +242,8 @@ fn pages(doors: Doors) -> Doors {
         .page(Method::GET, "/pair/new", pairing::start)
         .page(Method::GET, "/pair/new/{id}", pairing::show)
         .page(Method::POST, "/pair/new/{id}", pairing::answer)
+        .page(Method::GET, "/device", device::show)
+        .page(Method::POST, "/device", device::answer)
         .page(Method::GET, "/favicon.svg", assets::favicon)
         .page(Method::GET, "/manifest.webmanifest", assets::manifest)
         .page(Method::GET, "/static/{file}", assets::file)

@@ -6,9 +6,9 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    AgentError, CHALLENGE, CheckPassphraseError, CloseError, CutError, EnterError, HashFailed, HasherBusy,
-    MintError, PairingError, Refusal, SetupError, SignInError, Throttled, TokenError, Unwritten, UserError,
-    WorkerError,
+    AgentError, CHALLENGE, CheckPassphraseError, CloseError, CutError, DeviceLoginError, EnterError,
+    HashFailed, HasherBusy, MintError, PairingError, Refusal, SetupError, SignInError, Throttled, TokenError,
+    Unwritten, UserError, WorkerError,
 };
 use fallgate_domain::problem::{MEDIA_TYPE, Problem};
 use fallgate_store::StoreError;
@@ -317,6 +317,27 @@ impl From<PairingError> for WebError {
             PairingError::Store(error) => error.into(),
             PairingError::Entropy(error) => {
                 tracing::error!(%error, "cannot pair a device");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<DeviceLoginError> for WebError {
+    fn from(error: DeviceLoginError) -> Self {
+        match error {
+            DeviceLoginError::SetupNeeded => Self::Refused(Refusal::SetupNeeded),
+            DeviceLoginError::Unknown => Self::NotFound(sentence(&error)),
+            DeviceLoginError::Late => Self::Gone(sentence(&error)),
+            DeviceLoginError::Answered | DeviceLoginError::Pending | DeviceLoginError::TooSoon => {
+                Self::Conflict(sentence(&error))
+            }
+            DeviceLoginError::Refused | DeviceLoginError::ApproverEnded => Self::Forbidden(sentence(&error)),
+            DeviceLoginError::Cut(notice) => Self::Refused(Refusal::Cut(notice)),
+            DeviceLoginError::Throttled(throttled) => Self::Throttled(throttled),
+            DeviceLoginError::Store(error) => error.into(),
+            DeviceLoginError::Entropy(error) => {
+                tracing::error!(%error, "cannot sign a device in");
                 Self::Unavailable
             }
         }

@@ -2,12 +2,13 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::app::App;
 use crate::body::LONGEST;
+use crate::oauth::in_its_words;
 use crate::old_link;
 use crate::pages::problem::for_browsers;
 
@@ -15,6 +16,8 @@ pub(crate) fn around(doors: Router<App>, app: &App) -> Router<App> {
     doors
         // Innermost: it only tells the body extractors where to stop.
         .layer(DefaultBodyLimit::max(LONGEST))
+        // Around the doors themselves: whatever they refuse there, OAuth has words for.
+        .layer(from_fn(in_its_words))
         // Before a door, which would read no token out of an address.
         .layer(from_fn_with_state(app.clone(), old_link::follow))
         // Around whatever refuses: a browser shows what it gets.

@@ -8,6 +8,7 @@ mod cookie;
 pub mod doors;
 mod error;
 mod layers;
+mod oauth;
 mod old_link;
 mod openapi;
 mod pages;

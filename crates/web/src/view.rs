@@ -3,6 +3,7 @@
 
 mod agents;
 mod live;
+mod oauth;
 mod pairing;
 mod workers;
 
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 
 pub use self::agents::{AgentList, AgentView};
 pub use self::live::{LiveList, LiveView};
+pub use self::oauth::{AccessTokenView, IntrospectionView, MetadataView, StartedDeviceLoginView};
 pub(crate) use self::pairing::link as pairing_link;
 pub use self::pairing::{ClaimView, PairingView, StartedPairingView};
 pub use self::workers::{InspectedWorkerView, MintedWorkerView};

@@ -20,11 +20,11 @@ use fallgate_store::StoreError;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-pub(crate) use self::redeem::was_paired;
 pub use self::redeem::{Claim, Collected, PairingOffer, RedeemOrder, Redeemed, pairing_cookie_name};
 pub(crate) use self::table::Pairings;
 use self::table::{LIFE, Pairing, Starter};
 use crate::caller::SignedIn;
+use crate::consent::ConsentError;
 use crate::registrar::Actor;
 use crate::signin::SignInError;
 use crate::throttle::Throttled;
@@ -184,6 +184,17 @@ pub enum PairingError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ConsentError> for PairingError {
+    fn from(error: ConsentError) -> Self {
+        match error {
+            ConsentError::Ended => Self::StarterEnded,
+            ConsentError::Cut(notice) => Self::Cut(notice),
+            ConsentError::Entropy(error) => error.into(),
+            ConsentError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl Verifier {

@@ -2,33 +2,25 @@
 
 use std::net::IpAddr;
 
-use fallgate_domain::audit::{self, Author};
+use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::credential::{Credential, CredentialKind, TokenName};
+use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::entropy;
 use fallgate_domain::pairing::PairingCode;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_domain::user::{DisplayName, Username};
-use fallgate_store::{Minted, StoreError};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::table::{Asker, Pairing, Starter};
 use super::{PairingError, PairingStatus};
 use crate::caller::Newcomer;
+use crate::consent::{Consent, MARK};
 use crate::hash_queue::Lane;
-use crate::registrar::{Actor, Authority};
+use crate::registrar::Actor;
 use crate::signin::{NewSignIn, SignInError};
 use crate::tokens::TokenError;
 use crate::verifier::Verifier;
 use crate::{device, uses};
-
-/// How what made a sign-in begins, where that was a pairing and nobody showed a passphrase.
-const MARK: &str = "pairing:";
-
-/// Whether nobody has shown a passphrase for that sign-in.
-pub(crate) fn was_paired(sign_in: &Credential) -> bool {
-    sign_in.minted_by.starts_with(MARK)
-}
 
 /// What the cookie is called in which a browser keeps its [`Claim`]. The prefix makes browsers hold it to https, one
 /// host and `Path=/`.
@@ -229,43 +221,16 @@ impl Verifier {
         device: String,
         newcomer: &Newcomer,
     ) -> Result<NewSignIn, PairingError> {
-        self.freshen().await?;
-        let user = self.store().user(pairing.owner).await?.ok_or(PairingError::StarterEnded)?;
-        if let Some(cut) = self.view.cuts.on_sign_in(user.id, user.role) {
-            self.refusals.count_sign_in("cut", Some(user.username), newcomer.ip);
-            return Err(PairingError::Cut(cut.notice()));
-        }
-        let (mut new, secret) = self.new_login(&user, device.parse().ok(), newcomer)?;
-        new.credential.minted_by = format!("{MARK}{}", pairing.id);
-        let credential = new.credential.clone();
-        let actor = Actor::User {
-            id: user.id,
-            username: user.username.clone(),
-            credential: credential.id,
-            ip: newcomer.ip,
-            by: Authority::New,
-            worker: None,
+        let consent = Consent {
+            owner: pairing.owner,
+            by: pairing.credential(),
+            device,
+            minted_by: format!("{MARK}{}", pairing.id),
+            detail: pairing.detail(),
         };
-        let mut detail = pairing.detail();
-        detail.insert("name".to_owned(), credential.name.clone().into());
-        let at = credential.created_at;
-        let mut event = actor.event(at, audit::Action::Login, user.username.to_string(), detail);
-        event.author = pairing.author(at);
-        match self.registrar.vault.mint(new, u32::MAX, event).await {
-            Ok(Minted::Minted(_)) => {}
-            Ok(
-                Minted::OwnerUnknown
-                | Minted::OwnerDisabled
-                | Minted::ParentEnded
-                | Minted::TooDeep
-                | Minted::TooMany,
-            )
-            | Err(StoreError::CallerEnded) => return Err(PairingError::StarterEnded),
-            Err(error) => return Err(error.into()),
-        }
-        self.freshen_after_act().await;
+        let signed_in = self.sign_in_by_consent(consent, newcomer).await?;
         self.end_held(newcomer).await;
-        Ok(NewSignIn { credential, user, secret })
+        Ok(signed_in)
     }
 
     /// Ends what a browser had before. A failure is no reason to keep the device out: what is left ends by itself.
@@ -277,19 +242,6 @@ impl Verifier {
         let ended = self.end(held, &actor, credential, audit::Action::Logout, "signed in anew").await;
         if let Err(error @ (TokenError::Store(_) | TokenError::Unwritten(_))) = ended {
             tracing::warn!(%error, %credential, "a sign-in that was replaced has not ended");
-        }
-    }
-}
-
-impl Pairing {
-    /// On whose authority a device is let in: the sign-in that made the code must stand to the last. Access to the home
-    /// folder does not end.
-    fn author(&self, at: Timestamp) -> Option<Author> {
-        match &self.starter {
-            Starter::SignIn(entry) => {
-                Some(Author { credential: entry.id, needs: None, at, though_all_is_cut: false, worker: None })
-            }
-            Starter::Operator | Starter::Gate => None,
         }
     }
 }

@@ -84,7 +84,8 @@ impl Pairing {
         !matches!(self.status, Waiting | Asked | Allowed)
     }
 
-    fn credential(&self) -> Option<CredentialId> {
+    /// The sign-in that made it, on whose authority a device is let in: it must stand to the last.
+    pub(super) fn credential(&self) -> Option<CredentialId> {
         match &self.starter {
             Starter::SignIn(entry) => Some(entry.id),
             Starter::Operator | Starter::Gate => None,

@@ -66,6 +66,10 @@ pub(crate) struct Login {
     /// Read the passphrase from stdin, up to the end of its first line.
     #[arg(long, requires = "username")]
     pub(crate) passphrase_stdin: bool,
+    /// Without a passphrase: show a code that you approve in a browser where you are signed in. Also where there is no
+    /// terminal to type on and nobody is named.
+    #[arg(long, conflicts_with_all = ["username", "passphrase_stdin"])]
+    pub(crate) device: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -184,7 +184,7 @@ fn text(answer: &Answer, name: header::HeaderName) -> Option<&str> {
 }
 
 /// A problem's sentence in the form of this side's lines: no capital, no full stop.
-fn plain(detail: &str) -> String {
+pub(super) fn plain(detail: &str) -> String {
     let detail = detail.strip_prefix("The token was not minted: ").unwrap_or(detail);
     let detail = detail.strip_suffix('.').unwrap_or(detail);
     if detail.starts_with("Fallgate") {

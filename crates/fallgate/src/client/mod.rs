@@ -3,6 +3,7 @@
 //! No redirect is followed and no proxy asked: a credential goes to the address that was named, and nowhere else.
 
 mod fault;
+mod oauth;
 mod saved;
 
 use std::time::Duration;
@@ -11,11 +12,13 @@ use fallgate_domain::token::{PlainToken, TokenKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
+use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Method, Request, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use zeroize::Zeroizing;
 
 pub(crate) use self::fault::Fault;
+pub(crate) use self::oauth::OAuthFault;
 pub(crate) use self::saved::{SavedLogin, SavedLogins};
 use crate::cmd::version::VERSION;
 use crate::config::Origin;
@@ -165,15 +168,24 @@ impl Client {
             let bearer = Zeroizing::new(format!("Bearer {}", *secret));
             request = request.header(header::AUTHORIZATION, bearer.as_str());
         }
-        let answered = match body {
-            None => request.body(()).map(|request| self.agent.run(request)),
+        let answer = match body {
+            None => self.exchange(request, None)?,
             Some(body) => {
                 // Room for all from the start: bytes that move to a larger place leave a copy behind.
                 let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
                 serde_json::to_writer(&mut *bytes, body).map_err(Failure::from)?;
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                request.body(bytes.as_slice()).map(|request| self.agent.run(request))
+                self.exchange(request, Some(&bytes))?
             }
+        };
+        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(self.refused(&answer, with)) }
+    }
+
+    /// Sends a request, and reads what is answered, whatever it is.
+    fn exchange(&self, request: Builder, body: Option<&[u8]>) -> Result<Answer, Failure> {
+        let answered = match body {
+            None => request.body(()).map(|request| self.agent.run(request)),
+            Some(body) => request.body(body).map(|request| self.agent.run(request)),
         };
         let mut answered = answered.map_err(Failure::from)?.map_err(|error| self.unreachable(&error))?;
         let bytes = match answered.body().content_length() {
@@ -181,12 +193,11 @@ impl Client {
             _ => answered.body_mut().with_config().limit(LONGEST).read_to_vec(),
         };
         let bytes = bytes.map_err(|error| self.unreachable(&error))?;
-        let answer = Answer {
+        Ok(Answer {
             status: answered.status().as_u16(),
             headers: answered.headers().clone(),
             body: Zeroizing::new(bytes),
-        };
-        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(self.refused(&answer, with)) }
+        })
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Fault> {

@@ -1,9 +1,10 @@
 //! `fallgate login`, `logout`, `status`, `passwd`: this user's sign-in to a gate.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::name::on_one_line;
+use fallgate_domain::token::PlainToken;
 use fallgate_domain::user::Username;
 use fallgate_web::view::{EndedView, WhoAmI};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use ureq::http::Method;
 
 use crate::cli::{Format, Login, Passwd, Where};
 use crate::client::{Client, Fault, SavedLogin, SavedLogins, With};
+use crate::cmd::device_login;
 use crate::cmd::passphrase::PassphraseSource;
 use crate::cmd::user::ended_in_words;
 use crate::config::{Environment, Origin};
@@ -38,12 +40,19 @@ struct Change<'a> {
 }
 
 pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> Result<(), Failure> {
+    let client = || Client::new(gate(flags, environment, Some(USUAL))?);
+    let has_terminal = io::stdin().is_terminal();
+    if login.device || (login.username.is_none() && !has_terminal) {
+        let client = client()?;
+        ready(&client)?;
+        let device_name = login.device_name.map_or_else(machine_name, TokenName::into_string);
+        let (me, secret) = device_login::sign_in(&client, &device_name)?;
+        return keep(&client, &me, &secret, login.format.json);
+    }
     let source = PassphraseSource::choose(login.passphrase_stdin)?;
-    let client = Client::new(gate(flags, environment, Some(USUAL))?)?;
-    let (gate, file) = (client.origin().text(), client.server().file()?);
-    // Nobody should type a passphrase for nothing, nor to a stranger.
-    SavedLogins::read(file)?;
-    client.greet()?;
+    let client = client()?;
+    ready(&client)?;
+    let gate = client.origin().text();
     let username = match login.username {
         Some(username) => username,
         None => ask_username(&gate)?,
@@ -52,31 +61,48 @@ pub(crate) fn login(login: Login, flags: &Where, environment: &Environment) -> R
     let device_name = login.device_name.map_or_else(machine_name, TokenName::into_string);
     let body = SignIn { username: &username, passphrase: &passphrase, device_name: &device_name };
     let (me, secret): (WhoAmI, _) = client.sign_in(&body).map_err(Fault::into_failure)?;
+    keep(&client, &me, &secret, login.format.json)
+}
 
+/// Nobody should type a passphrase for nothing, nor to a stranger.
+fn ready(client: &Client) -> Result<(), Failure> {
+    SavedLogins::read(client.server().file()?)?;
+    client.greet()
+}
+
+/// Saves a sign-in that was made, in the place of the one before, which ends.
+fn keep(client: &Client, me: &WhoAmI, secret: &PlainToken, json: bool) -> Result<(), Failure> {
+    let (gate, file) = (client.origin().text(), client.server().file()?);
+    let drop_it = |secret: &PlainToken| {
+        // What nobody can use any more is not to stand.
+        let _ = end(client, With::Secret(secret.expose()));
+    };
+    let Some(username) = me.username.clone() else {
+        drop_it(secret);
+        return Err(Failure::failed(format_args!(
+            "{gate} does not say whose sign-in it has made: nothing is saved"
+        )));
+    };
     let saved = SavedLogin {
-        username,
+        username: username.clone(),
         id: me.credential.id,
         expires_at: me.credential.expires_at,
         secret: secret.clone(),
     };
-    let before = SavedLogins::replace(file, client.origin(), Some(saved)).inspect_err(|_| {
-        // What nobody can use any more is not to stand.
-        let _ = end(&client, With::Secret(secret.expose()));
-    })?;
+    let before = SavedLogins::replace(file, client.origin(), Some(saved)).inspect_err(|_| drop_it(secret))?;
     if let Some(before) = before
-        && let Err(failure) = end(&client, With::Secret(before.secret.expose()))
+        && let Err(failure) = end(client, With::Secret(before.secret.expose()))
     {
         output::warn(format_args!("the sign-in before, {}, is not ended: {failure}", before.id));
     }
     output::say(format_args!(
-        "Signed in to {gate} as {}, until {} at the latest. Commands with --server {gate} use it",
-        me.username.as_ref().map_or("nobody", Username::as_str),
+        "Signed in to {gate} as {username}, until {} at the latest. Commands with --server {gate} use it",
         output::or_never(me.credential.expires_at)
     ));
     if client.server().token.is_some() {
         output::warn("FALLGATE_TOKEN is set, and goes before what is saved: unset it to use the sign-in");
     }
-    if login.format.json { output::data(&output::json(&me)?) } else { Ok(()) }
+    if json { output::data(&output::json(me)?) } else { Ok(()) }
 }
 
 pub(crate) fn logout(flags: &Where, environment: &Environment) -> Result<(), Failure> {

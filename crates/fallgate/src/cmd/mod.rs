@@ -6,6 +6,7 @@ mod audit;
 pub(crate) mod config;
 mod consent;
 mod cutting;
+mod device_login;
 mod doctor;
 mod import;
 mod internal_token;

@@ -68,6 +68,12 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("POST", "/api/pairings/{id}", Access::Login, 400),
     ("DELETE", "/api/pairings/{id}", Access::Login, 404),
     ("GET", "/.well-known/jwks.json", Access::Public, 200),
+    ("GET", "/.well-known/oauth-authorization-server", Access::Public, 200),
+    // What is sent here is no form, which is 400 in OAuth's words.
+    ("POST", "/oauth/introspect", Access::Scope(PlainScope::Introspect), 400),
+    ("POST", "/oauth/revoke", Access::Public, 400),
+    ("POST", "/oauth/device", Access::Public, 400),
+    ("POST", "/oauth/token", Access::Public, 400),
     ("GET", "/", Access::Login, 200),
     // Somebody is there already.
     ("GET", "/setup", Access::Public, 404),
@@ -140,6 +146,8 @@ const ORACLE: &[(&str, &str, Access, u16)] = &[
     ("GET", "/pair/new", Access::Login, 200),
     ("GET", "/pair/new/{id}", Access::Login, 404),
     ("POST", "/pair/new/{id}", Access::Login, 415),
+    ("GET", "/device", Access::Login, 200),
+    ("POST", "/device", Access::Login, 415),
     ("GET", "/favicon.svg", Access::Public, 200),
     ("GET", "/manifest.webmanifest", Access::Public, 200),
     ("GET", "/static/{file}", Access::Public, 200),
@@ -159,6 +167,11 @@ fn by_worker(method: &str, path: &str) -> Option<u16> {
         ("DELETE", "/api/tokens") => Some(401),
         _ => None,
     }
+}
+
+/// Whether only an admin can have what this needs.
+fn is_for_admins(access: Access) -> bool {
+    matches!(access, Access::Scope(PlainScope::Admin | PlainScope::Introspect))
 }
 
 /// The id of nothing.
@@ -215,7 +228,7 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
         } else {
             gate.token("ada").id
         };
-        let caller = if access == Access::Scope(PlainScope::Admin) { &mut admin } else { &mut user };
+        let caller = if is_for_admins(access) { &mut admin } else { &mut user };
         caller.once = path.ends_with("/logout");
         let caller = caller.renewed();
         let mut by_cookie = in_cookies(caller);
@@ -279,23 +292,27 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             };
             assert_eq!(answer.status, wanted, "{method} {path} with {name}: {}", answer.text());
             if wanted >= 400 {
-                assert_eq!(
-                    answer.header("content-type"),
-                    Some("application/problem+json"),
-                    "{method} {path} with {name}"
-                );
-                assert_eq!(answer.json()["status"], wanted);
+                // But what cannot be read as a request no door has seen.
+                let is_oauth = path.starts_with("/oauth/") && fate != Fate::Unreadable;
+                let kind = if is_oauth { "application/json" } else { "application/problem+json" };
+                assert_eq!(answer.header("content-type"), Some(kind), "{method} {path} with {name}");
+                if is_oauth {
+                    assert!(answer.json()["error"].is_string(), "{method} {path} with {name}");
+                } else {
+                    assert_eq!(answer.json()["status"], wanted);
+                }
             }
             assert_eq!(answer.header("www-authenticate"), (wanted == 401).then_some(CHALLENGE));
             if wanted == 401 && fate == Fate::Bad {
-                refusals.push((format!("{method} {path} with {name}"), body.is_empty(), whole(&answer)));
+                let said = (body.is_empty(), path.starts_with("/oauth/"));
+                refusals.push((format!("{method} {path} with {name}"), said, whole(&answer)));
             }
         }
     }
     // R38: nothing in the answer tells a revoked token from one that never was. (Where a body was sent and not read
-    // the connection is closed, which the answer says.)
-    for bodiless in [true, false] {
-        let mut alike = refusals.iter().filter(|(_, empty, _)| *empty == bodiless);
+    // the connection is closed, which the answer says; and OAuth's doors have its words.)
+    for alike in [(true, false), (false, false), (false, true)] {
+        let mut alike = refusals.iter().filter(|(_, said, _)| *said == alike);
         let first = alike.next().unwrap();
         for other in alike {
             assert_eq!(other.2, first.2, "{} and {} are told apart", first.0, other.0);

@@ -9,6 +9,7 @@ pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod live;
 pub(crate) mod logins;
+pub(crate) mod oauth;
 pub(crate) mod pairings;
 pub(crate) mod setup;
 pub(crate) mod tokens;

@@ -261,10 +261,18 @@ pub(crate) async fn revoke_held(
     Extension(peer): Extension<PeerAddress>,
     JsonBody(Held { token }): JsonBody<Held>,
 ) -> Result<NoContent, WebError> {
+    end_held(&verifier, &token, peer).await?;
+    Ok(NoContent)
+}
+
+pub(crate) async fn end_held(
+    verifier: &Verifier,
+    token: &SecretText,
+    peer: PeerAddress,
+) -> Result<(), WebError> {
     let counted = verifier.count_held(peer.0);
     verifier.revoke_held(token.0.as_bytes(), peer.0).await?;
-    counted?;
-    Ok(NoContent)
+    Ok(counted?)
 }
 
 /// What is no id is nobody's.

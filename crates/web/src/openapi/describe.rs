@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use fallgate_authority::{AnySignIn, Newcomer, Permit, Principal, SignedIn, SigningOut};
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use utoipa::openapi::path::{Operation, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -16,12 +16,13 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::words;
-use super::{component, text_header};
-use crate::answer::{Created, NoContent};
+use super::{component, oauth_refusal, text_header};
+use crate::answer::{Created, NoContent, Nothing};
 use crate::body::JsonBody;
 use crate::cookie::SetCookie;
 use crate::doors::{Access, Public};
 use crate::error::WebError;
+use crate::oauth::{self, OAuthError, Parameters};
 
 /// The carriers of a credential, as security schemes.
 const CARRIERS: [&str; 3] = ["bearer", "basic", "cookie"];
@@ -31,6 +32,8 @@ pub(crate) struct Draft {
     operation: OperationBuilder,
     responses: BTreeMap<u16, RefOr<Response>>,
     schemas: Vec<(String, RefOr<Schema>)>,
+    /// Whether its refusals are in OAuth's words.
+    is_oauth: bool,
 }
 
 impl Draft {
@@ -51,7 +54,8 @@ impl Draft {
                     .schema(Some(words::in_path(name))),
             );
         }
-        let mut draft = Self { operation, responses: BTreeMap::new(), schemas: Vec::new() };
+        let is_oauth = oauth::is_under(path);
+        let mut draft = Self { operation, responses: BTreeMap::new(), schemas: Vec::new(), is_oauth };
         draft.refuses(&[400, 503]);
         if path != "/health" {
             // The listener asks for a Host of ours everywhere else.
@@ -83,8 +87,14 @@ impl Draft {
     /// It may be refused with one of these.
     pub(crate) fn refuses(&mut self, statuses: &[u16]) {
         for status in statuses {
-            let shared = RefOr::Ref(Ref::from_response_name(component(*status)));
-            self.responses.insert(*status, shared);
+            // Before anything is asked for its words the listener has refused a wrong Host.
+            let refusal = if self.is_oauth && *status != 421 {
+                let schema = self.refer_to::<oauth::Refused>();
+                oauth_refusal(*status, schema).into()
+            } else {
+                RefOr::Ref(Ref::from_response_name(component(*status)))
+            };
+            self.responses.insert(*status, refusal);
         }
     }
 
@@ -183,6 +193,7 @@ impl Argument for Principal {}
 impl Argument for SignedIn {}
 impl Argument for AnySignIn {}
 impl Argument for SigningOut {}
+impl Argument for HeaderMap {}
 impl<A> Argument for Permit<A> {}
 impl<T> Argument for State<T> {}
 impl<T> Argument for Extension<T> {}
@@ -219,6 +230,23 @@ impl<T: ToSchema> Argument for JsonBody<T> {
     }
 }
 
+impl<T: ToSchema> Argument for Parameters<T> {
+    fn describe(draft: &mut Draft) {
+        let content = ContentBuilder::new().schema(Some(draft.refer_to::<T>())).build();
+        let body = RequestBodyBuilder::new()
+            .content("application/x-www-form-urlencoded", content)
+            .required(Some(Required::True));
+        draft.edit(|operation| operation.request_body(Some(body.build())));
+        draft.refuses(&[413]);
+    }
+}
+
+impl<T: Answer> Answer for Result<T, OAuthError> {
+    fn describe(draft: &mut Draft) {
+        T::describe(draft);
+    }
+}
+
 impl<T: Answer> Answer for Result<T, WebError> {
     fn describe(draft: &mut Draft) {
         T::describe(draft);
@@ -236,6 +264,12 @@ impl<T: ToSchema> Answer for Created<T> {
     fn describe(draft: &mut Draft) {
         let schema = draft.refer_to::<T>();
         draft.answer(201, Some(schema));
+    }
+}
+
+impl Answer for Nothing {
+    fn describe(draft: &mut Draft) {
+        draft.answer(200, None);
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) use self::describe::{Answer, Described, Draft};
 use crate::doors::Public;
 
 const ABOUT: &str = "An auth gateway's own doors. Times are RFC 3339 in UTC. A body has at most 64 KiB; a field that is \
-    not known is refused by name. Every refusal is a problem (RFC 9457). What cannot be read as HTTP/1.1, or takes too \
+    not known is refused by name. Every refusal is a problem (RFC 9457), but under `/oauth/`, \
+    where it is as OAuth has it (RFC 6749). What cannot be read as HTTP/1.1, or takes too \
     long to arrive, is refused before any door is asked: 400, 408, 417, 431 or 505.";
 
 /// The refusals that doors have in common, each a component of the description.
@@ -142,8 +143,23 @@ fn component(status: u16) -> String {
 }
 
 fn refusal(status: u16, when: &str) -> utoipa::openapi::Response {
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(words::Problem::name()))).build();
-    let mut response = ResponseBuilder::new().description(when).content(MEDIA_TYPE, problem);
+    refusal_as(status, when, MEDIA_TYPE, Ref::from_schema_name(words::Problem::name()).into())
+}
+
+/// The same in OAuth's words.
+fn oauth_refusal(status: u16, schema: RefOr<Schema>) -> utoipa::openapi::Response {
+    let when = match status {
+        400 => {
+            "What was sent cannot be read, or nothing is granted for it; `error` says which (RFC 6749, RFC 8628)."
+        }
+        status => REFUSALS.iter().find(|(other, _)| *other == status).map_or("Refused.", |(_, when)| when),
+    };
+    refusal_as(status, when, "application/json", schema)
+}
+
+fn refusal_as(status: u16, when: &str, media_type: &str, schema: RefOr<Schema>) -> utoipa::openapi::Response {
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let mut response = ResponseBuilder::new().description(when).content(media_type, content);
     if status == 401 {
         response = response.header("WWW-Authenticate", text_header("The challenge: `Bearer`."));
     }

@@ -6,6 +6,7 @@ pub(crate) mod agents;
 mod ask;
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod device;
 pub(crate) mod enter;
 mod follow;
 mod form;

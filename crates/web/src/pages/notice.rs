@@ -38,6 +38,8 @@ pub(crate) enum Notice {
     Cut,
     Lifted,
     LiftedBefore,
+    DeviceApproved,
+    DeviceRefused,
 }
 
 impl Notice {
@@ -66,6 +68,8 @@ impl Notice {
         Self::Cut,
         Self::Lifted,
         Self::LiftedBefore,
+        Self::DeviceApproved,
+        Self::DeviceRefused,
     ];
 
     /// As the address names it.
@@ -95,6 +99,8 @@ impl Notice {
             Self::Cut => "cut",
             Self::Lifted => "lifted",
             Self::LiftedBefore => "lifted-before",
+            Self::DeviceApproved => "device-approved",
+            Self::DeviceRefused => "device-refused",
         }
     }
 
@@ -139,6 +145,10 @@ impl Notice {
             Self::Cut => "The cut stands.".to_owned(),
             Self::Lifted => "The cut is lifted.".to_owned(),
             Self::LiftedBefore => "That cut does not stand any more.".to_owned(),
+            Self::DeviceApproved => {
+                "The device is approved. It signs in as soon as it looks, and is listed here then.".to_owned()
+            }
+            Self::DeviceRefused => "The device is refused. It was not signed in.".to_owned(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::app::{App, AskedHost};
 use crate::error::WebError;
 
 /// Under these there are no pages: whoever asks here wants no page.
-pub(crate) const NO_PAGES: [&str; 4] = [".well-known", "api", "health", "static"];
+pub(crate) const NO_PAGES: [&str; 5] = [".well-known", "api", "health", "oauth", "static"];
 
 /// Where a page leads on to.
 const FIRST_PAGE: &str = "Go to the first page";

@@ -41,6 +41,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("/admin/audit", "audit"),
     ("/admin/routes", "routes"),
     ("/pair", "pair"),
+    ("/device", "device"),
     ("/nothing", "not-found"),
     ("/login?fresh=1", "login"),
 ];

@@ -6,6 +6,7 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::Access;
 
+use super::is_for_admins;
 use crate::support::llmux::anonymous_token;
 use crate::support::{Client, Gate, Home, SignIn, Token, Worker, wait_for};
 
@@ -100,7 +101,7 @@ pub(super) struct Caller<'a> {
 impl<'a> Caller<'a> {
     pub(super) fn of(gate: &'a Gate, access: Access, ended: &'a [(&'static str, String)]) -> Self {
         // Whose scope `admin` is to count must be an admin.
-        let owner = if access == Access::Scope(PlainScope::Admin) { "root" } else { "ada" };
+        let owner = if is_for_admins(access) { "root" } else { "ada" };
         Self { gate, owner, login: gate.sign_in(owner), once: false, ended }
     }
 
@@ -175,12 +176,15 @@ pub(super) fn in_cookies(caller: &Caller<'_>) -> Vec<Presented> {
 /// Every way there is to say on purpose who one is, for something that needs `access`, or a route's scope.
 pub(super) fn presented(caller: &Caller<'_>, access: Access) -> Vec<Presented> {
     let Caller { gate, owner, login, ended, .. } = caller;
-    let for_admins = access == Access::Scope(PlainScope::Admin);
+    let for_admins = is_for_admins(access);
     let every = PlainScope::ALL
         .into_iter()
         .filter(|scope| for_admins || !matches!(scope, PlainScope::Admin | PlainScope::Introspect));
     let (right, wrong): (Vec<_>, Vec<_>) = match access {
-        Access::Scope(needed) => every.partition(|scope| *scope == needed),
+        // The scope admin is every scope's.
+        Access::Scope(needed) => every
+            .filter(|scope| *scope == needed || *scope != PlainScope::Admin)
+            .partition(|scope| *scope == needed),
         Access::Public | Access::AnyCredential => (vec![PlainScope::LiveRead], Vec::new()),
         // No scope makes a sign-in of a token.
         Access::Login => (Vec::new(), every.collect()),

@@ -1,0 +1,203 @@
+//! OAuth's doors: introspection, revocation, and what is said of them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Gate, Response, encoded};
+
+/// By which name the gate goes.
+const ISSUER: &str = "https://box.example";
+
+/// Posts a form with these header lines.
+pub(crate) fn form(gate: &Gate, path: &str, headers: &str, fields: &[(&str, &str)]) -> Response {
+    let pairs = fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+    let body = pairs.collect::<Vec<_>>().join("&");
+    let length = body.len();
+    Client::exchange(
+        gate.address(),
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        ),
+    )
+}
+
+/// The name of a refusal, which is one of OAuth's.
+#[track_caller]
+pub(crate) fn error_of(answer: &Response) -> String {
+    assert!(answer.status >= 400, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let told = answer.json();
+    assert!(!told["error_description"].as_str().unwrap().is_empty(), "{told}");
+    told["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_upstream_learns_whether_a_credential_of_any_kind_is_good() {
+    let gate = Gate::configured(&format!("[server]\npublic_url = \"{ISSUER}\"\n"));
+    gate.admin("root");
+    gate.user("ada");
+    gate.user("bob");
+    gate.user("eve");
+    let legacy = gate.legacy_token();
+    let service = gate.token_with("root", &["--scope", "introspect"]).header();
+    let ask = |secret: &str| {
+        let answer =
+            form(&gate, "/oauth/introspect", &service, &[("token", secret), ("token_type_hint", "x")]);
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (200, Some("no-store")),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        answer.json()
+    };
+    let token = gate.token_with("ada", &["--scope", "routes:use", "--scope", "identity:read"]);
+    let listed = gate.ask("GET /api/whoami", &token.header(), &Value::Null).json();
+    let told = ask(&token.secret);
+    assert_eq!(told["active"], true);
+    assert_eq!(told["scope"], "identity:read routes:use");
+    assert_eq!(
+        (&told["username"], &told["token_type"], &told["kind"]),
+        (&json!("ada"), &json!("Bearer"), &json!("token"))
+    );
+    assert_eq!(told["jti"], token.id);
+    assert_eq!(told["iss"], ISSUER);
+    assert!(
+        told["sub"].as_str().unwrap().len() == 36 && told["exp"].as_i64().unwrap() > 1_700_000_000,
+        "{told}"
+    );
+    assert!(listed["credential"]["expires_at"].is_string());
+    let login = gate.sign_in("ada");
+    for (secret, kind, owner) in [
+        (login.secret.as_str(), "login", json!("ada")),
+        (&gate.internal_token(), "internal", Value::Null),
+        (&legacy.secret, "legacy", Value::Null),
+    ] {
+        let told = ask(secret);
+        assert_eq!((&told["active"], &told["kind"], &told["username"]), (&json!(true), &json!(kind), &owner));
+    }
+
+    // Whatever is not good is that, and nothing more is told.
+    let dead = json!({"active": false});
+    let (disabled, cut) = (gate.token("bob"), gate.token("eve"));
+    gate.fallgate(&["user", "disable", "bob"]).ok();
+    gate.fallgate(&["cut", "user:eve"]).ok();
+    gate.fallgate(&["token", "revoke", &token.id]).ok();
+    gate.ask("POST /api/logout", &login.bearer(), &Value::Null);
+    for secret in [&token.secret, &login.secret, &disabled.secret, &cut.secret, "x", "fgt_", "eyJ.x.y"] {
+        assert_eq!(ask(secret), dead, "{secret}");
+    }
+    gate.fallgate(&["user", "enable", "bob"]).ok();
+    gate.fallgate(&["user", "set-role", "bob", "admin"]).ok();
+    assert_eq!(ask(&disabled.secret)["active"], true);
+
+    let refused = |headers: &str, fields: &[(&str, &str)]| {
+        let answer = form(&gate, "/oauth/introspect", headers, fields);
+        (answer.status, error_of(&answer))
+    };
+    let asked = [("token", token.secret.as_str())];
+    assert_eq!(refused("", &asked), (401, "invalid_token".to_owned()));
+    assert_eq!(refused(&disabled.header(), &asked), (403, "insufficient_scope".to_owned()));
+    assert_eq!(refused(&service, &[]), (400, "invalid_request".to_owned()));
+    // Only an admin has it to give.
+    let ordinary = ["token", "create", "--username", "ada", "--scope", "introspect"];
+    assert!(gate.fallgate(&ordinary).refused(1).contains("introspect"));
+}
+
+#[test]
+fn an_upstream_hears_of_what_is_good_however_much_rubbish_others_send_it() {
+    let gate = Gate::start();
+    gate.admin("root");
+    let service = gate.token_with("root", &["--scope", "introspect"]).header();
+    let ask = |secret: &str| form(&gate, "/oauth/introspect", &service, &[("token", secret)]);
+    let mut last = ask("x");
+    for _ in 0..5_000 {
+        if last.status == 429 {
+            break;
+        }
+        last = ask("x");
+    }
+    assert_eq!((last.status, error_of(&last)), (429, "temporarily_unavailable".to_owned()));
+    assert!(last.header("retry-after").is_some());
+    let good = gate.token("root");
+    for _ in 0..20 {
+        assert_eq!(ask(&good.secret).json()["active"], true);
+    }
+}
+
+#[test]
+fn r37_whoever_holds_a_credential_may_end_it_in_oauths_words_and_learns_nothing() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let (token, login) = (gate.token("ada"), gate.sign_in("ada"));
+    let revoke = |secret: &str| {
+        form(&gate, "/oauth/revoke", "", &[("token", secret), ("token_type_hint", "refresh_token")])
+    };
+    let stands = |secret: &str| {
+        gate.ask("GET /api/whoami", &format!("Authorization: Bearer {secret}\r\n"), &Value::Null).status
+            == 200
+    };
+    for secret in [token.secret.as_str(), &login.secret, &token.secret, "x", "fgt_", "eyJ.x.y"] {
+        let answer = revoke(secret);
+        assert_eq!((answer.status, answer.body.len()), (200, 0), "{secret}: {}", answer.text());
+        assert!(!stands(secret), "{secret}");
+    }
+    assert_eq!(error_of(&form(&gate, "/oauth/revoke", "", &[])), "invalid_request");
+    let json = gate.ask("POST /oauth/revoke", "", &json!({"token": "x"}));
+    assert_eq!((json.status, error_of(&json)), (400, "invalid_request".to_owned()));
+    let huge = form(&gate, "/oauth/revoke", "", &[("token", &"x".repeat(70_000))]);
+    assert_eq!((huge.status, error_of(&huge)), (413, "invalid_request".to_owned()));
+    let wrong_method = gate.ask("GET /oauth/revoke", "", &Value::Null);
+    assert_eq!((wrong_method.status, error_of(&wrong_method)), (405, "invalid_request".to_owned()));
+
+    // Too many tries are told so, and a real secret is ended all the same.
+    let last = gate.token("ada");
+    let mut answer = revoke("x");
+    for _ in 0..500 {
+        if answer.status == 429 {
+            break;
+        }
+        answer = revoke("x");
+    }
+    assert_eq!((answer.status, error_of(&answer)), (429, "temporarily_unavailable".to_owned()));
+    revoke(&last.secret);
+    assert!(!stands(&last.secret));
+}
+
+#[test]
+fn what_is_told_of_oauth_is_what_there_is() {
+    let gate = Gate::configured(&format!("[server]\npublic_url = \"{ISSUER}\"\n"));
+    gate.user("ada");
+    let told = gate.ask("GET /.well-known/oauth-authorization-server", "", &Value::Null);
+    assert_eq!((told.status, told.header("content-type")), (200, Some("application/json")));
+    let told = told.json();
+    assert_eq!(told["issuer"], ISSUER);
+    assert_eq!(told["response_types_supported"], json!([]));
+    let mut endpoints = 0;
+    for (name, value) in told.as_object().unwrap() {
+        let Some(path) =
+            value.as_str().and_then(|value| value.strip_prefix(ISSUER)).filter(|path| !path.is_empty())
+        else {
+            continue;
+        };
+        endpoints += 1;
+        let answer = if name == "jwks_uri" {
+            gate.ask(&format!("GET {path}"), "", &Value::Null)
+        } else {
+            form(&gate, path, "", &[])
+        };
+        assert!([200, 400, 401].contains(&answer.status), "{name}: {}", answer.text());
+    }
+    assert_eq!(endpoints, 5, "{told}");
+    let grants = told["grant_types_supported"].as_array().unwrap();
+    for (grant, is_there) in grants.iter().map(|grant| (grant.as_str().unwrap(), true)).chain([
+        ("authorization_code", false),
+        ("refresh_token", false),
+        ("client_credentials", false),
+    ]) {
+        let error = error_of(&form(&gate, "/oauth/token", "", &[("grant_type", grant)]));
+        assert_eq!(error != "unsupported_grant_type", is_there, "{grant}: {error}");
+    }
+}
