@@ -62,7 +62,7 @@ pub fn rows() -> &'static [Row] {
 /// The table. After the handler: what it does in a sentence, and the refusals that only its own work can bring about.
 /// All else that the API's description says is read off the handler's type.
 pub(crate) fn all() -> (Router<App>, Vec<Row>, Description) {
-    let doors = pages(api(Doors::default()));
+    let doors = pages(api_of_what_is_open(api(Doors::default())));
     let router = doors.router.method_not_allowed_fallback(wrong_method).fallback(no_such_door);
     (router, doors.rows, doors.description)
 }
@@ -113,6 +113,10 @@ fn api(doors: Doors) -> Doors {
         .door(Method::GET, "/api/agents/{name}", agents::show, "Shows an agent.", &[])
         .door(Method::PATCH, "/api/agents/{name}", agents::change, "Disables or enables an agent.", &[])
         .door(Method::DELETE, "/api/agents/{name}", agents::delete, "Deletes an agent.", &[])
+}
+
+fn api_of_what_is_open(doors: Doors) -> Doors {
+    doors
         .door(Method::GET, "/api/live", live::list, "Lists one's own open streams; for an admin all.", &[])
         .door(Method::DELETE, "/api/live/{id}", live::close, "Closes an open stream.", &[])
         .door(Method::GET, "/api/cuts", cuts::list, "Lists the cuts that stand.", &[])

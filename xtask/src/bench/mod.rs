@@ -41,7 +41,7 @@ Without a name all of them. Release builds; nginx, Caddy, wrk and h2load are ins
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little
 about another machine; ratios carry over better. It fails on a missed number only with --check.";
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "decision",
     "proxy",
     "transfer",

@@ -193,8 +193,15 @@ const FOR_NEWCOMERS: &[&str] =
 fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
         ("POST", "/api/tokens/revoke" | "/api/tokens/inspect") => r#"{"token":"x"}"#.to_owned(),
-        ("POST", "/api/login" | "/api/setup" | "/api/account/passphrase" | "/api/pair")
-        | ("POST", "/api/agents/{name}/tokens" | "/api/pairings/{id}") => "{}".to_owned(),
+        (
+            "POST",
+            "/api/login"
+            | "/api/setup"
+            | "/api/account/passphrase"
+            | "/api/pair"
+            | "/api/pairings/{id}"
+            | "/api/agents/{name}/tokens",
+        ) => "{}".to_owned(),
         ("POST", "/api/workers/renew") => String::new(),
         ("POST", "/api/cuts") => format!(r#"{{"target":"credential:{NOBODYS}"}}"#),
         ("POST", "/api/tokens") | ("PATCH", "/api/tokens/{id}") => r#"{"name":"x"}"#.to_owned(),

@@ -39,9 +39,8 @@ pub(crate) struct NewAgent {
     #[schema(value_type = Option<Vec<words::Scope>>)]
     scopes: Option<Scopes>,
     /// The routes its tokens are good for unless less is asked for. There need be none of that name yet.
-    #[serde(default)]
     #[schema(value_type = Option<Vec<words::RouteName>>, max_items = 64)]
-    routes: Vec<RouteName>,
+    routes: Option<Vec<RouteName>>,
 }
 
 pub(crate) async fn create(
@@ -52,7 +51,7 @@ pub(crate) async fn create(
 ) -> Result<Created<AgentView>, WebError> {
     let own = permit.principal().username().cloned();
     let owner = owner.or(own).ok_or(AgentError::NotYours)?;
-    let order = AgentOrder { name, owner, scopes, routes };
+    let order = AgentOrder { name, owner, scopes, routes: routes.unwrap_or_default() };
     Ok(Created(verifier.create_agent(&permit, order, peer.0).await?.into()))
 }
 
