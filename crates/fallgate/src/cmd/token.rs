@@ -204,9 +204,6 @@ fn say_revoked(id: CredentialId, revocation: Revocation) {
     output::say(match revocation {
         Revocation::Now => format!("{id} revoked"),
         Revocation::Before => format!("{id} was revoked before"),
-        Revocation::Worker => {
-            format!("{id} revoked: no token has this id, so as a worker token with its renewals")
-        }
     });
 }
 

@@ -167,7 +167,7 @@ impl HomeDesk {
                 let revoked = self.registrar.revoke_worker(id, end, &lifecycle::actor()).await;
                 match revoked.map_err(words::token)?.outcome {
                     RevokeOutcome::AlreadyRevoked => Revocation::Before,
-                    _ => Revocation::Worker,
+                    _ => Revocation::Now,
                 }
             }
         })

@@ -70,8 +70,6 @@ pub(crate) enum Revocation {
     Now,
     /// Only the home folder tells.
     Before,
-    /// No token has that id, so it was taken for a worker token's.
-    Worker,
 }
 
 macro_rules! at_either {

@@ -268,7 +268,7 @@ fn several_tokens_are_revoked_at_once_and_those_that_fail_are_named() {
     assert!(run.stderr.contains(&format!("{} revoked\n", two.id)), "{}", run.stderr);
     assert!(run.stderr.contains(&format!("error: {unknown} is not revoked: ")), "{}", run.stderr);
     let taken = home.fallgate(&["token", "revoke", unknown, "--expires-at", late]).ok();
-    assert!(taken.stderr.contains(&format!("{unknown} revoked: no token has this id")), "{}", taken.stderr);
+    assert!(taken.stderr.contains(&format!("{unknown} revoked\n")), "{}", taken.stderr);
     let again = home.fallgate(&["token", "revoke", &one.id]).ok();
     assert_eq!(again.stderr, format!("{} was revoked before\n", one.id));
 }
