@@ -368,6 +368,8 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         max_lifetime = "365d"
         max_per_user = 7
         unused_days = 0
+        [workers]
+        ttl = "1h"
         [audit]
         keep = "forever"
         "#,
@@ -379,6 +381,7 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
         token_life: Some(Duration::from_hours(365 * 24)),
         tokens_per_user: 7,
         token_unused: None,
+        worker_life: Duration::from_hours(1),
         audit_kept: None,
         ..Policy::default()
     };
@@ -398,7 +401,9 @@ fn r33_r34_the_policy_is_read_and_what_is_not_named_has_its_default() {
             "tokens.max_lifetime=365d (line 7)",
             "tokens.max_per_user=7 (line 8)",
             "tokens.unused_days=0 (line 9)",
-            "audit.keep=forever (line 11)",
+            "workers.ttl=1h (line 11)",
+            "workers.clock_skew=30s (default)",
+            "audit.keep=forever (line 13)",
         ]
     );
 }
