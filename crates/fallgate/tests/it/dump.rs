@@ -162,7 +162,7 @@ fn r60_no_answer_shows_a_stored_secret_in_any_form() {
         let header = if row.access == Access::Login { signed_in.cookie() } else { admin.header() };
         let (status, text) = call(&gate, &format!("GET {path}"), &header, "");
         // What is about one thing has none to show where the id is another thing's; it is not to tell of it either.
-        let about_one = row.path.contains("{id}") || NOTHING_TO_SHOW.contains(&row.path);
+        let about_one = row.path.contains('{') || NOTHING_TO_SHOW.contains(&row.path);
         assert!(status == 200 || about_one && status < 500, "GET {path}: {status} {text}");
         shown.push((format!("GET {path}"), text));
     }
