@@ -238,10 +238,10 @@ proptest! {
         let place = place % text.len();
         text[place] = byte;
         prop_assume!(text != good);
+        // What is signed is the text itself: two texts that say the same are still two.
+        let signed = |text: &[u8]| text.rsplitn(2, |byte| *byte == b'.').nth(1).map(<[u8]>::to_vec);
         if let (Ok(changed), Ok(read)) = (read(&text), read(&good)) {
-            prop_assert!(
-                changed.claims != read.claims || changed.kid != read.kid || changed.signature != read.signature
-            );
+            prop_assert!(changed.signature != read.signature || signed(&text) != signed(&good));
         }
     }
 }
