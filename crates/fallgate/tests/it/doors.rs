@@ -287,9 +287,9 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 }
                 (Access::Public, Fate::Foreign) if FOR_NEWCOMERS.contains(&path.as_str()) && !is_safe => 403,
                 (Access::Public, _) | (_, Fate::In) => good,
-                // It makes a code, which another site's page is not to have done; nowhere is the address bar.
+                // It makes a code, which a page that the browser says is another site's is not to have done.
                 (_, Fate::Foreign)
-                    if (method, path.as_str()) == ("GET", "/pair/new") && name != "a cookie from nowhere" =>
+                    if (method, path.as_str()) == ("GET", "/pair/new") && headers.contains("-site\r\n") =>
                 {
                     303
                 }
