@@ -189,6 +189,23 @@ fn whole(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
 const FOR_NEWCOMERS: &[&str] =
     &["/api/login", "/api/setup", "/api/pair", "/login", "/setup", "/pair", "/pair/wait"];
 
+/// Whether a refusal is told as whoever asked expects it.
+#[track_caller]
+fn says_why(answer: &Response, is_oauth: bool, asked: &str) {
+    let kind = if is_oauth { "application/json" } else { "application/problem+json" };
+    assert_eq!(answer.header("content-type"), Some(kind), "{asked}");
+    if is_oauth {
+        assert!(answer.json()["error"].is_string(), "{asked}");
+    } else {
+        assert_eq!(answer.json()["status"], answer.status, "{asked}");
+    }
+}
+
+/// The address of a door where it is about these.
+fn about(path: &str, id: &str, user: &str, agent: &str) -> String {
+    path.replace("{id}", id).replace("{u}", user).replace("{name}", agent).replace("{file}", "fallgate.css")
+}
+
 /// A good body, or one that is refused only behind whatever may refuse the caller.
 fn body_for(method: &str, path: &str, number: usize) -> String {
     match (method, path) {
@@ -262,11 +279,7 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
                 "adas-helper".to_owned()
             };
             let body = body_for(method, path, number);
-            let path = path
-                .replace("{id}", &victim)
-                .replace("{u}", &user)
-                .replace("{name}", &agent)
-                .replace("{file}", "fallgate.css");
+            let path = about(path, &victim, &user, &agent);
             let length = body.len();
             let request = format!(
                 "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -307,13 +320,7 @@ fn r8_r28_r38_r41_every_door_lets_in_whom_the_table_says_and_nobody_else() {
             if wanted >= 400 {
                 // But what cannot be read as a request no door has seen.
                 let is_oauth = path.starts_with("/oauth/") && fate != Fate::Unreadable;
-                let kind = if is_oauth { "application/json" } else { "application/problem+json" };
-                assert_eq!(answer.header("content-type"), Some(kind), "{method} {path} with {name}");
-                if is_oauth {
-                    assert!(answer.json()["error"].is_string(), "{method} {path} with {name}");
-                } else {
-                    assert_eq!(answer.json()["status"], wanted);
-                }
+                says_why(&answer, is_oauth, &format!("{method} {path} with {name}"));
             }
             assert_eq!(answer.header("www-authenticate"), (wanted == 401).then_some(CHALLENGE));
             if wanted == 401 && fate == Fate::Bad {
