@@ -104,7 +104,7 @@ fn revoke_many(database: &std::path::Path) -> anyhow::Result<()> {
          INSERT INTO revoked_worker (family, jti, until) SELECT randomblob(8), randomblob(16), 9e15 FROM n",
         [REVOKED],
     )?;
-    act.execute("UPDATE revoked_worker SET jti = randomblob(8) || family", [])?;
+    act.execute("UPDATE revoked_worker SET jti = CAST(randomblob(8) || family AS BLOB)", [])?;
     act.execute(
         "INSERT INTO change (revision, kind, id) SELECT state.revision, 'worker', jti FROM revoked_worker, state",
         [],
