@@ -161,6 +161,8 @@ const hurry = () => {
 if (address) {
   connect();
   addEventListener('online', hurry);
+  // A stream does not notice by itself that there is no network any more.
+  addEventListener('offline', () => { if (waiting === undefined) lost(); });
   document.addEventListener('visibilitychange', () => { if (document.visibilityState === 'visible') hurry(); });
   addEventListener('pagehide', () => { source.close(); clearTimeout(waiting); });
   addEventListener('pageshow', event => { if (event.persisted) connect(); });

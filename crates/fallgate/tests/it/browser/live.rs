@@ -102,6 +102,8 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     browser.shows(&live, NAME);
     assert_eq!(browser.run("return document.title"), "Live · Fallgate");
 
+    loses_its_network(&browser, &live);
+
     // Everything, big and red, by a word.
     browser.click("a.button.cut[href*=everything]");
     browser.shows(&live, "Type everything to confirm");
@@ -125,6 +127,17 @@ fn r46_r58_the_live_page_shows_what_opens_and_closes_and_lives_through_a_restart
     browser.fill("passphrase", PASSPHRASE);
     browser.press("Sign in");
     browser.shows(&live, "Following");
+}
+
+/// The network goes, and comes back.
+fn loses_its_network(browser: &Browser, live: &str) {
+    browser.tell("Network.enable", json!({}));
+    for (offline, says) in [(true, "The gate cannot be reached; trying again."), (false, "Following")] {
+        let conditions =
+            json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        browser.tell("Network.emulateNetworkConditions", conditions);
+        browser.shows(live, says);
+    }
 }
 
 /// Whoever goes back from a dialog about what is gone by then stands at its list. Gives another stream, which is shown.
