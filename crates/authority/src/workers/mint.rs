@@ -260,29 +260,7 @@ impl Verifier {
         ip: Option<IpAddr>,
     ) -> Result<MintedWorker, WorkerError> {
         let actor = Actor::of(permit, ip).ok_or(WorkerError::Ownerless)?;
-        self.mint_for(permit.principal(), order, issuer, actor).await
-    }
-
-    /// The same by token exchange (RFC 8693), which needs no scope: what comes of it can do no more than what it is given
-    /// for.
-    pub async fn exchange(
-        &self,
-        principal: &Principal,
-        order: WorkerOrder,
-        issuer: &str,
-        ip: Option<IpAddr>,
-    ) -> Result<MintedWorker, WorkerError> {
-        let actor = Actor::standing(principal, ip).ok_or(WorkerError::Ownerless)?;
-        self.mint_for(principal, order, issuer, actor).await
-    }
-
-    async fn mint_for(
-        &self,
-        principal: &Principal,
-        order: WorkerOrder,
-        issuer: &str,
-        actor: Actor,
-    ) -> Result<MintedWorker, WorkerError> {
+        let principal = permit.principal();
         if principal.kind() == CredentialKind::Worker {
             return Err(WorkerError::ByWorker);
         }
