@@ -1,5 +1,6 @@
 //! Worker tokens: signed, short-lived, and ended at once all the same.
 
+mod all;
 mod forged;
 mod killing;
 
