@@ -64,7 +64,8 @@ impl Place {
         Self::Routes,
     ];
 
-    const fn says(self) -> &'static str {
+    /// What it is called.
+    pub(crate) const fn says(self) -> &'static str {
         match self {
             Self::Home => "Home",
             Self::Tokens => "Tokens",

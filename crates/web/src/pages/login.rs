@@ -5,7 +5,7 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
     CHALLENGE, CameByHttps, Challenge, EnterError, EnterOrder, Newcomer, Passerby, PeerAddress, Refusal,
-    SignInOrder, SigningOut, is_navigation,
+    SignInError, SignInOrder, SigningOut, is_navigation,
 };
 use fallgate_domain::return_to::ReturnTo;
 use fallgate_domain::token::PlainToken;
@@ -73,7 +73,8 @@ pub(crate) async fn sign_in(
     let order = SignInOrder { username: username.clone(), passphrase, device_name: None };
     let login = match app.verifier.sign_in(order, &newcomer).await {
         Ok(login) => login,
-        Err(error) if is_navigation(&headers) => {
+        // Who is led to the setup instead is not shown the form again.
+        Err(error) if is_navigation(&headers) && !matches!(error, SignInError::SetupNeeded) => {
             return LoginPage::new(&wanted).again(&username, error.into());
         }
         Err(error) => return Err(error.into()),

@@ -9,6 +9,7 @@ use fallgate_domain::problem::Problem;
 use fallgate_relay::login_for_own;
 use http::{Method, StatusCode, header};
 
+use super::frame::Place;
 use super::resume::SentForm;
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
@@ -16,9 +17,6 @@ use crate::error::WebError;
 
 /// Under these there are no pages: whoever asks here wants no page.
 pub(crate) const NO_PAGES: [&str; 5] = [".well-known", "api", "health", "oauth", "static"];
-
-/// Where a page leads on to.
-const FIRST_PAGE: &str = "Go to the first page";
 
 #[derive(Template)]
 #[template(path = "problem.html")]
@@ -31,10 +29,10 @@ pub(crate) struct ProblemPage<'a> {
 }
 
 impl<'a> ProblemPage<'a> {
-    /// With a way to our first page.
+    /// With a way Home.
     fn new(problem: &'a Problem, home: &'a str) -> Self {
         let Problem { status, title, detail, .. } = problem;
-        Self { status: *status, title, detail, link: home, says: FIRST_PAGE }
+        Self { status: *status, title, detail, link: home, says: Place::Home.says() }
     }
 
     /// With a way to where the visitor wanted to go.
@@ -50,7 +48,7 @@ impl<'a> ProblemPage<'a> {
     }
 }
 
-/// Draws a refusal that no door has seen. `home` is our first page's address, seen from where it is shown.
+/// Draws a refusal that no door has seen. `home` is that page's address, seen from where it is shown.
 pub fn draw(problem: &Problem, home: &str) -> String {
     // Drawing into memory fails only when there is none.
     ProblemPage::new(problem, home).render().unwrap_or_default()
