@@ -82,7 +82,8 @@ async fn serve_until_stopped(
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
-    let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin).await?;
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin, workers).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
         listener
     } else {
@@ -143,7 +144,6 @@ async fn serve_until_stopped(
             drop(file);
         });
     }
-    let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
         // It never ends by itself. Without it, what other processes revoke would be cut late.

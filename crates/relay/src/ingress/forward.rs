@@ -318,13 +318,21 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
+        // Where there is no room for it, those that are idle make some.
+        let fresh = match self.fresh().await {
+            Err(DialError::NoRoom) if self.worker.pool.let_go() => self.fresh().await,
+            fresh => fresh,
+        };
+        self.exchange(fresh.map_err(Failure::Dial)?).await
+    }
+
+    async fn fresh(&self) -> Result<Wire, DialError> {
         let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
-        let fresh = if self.by_http2() {
+        if self.by_http2() {
             self.worker.links.open(address, tls).await
         } else {
             self.worker.pool.open(address, tls).await
-        };
-        self.exchange(fresh.map_err(Failure::Dial)?).await
+        }
     }
 
     fn kept(&self) -> Option<Wire> {
