@@ -25,8 +25,9 @@ use crate::failure::Failure;
 use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
+use crate::neighbours::Neighbours;
 use crate::reload::{Outline, Reloader};
-use crate::{access_log, assemble, cmd, control, neighbours, output, root_key, service_manager, welcome};
+use crate::{access_log, assemble, cmd, control, output, root_key, service_manager, welcome};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -240,7 +241,8 @@ fn tell_service_manager(address: &str, mut stopping: watch::Receiver<bool>) {
 fn warn_of_neighbours(gate: &Gate) {
     let user = lifecycle::user_id();
     let settings = gate.settings.now();
-    let names = settings.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let neighbours = Neighbours::now();
+    let names = settings.routes.iter().filter(|route| neighbours.user_of(route) == Some(user));
     let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
     if !names.is_empty() {
         tracing::warn!(
