@@ -13,7 +13,7 @@ use super::frame::Place;
 use super::resume::SentForm;
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
-use crate::error::WebError;
+use crate::error::{WebError, status_of};
 
 /// Under these there are no pages: whoever asks here wants no page.
 pub(crate) const NO_PAGES: [&str; 5] = [".well-known", "api", "health", "oauth", "static"];
@@ -21,7 +21,7 @@ pub(crate) const NO_PAGES: [&str; 5] = [".well-known", "api", "health", "oauth",
 #[derive(Template)]
 #[template(path = "problem.html")]
 pub(crate) struct ProblemPage<'a> {
-    status: u16,
+    status: StatusCode,
     title: &'a str,
     detail: &'a str,
     link: &'a str,
@@ -31,8 +31,8 @@ pub(crate) struct ProblemPage<'a> {
 impl<'a> ProblemPage<'a> {
     /// With a way Home.
     fn new(problem: &'a Problem, home: &'a str) -> Self {
-        let Problem { status, title, detail, .. } = problem;
-        Self { status: *status, title, detail, link: home, says: Place::Home.says() }
+        let Problem { title, detail, .. } = problem;
+        Self { status: status_of(problem), title, detail, link: home, says: Place::Home.says() }
     }
 
     /// With a way to where the visitor wanted to go.
@@ -42,8 +42,7 @@ impl<'a> ProblemPage<'a> {
 
     pub(crate) fn answer(&self) -> Result<Response, WebError> {
         let mut response = page(self)?;
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = self.status;
         Ok(response)
     }
 }
