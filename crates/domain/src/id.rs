@@ -4,11 +4,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::entropy::{self, Entropy, NoEntropy};
+use crate::text::written_as_text;
 
 /// A text that is not a UUID in its usual form of 36 characters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -74,17 +74,7 @@ macro_rules! id {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
+        written_as_text!($name);
     };
 }
 
