@@ -1,5 +1,6 @@
 //! The root key's spellings and places, its rotation, the signing keys, and what they vouch for.
 
+mod halfway;
 mod load;
 
 use std::fs::{self, Permissions};

@@ -43,22 +43,23 @@ impl Drop for OverOnDrop<'_, '_> {
     }
 }
 
-/// A gate before an upstream that tells back what it is told, and one for WebSockets.
-fn gate(home: Home, variable: Option<&str>) -> Gate {
-    let (echo, sockets) = (Upstream::echo(), WebSocketUpstream::echo());
+/// A gate before an upstream that tells back what it is told, and one that echoes over `WebSocket`.
+fn gate(upstreams: &(Upstream, WebSocketUpstream), variable: Option<&str>) -> Gate {
     let config = format!(
         "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\nidentity = \"assertion\"\n\
          [[route]]\nname = \"ws\"\npath = \"/ws\"\nupstream = {:?}\n",
-        echo.url(),
-        sockets.url()
+        upstreams.0.url(),
+        upstreams.1.url()
     );
-    // Both serve for as long as the process lives.
-    std::mem::forget(echo);
-    Gate::started(home, &config, |command| {
+    Gate::started(home(), &config, |command| {
         if let Some(key) = variable {
             command.env(VARIABLE, key);
         }
     })
+}
+
+fn upstreams() -> (Upstream, WebSocketUpstream) {
+    (Upstream::echo(), WebSocketUpstream::echo())
 }
 
 impl<'a> Load<'a> {
@@ -236,14 +237,14 @@ fn good(answer: Response, target: &str) -> Response {
 }
 
 /// A file with a root key of that number.
-fn own_key(home: &Home, number: u8) -> PathBuf {
+pub(super) fn own_key(home: &Home, number: u8) -> PathBuf {
     let file = home.beside().join("mine.key");
     fs::write(&file, hex(&bytes(number))).unwrap();
     file
 }
 
 /// All that was minted is good, and goes on being so after a restart.
-fn assert_all_good(load: Load<'_>) -> Vec<Token> {
+fn assert_all_good(load: &Load<'_>) -> Vec<Token> {
     let (keys, minted) = (Jwks::of(load.gate), load.minted.lock().unwrap().clone());
     eprintln!("{} worker tokens", minted.len());
     for token in &minted {
@@ -256,7 +257,8 @@ fn assert_all_good(load: Load<'_>) -> Vec<Token> {
 
 #[test]
 fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_a_file_are_rotated() {
-    let gate = gate(home(), None);
+    let upstreams = upstreams();
+    let gate = gate(&upstreams, None);
     let load = Load::on(&gate, None);
     load.during(|load, round, all_have_asked| {
         let own = own_key(load.gate, round + 1);
@@ -272,7 +274,7 @@ fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_a_file_are_rotat
             all_have_asked();
         }
     });
-    let minted = assert_all_good(load);
+    let minted = assert_all_good(&load);
     assert_eq!(root_keys(&gate).1, 1);
     assert_eq!(fs::read_to_string(key_file(&gate)).unwrap().trim_end(), hex(&bytes(ROUNDS)));
     let again = Gate::on(gate.kill(), "");
@@ -287,7 +289,8 @@ fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_a_file_are_rotat
 #[test]
 fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_the_variable_are_rotated() {
     let first = hex(&bytes(100));
-    let gate = gate(home(), Some(&first));
+    let upstreams = upstreams();
+    let gate = gate(&upstreams, Some(&first));
     let load = Load::on(&gate, Some(&first));
     load.during(|load, round, all_have_asked| {
         let own = own_key(load.gate, round + 1);
@@ -300,7 +303,7 @@ fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_the_variable_are
         load.command(&["key", "rotate-signing"]);
         all_have_asked();
     });
-    assert_all_good(load);
+    assert_all_good(&load);
     assert_eq!(Jwks::of(&gate).kids().len(), 1 + 2 * usize::from(ROUNDS));
     assert!(!key_file(&gate).exists());
 }
@@ -308,7 +311,8 @@ fn r42_no_request_fails_while_the_signing_key_and_a_root_key_in_the_variable_are
 #[test]
 fn a_gate_that_was_busy_during_a_rotation_is_let_look_before_it_is_confirmed() {
     let (old, new) = (hex(&bytes(1)), hex(&bytes(2)));
-    let gate = gate(home(), Some(&old));
+    let upstreams = upstreams();
+    let gate = gate(&upstreams, Some(&old));
     let worker = gate.worker("ada", &SCOPES, &AUDIENCE);
     let file = own_key(&gate, 2);
     gate.signal(Signal::STOP);

@@ -23,6 +23,7 @@ mod registrar;
 pub(crate) mod scripted;
 pub(crate) mod servers;
 mod signin;
+pub(crate) mod steps;
 pub(crate) mod terminal;
 pub(crate) mod tls;
 mod upstream;
