@@ -72,8 +72,8 @@ pub(crate) async fn unlock_kept(
         Some(key) => Held { key, kept: Kept::Variable },
         None => Held { key: file.read()?.ok_or_else(missing)?, kept: Kept::File },
     };
-    let _ = held.unlock(registrar, &file).await?;
-    Ok(())
+    let unlocked = held.unlock(registrar, &file).await;
+    unlocked.map(drop).map_err(|error| held.misfit(&file, error))
 }
 
 /// Takes the root key from where it is kept, once it is sure that it fits the store; makes one if the store is new and

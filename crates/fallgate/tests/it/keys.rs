@@ -2,6 +2,7 @@
 
 mod halfway;
 mod load;
+mod sealed;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
