@@ -2,6 +2,7 @@
 
 mod forged;
 mod killing;
+mod streams;
 
 use std::io::Write;
 use std::path::Path;
