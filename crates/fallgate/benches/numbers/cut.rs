@@ -165,9 +165,10 @@ impl Scene {
         let home = folder.path().join("home");
         let upstream = echo_upstream()?;
         let (_, secret) = token(&home, "bench", &["--scope", "admin"])?;
-        for (round, (ender, ..)) in (0..).zip(rounds()) {
+        for (round, (ender, on, _)) in (0..).zip(rounds()) {
             let victim = Victim::of(round);
-            rows::fill(&home, victim.first, SOCKETS, Some(&victim.name))?;
+            let tokens = if matches!(on, OneToken | TokenEach) { SOCKETS } else { 1 };
+            rows::fill(&home, victim.first, tokens, Some(&victim.name))?;
             if ender == Ender::Demote {
                 cli(&home, &["user", "set-role", &victim.name, "admin"], "")?;
             }
