@@ -3,6 +3,7 @@
 mod all;
 mod forged;
 mod killing;
+mod streams;
 
 use std::io::Write;
 use std::path::Path;
