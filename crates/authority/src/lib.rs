@@ -140,4 +140,7 @@ pub use tokens::{SecretError, TokenError};
 pub use trail::{TrailError, WholeTrail};
 pub use uses::UseNotes;
 pub use verifier::Verifier;
-pub use workers::{InspectedWorker, MintedWorker, WorkerEnd, WorkerError, WorkerOrder, WorkerRevocation};
+pub use workers::{
+    ExchangeError, ExchangeOrder, InspectedWorker, MintedWorker, Subject, WorkerEnd, WorkerError,
+    WorkerOrder, WorkerRevocation,
+};

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_authority::{
-    Actor, Denial, MintedWorker, Passphrase, Policy, Presented, Principal, Refusal, Registrar, RequestFacts,
-    TokenError, UserOrder, Verifier, WorkerEnd, WorkerOrder,
+    Actor, Denial, ExchangeError, ExchangeOrder, MintOrder, MintedWorker, Passphrase, Policy, Presented,
+    Principal, Refusal, Registrar, RequestFacts, TokenError, UserOrder, UserPatch, Verifier, WorkerEnd,
+    WorkerOrder,
 };
 use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
+use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::Role;
 use fallgate_domain::worker::{LONGEST_LIFE, MOST_SKEW};
 use fallgate_store::Location;
@@ -113,6 +115,30 @@ async fn r40_clocks_may_differ_by_just_so_much_at_both_ends_of_a_life() {
         // What is allowed for another's clock is nobody's to plan with.
         house.clock.set(begins);
         assert_eq!(house.verify(&worker).await.unwrap().expires_at(), Some(ends));
+    }
+}
+
+#[tokio::test]
+async fn r27_whoever_is_shut_out_before_the_exchange_is_committed_gets_nothing() {
+    let order = || ExchangeOrder { agent: None, life: None, scopes: None, audience: None };
+    let issuer = "https://gate.example";
+    for revoked in [false, true] {
+        let house = House::new(Duration::ZERO).await;
+        let scopes = Some(Scopes::plain([PlainScope::AgentsWrite, PlainScope::IdentityRead]));
+        let token = MintOrder { owner: "ada".parse().unwrap(), name: None, scopes, lifetime: None };
+        let token = house.elsewhere.mint(token, &cli()).await.unwrap();
+        let subject = house.verifier.subject(token.secret.expose().as_bytes(), &FACTS).await.unwrap();
+        let worker = house.verifier.exchange(&subject, order(), issuer, None).await.unwrap();
+        assert_eq!(house.denial(&worker).await, None);
+        if revoked {
+            let _ = house.elsewhere.revoke(token.credential.id, None, &cli()).await.unwrap();
+        } else {
+            let patch = UserPatch { disabled: Some(true), ..UserPatch::default() };
+            house.elsewhere.change_user(&"ada".parse().unwrap(), patch, &cli()).await.unwrap();
+        }
+        let refused = house.verifier.exchange(&subject, order(), issuer, None).await.unwrap_err();
+        assert!(matches!(refused, ExchangeError::Ended), "{refused:?}");
+        assert!(house.denial(&worker).await.is_some());
     }
 }
 

@@ -24,6 +24,8 @@ use crate::user::Username;
 pub const MOST_BYTES: usize = 8 * 1024;
 /// The longest life there is.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
+/// The most places where one may be used.
+pub const MOST_AUDIENCES: usize = Scopes::MAX_ROUTES + 2;
 /// The greatest difference between two clocks that can be allowed for.
 pub const MOST_SKEW: Duration = Duration::from_secs(5 * 60);
 
@@ -204,7 +206,7 @@ impl WorkerClaims {
         let good = Family::of(*first) == self.family()
             && self.ancestors.len() <= MOST_ANCESTORS
             && !self.audience.is_empty()
-            && self.audience.len() <= Scopes::MAX_ROUTES + 2
+            && self.audience.len() <= MOST_AUDIENCES
             && self.not_before >= self.issued_at
             && self.expires_at > self.not_before
             && self.life() <= LONGEST_LIFE

@@ -173,7 +173,7 @@ fn api_of_what_is_open(doors: Doors) -> Doors {
             Method::POST,
             "/oauth/token",
             oauth::token,
-            "Signs such a device in, once somebody has approved it (RFC 8628).",
+            "Signs such a device in once approved (RFC 8628), or exchanges a token (RFC 8693).",
             &[429],
         )
 }

@@ -1,5 +1,7 @@
 //! What is said under `/oauth/`, where clients expect OAuth's own words: forms in, and refusals as RFC 6749 has them.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::middleware::Next;
@@ -40,7 +42,9 @@ impl<E: Into<WebError>> From<E> for OAuthError {
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
         match self {
-            Self::Grant(error, description) => Refused { error, error_description: description }.answer(400),
+            Self::Grant(error, description) => {
+                Refused { error, error_description: described(&description) }.answer(400)
+            }
             // Put into OAuth's words by `in_its_words`.
             Self::Other(error) => error.into_response(),
         }
@@ -104,8 +108,11 @@ pub(crate) async fn in_its_words(request: Request, next: Next) -> Response {
     said
 }
 
-/// A form's body as `T`: each parameter once, one without a value as if it were left out, and what is not known passed over
-/// (RFC 6749, section 3.2). Refused in this order: too large 413, not called a form or not readable 400.
+/// What may be sent more than once (RFC 8693, section 2.1), and is a list.
+const LISTS: [&str; 2] = ["audience", "resource"];
+
+/// A form's body as `T`: each parameter once but for [`LISTS`], one without a value as if it were left out, and what is not
+/// known passed over (RFC 6749, section 3.2). Refused in this order: too large 413, not called a form or not readable 400.
 pub(crate) struct Parameters<T>(pub(crate) T);
 
 impl<S, T> FromRequest<S> for Parameters<T>
@@ -121,18 +128,35 @@ where
         if !is_form {
             return Err(WebError::NotForm);
         }
-        let mut members = Map::new();
+        let mut sent = BTreeMap::<_, Vec<_>>::new();
         for (name, value) in form_urlencoded::parse(&bytes) {
-            let value = Value::String(value.into_owned());
-            if members.insert(name.into_owned(), value).is_some() {
-                return Err(WebError::BadRequest("A parameter was sent twice.".to_owned()));
-            }
+            sent.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        members.retain(|_, value| value != "");
+        let mut members = Map::new();
+        for (name, values) in sent {
+            let value = member(&name, values)?;
+            members.extend(value.map(|value| (name, value)));
+        }
         serde_json::from_value(Value::Object(members)).map(Self).map_err(|error| {
             WebError::BadRequest(format!("The form is not as it must be: {}.", body::fault(&error)))
         })
     }
+}
+
+/// What a parameter says, if it says anything.
+fn member(name: &str, mut values: Vec<String>) -> Result<Option<Value>, WebError> {
+    let is_list = LISTS.contains(&name);
+    if values.len() > 1 && !is_list {
+        return Err(WebError::BadRequest("A parameter was sent twice.".to_owned()));
+    }
+    values.retain(|value| !value.is_empty());
+    Ok(match values.pop() {
+        Some(last) if is_list => {
+            values.push(last);
+            Some(values.into())
+        }
+        only => only.map(Value::String),
+    })
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub enum WorkerError {
     #[error("a worker token needs an audience: fallgate, route:<name> or egress")]
     NoAudience,
     /// So many scopes and audiences that it would not be read.
-    #[error("a token with so many routes would be longer than {} KiB: name fewer", worker::MOST_BYTES / 1_024)]
+    #[error("a token that names so many routes would not be read: name fewer")]
     TooLong,
     /// It cannot be signed.
     #[error(transparent)]
@@ -109,6 +109,15 @@ pub enum WorkerError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whose agent it may be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The caller's own.
+    Own,
+    /// The caller's own, and for an admin anybody's.
+    Anybodys,
 }
 
 /// The credential that mints, as far as it limits what it mints (requirement R27).
@@ -207,6 +216,9 @@ impl Registrar {
         if audience.is_empty() {
             return Err(WorkerError::NoAudience);
         }
+        if audience.len() > worker::MOST_AUDIENCES {
+            return Err(WorkerError::TooLong);
+        }
         let id = CredentialId::new(made_at, &*self.entropy)?;
         let above = minter.map(|minter| minter.lineage).unwrap_or_default();
         Ok(WorkerClaims {
@@ -261,6 +273,17 @@ impl Verifier {
         issuer: &str,
         ip: Option<IpAddr>,
     ) -> Result<MintedWorker, WorkerError> {
+        self.mint_worker_of(permit, order, Whose::Anybodys, issuer, ip).await
+    }
+
+    pub(super) async fn mint_worker_of(
+        &self,
+        permit: &Permit<ManageAgents>,
+        order: WorkerOrder,
+        whose: Whose,
+        issuer: &str,
+        ip: Option<IpAddr>,
+    ) -> Result<MintedWorker, WorkerError> {
         let actor = Actor::of(permit, ip).ok_or(WorkerError::Ownerless)?;
         let principal = permit.principal();
         if principal.kind() == CredentialKind::Worker {
@@ -270,7 +293,8 @@ impl Verifier {
         self.freshen().await?;
         let agent = self.registrar.agent_limits(&order.agent).await?;
         let own = principal.user() == Some(agent.owner.id);
-        if !own && !principal.is_admin() {
+        let may = own || (whose == Whose::Anybodys && principal.is_admin());
+        if !may {
             return Err(WorkerError::NotYours(order.agent));
         }
         let actor = if own { actor } else { actor.for_others() };

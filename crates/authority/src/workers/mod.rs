@@ -1,6 +1,7 @@
 //! Worker tokens: signed, so that no row says that they are there. What is known here is what ends them: the families
 //! that were revoked, the keys that verify. A signature is checked once for each token, everything else each time.
 
+mod exchange;
 mod inspect;
 mod mint;
 mod renew;
@@ -25,6 +26,8 @@ use crate::view::View;
 
 use self::sighted::Sighted;
 
+pub(crate) use exchange::ExchangeThrottle;
+pub use exchange::{ExchangeError, ExchangeOrder, Subject};
 pub use inspect::InspectedWorker;
 pub use mint::{MintedWorker, WorkerError, WorkerOrder};
 pub use revoke::{WorkerEnd, WorkerRevocation};

@@ -90,6 +90,11 @@ impl Canaries {
         {
             self.note(word, &format!("the answer to {place}"));
         }
+        if let Ok(answer) = serde_json::from_slice::<serde_json::Value>(&answer.body)
+            && let Some(token) = answer["access_token"].as_str()
+        {
+            self.note(token, &format!("the answer to {place}"));
+        }
     }
 
     /// The search itself.
@@ -317,6 +322,7 @@ fn r23_r61_what_is_planted_in_requests_and_commands_is_found_nowhere() {
     // The search does find what is there.
     let mut visible = Canaries::default();
     visible.note("visible-marker", "a token's name");
+    assert!(trail.contains("\"worker\""), "nothing was exchanged");
     let is_in = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("visible-marker");
     assert!(is_in(trail.as_bytes()) && held.values().any(|bytes| is_in(bytes)));
     assert!(held.keys().any(|name| name.ends_with("fallgate.db-wal")), "{:?}", held.keys());

@@ -34,6 +34,7 @@ mod dump;
 mod durability;
 mod ending;
 mod entering;
+mod exchange;
 mod failing;
 mod files;
 mod forward_auth;

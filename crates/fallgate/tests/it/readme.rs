@@ -148,7 +148,7 @@ fn the_readmes_lines_give_a_newcomer_a_user_a_token_and_a_way_through() {
 
 #[test]
 fn the_api_pages_lines_mint_and_sign_in() {
-    let gate = Gate::start();
+    let gate = Gate::before("notes", "http://127.0.0.1:9");
     gate.admin("alice");
     let page = page("docs/api.md");
     let (_, behind) = page.split_once(MARK).unwrap();
@@ -170,7 +170,8 @@ fn the_api_pages_lines_mint_and_sign_in() {
     let shown = shown(&output);
     assert!(output.status.success(), "{shown}");
     let codes: Vec<_> = shown.lines().filter(|line| line.len() == 3).collect();
-    assert_eq!(codes, ["200", "201", "200", "200", "200", "204", "200"], "{shown}");
+    assert_eq!(codes, ["200", "201", "200", "200", "200", "204", "200", "200"], "{shown}");
+    assert!(shown.contains("\"issued_token_type\""), "{shown}");
     assert!(shown.contains("route:notes") && shown.contains("\"name\":\"curl\""), "{shown}");
 }
 

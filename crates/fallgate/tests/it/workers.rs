@@ -152,6 +152,7 @@ fn r27_a_worker_token_can_do_no_more_than_who_mints_it_and_ends_no_later() {
         (json!({ "ttl": "never" }), 400),
         (json!({ "audience": [] }), 400),
         (json!({ "audience": ["everything"] }), 400),
+        (json!({ "audience": (0..70).map(|at| format!("route:r{at}")).collect::<Vec<_>>() }), 400),
         (json!({ "audience": "fallgate" }), 400),
         (json!({ "agent": "ada" }), 400),
     ] {

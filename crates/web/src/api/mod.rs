@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod cuts;
+pub(crate) mod exchange;
 pub(crate) mod gate;
 pub(crate) mod identity;
 pub(crate) mod keys;

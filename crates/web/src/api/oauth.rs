@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use fallgate_authority::actions::AskOfCredentials;
 use fallgate_authority::{
-    DeviceLoginError, DeviceOrder, IntrospectError, NewSignIn, PeerAddress, Permit, Refusal, Verifier,
+    DeviceLoginError, DeviceOrder, IntrospectError, NewSignIn, PeerAddress, Permit, Refusal, RequestFacts,
+    Verifier,
 };
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -17,7 +18,9 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::answer::Nothing;
+use crate::api::exchange::{ExchangeRequest, TOKEN_EXCHANGE, by_exchange};
 use crate::api::tokens::end_held;
+use crate::app::App;
 use crate::body::SecretText;
 use crate::doors::Public;
 use crate::error::{WebError, sentence};
@@ -28,7 +31,7 @@ use crate::view::{AccessTokenView, IntrospectionView, MetadataView, StartedDevic
 /// A device asks for what another signed in person approved (RFC 8628, section 3.4).
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// What `POST /oauth/token` gives something for.
-pub(crate) const GRANT_TYPES: [&str; 1] = [DEVICE_CODE];
+pub(crate) const GRANT_TYPES: [&str; 2] = [DEVICE_CODE, TOKEN_EXCHANGE];
 
 /// A credential that is asked about or to be ended.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -100,44 +103,54 @@ pub(crate) async fn device(
 /// Something is asked for, and what it is asked for by.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TokenRequest {
-    /// By what: `urn:ietf:params:oauth:grant-type:device_code`.
+    /// By what: `urn:ietf:params:oauth:grant-type:device_code` or `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
     /// For a device: what it was given.
     #[schema(value_type = Option<words::Secret>)]
     device_code: Option<SecretText>,
     /// For a device: the same as it asked with.
     client_id: Option<String>,
+    #[serde(flatten)]
+    exchange: ExchangeRequest,
 }
 
 pub(crate) async fn token(
     _: Public,
-    State(verifier): State<Arc<Verifier>>,
+    State(app): State<App>,
     Extension(peer): Extension<PeerAddress>,
     headers: HeaderMap,
     Parameters(request): Parameters<TokenRequest>,
 ) -> Result<Json<AccessTokenView>, OAuthError> {
-    if request.grant_type == DEVICE_CODE {
-        return by_device_code(&verifier, request, peer, &headers).await.map(Json);
+    let user_agent = headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes);
+    let facts = RequestFacts { ip: peer.0, user_agent };
+    match request.grant_type.as_str() {
+        DEVICE_CODE => by_device_code(&app.verifier, request, &facts).await.map(Json),
+        TOKEN_EXCHANGE => by_exchange(&app, request.exchange, &facts).await.map(Json),
+        _ => {
+            let says = format!("Something is granted by {} only.", GRANT_TYPES.join(" and "));
+            Err(OAuthError::Grant("unsupported_grant_type", says))
+        }
     }
-    let says = format!("Something is granted by {} only.", GRANT_TYPES.join(" and "));
-    Err(OAuthError::Grant("unsupported_grant_type", says))
 }
 
 async fn by_device_code(
     verifier: &Verifier,
     request: TokenRequest,
-    peer: PeerAddress,
-    headers: &HeaderMap,
+    facts: &RequestFacts<'_>,
 ) -> Result<AccessTokenView, OAuthError> {
-    let missing = |name: &str| WebError::BadRequest(format!("The form needs one field {name}."));
     let code = request.device_code.ok_or_else(|| missing("device_code"))?;
     let client = request.client_id.ok_or_else(|| missing("client_id"))?;
-    let user_agent = headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes);
-    let signed_in = verifier.collect_device_login(code.0.as_bytes(), &client, peer.0, user_agent).await;
+    let signed_in =
+        verifier.collect_device_login(code.0.as_bytes(), &client, facts.ip, facts.user_agent).await;
     let NewSignIn { credential, user, secret } = signed_in.map_err(refused)?;
     let life = credential.expires_at.map(|end| end.since(credential.created_at).as_secs());
     let scopes = credential.scopes.within(&Scopes::ceiling(user.role));
     Ok(AccessTokenView::of(Zeroizing::new(secret.expose().to_owned()), life, scopes.to_string()))
+}
+
+/// A parameter that this grant needs is not there.
+pub(super) fn missing(name: &str) -> WebError {
+    WebError::BadRequest(format!("The form needs one field {name}."))
 }
 
 /// What there is (RFC 8414), and nothing else.

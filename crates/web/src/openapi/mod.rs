@@ -150,7 +150,7 @@ fn refusal(status: u16, when: &str) -> utoipa::openapi::Response {
 fn oauth_refusal(status: u16, schema: RefOr<Schema>) -> utoipa::openapi::Response {
     let when = match status {
         400 => {
-            "What was sent cannot be read, or nothing is granted for it; `error` says which (RFC 6749, RFC 8628)."
+            "What was sent cannot be read, or nothing is granted for it; `error` says which (RFC 6749, RFC 8628, RFC 8693)."
         }
         status => REFUSALS.iter().find(|(other, _)| *other == status).map_or("Refused.", |(_, when)| when),
     };

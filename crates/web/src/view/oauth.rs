@@ -1,6 +1,6 @@
 //! What OAuth's doors answer, by the names that its RFCs give.
 
-use fallgate_authority::{Introspected, StartedDeviceLogin};
+use fallgate_authority::{Introspected, MintedWorker, StartedDeviceLogin};
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
@@ -104,6 +104,9 @@ pub struct AccessTokenView {
     /// The secret, this once.
     #[schema(value_type = String)]
     pub access_token: Zeroizing<String>,
+    /// What it is, where something was exchanged for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<String>,
     /// How it is presented: `Bearer`.
     pub token_type: String,
     /// How long it is good at most, in seconds.
@@ -116,7 +119,15 @@ pub struct AccessTokenView {
 impl AccessTokenView {
     /// A bearer token.
     pub(crate) fn of(secret: Zeroizing<String>, life: Option<u64>, scope: String) -> Self {
-        Self { access_token: secret, token_type: "Bearer".to_owned(), expires_in: life, scope }
+        let token_type = "Bearer".to_owned();
+        Self { access_token: secret, issued_token_type: None, token_type, expires_in: life, scope }
+    }
+
+    /// A worker token that something was exchanged for, as the type that was asked for (RFC 8693, section 2.2.1).
+    pub(crate) fn exchanged(minted: MintedWorker, issued_token_type: &str) -> Self {
+        let MintedWorker { claims, token } = minted;
+        let plain = Self::of(token, Some(claims.life().as_secs()), claims.scopes.to_string());
+        Self { issued_token_type: Some(issued_token_type.to_owned()), ..plain }
     }
 }
 

@@ -1,5 +1,17 @@
 //! What is asked of the gate.
 
+/// An exchange of this for a worker token (RFC 8693), with these fields more.
+macro_rules! exchange {
+    ($subject:literal, $more:literal) => {
+        concat!(
+            "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=",
+            $subject,
+            "&subject_token_type=urn:ietf:params:oauth:token-type:access_token",
+            $more
+        )
+    };
+}
+
 /// Start line without the version, header lines, body. In each of them
 ///
 /// - `{canary}` is a new canary each time, `{basic}` one as the password of `Basic`, `{name}` one as its username;
@@ -146,6 +158,30 @@ pub(super) const REQUESTS: &[(&str, &str, &str)] = &[
         BY_PAGE,
         "{\"current\":\"{canary}\",\"new\":\"{canary}\",\"revoke_tokens\":1}",
     ),
+    // OAuth's forms.
+    ("POST /oauth/introspect", FORM, "token={live}&token_type_hint={canary}"),
+    ("POST /oauth/introspect", FORM, "token={canary}&token={canary}"),
+    ("POST /oauth/token", FORM, "grant_type={canary}&device_code={canary}&client_id={canary}"),
+    (
+        "POST /oauth/token",
+        FORM,
+        "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code={canary}&client_id=x",
+    ),
+    ("POST /oauth/token", FORM, exchange!("{canary}", "")),
+    ("POST /oauth/token", FORM, exchange!("fgt_{canary}", "")),
+    ("POST /oauth/token", FORM, exchange!("{live}", "")),
+    ("POST /oauth/token", FORM, exchange!("{internal}", "")),
+    ("POST /oauth/token", FORM, exchange!("{legacy}", "")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&scope=routes:use&x={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&scope={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&audience={canary}&audience={live}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&agent={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&agent={internal}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&expires_in={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&requested_token_type={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&actor_token={live}&resource={canary}")),
+    ("POST /oauth/token", FORM, exchange!("{signed-in}", "&resource={canary}&{canary}={canary}")),
+    ("POST /oauth/token", FORM, "subject_token={live}&subject_token={live}&subject_token_type={canary}"),
     ("POST /api/logout", "Cookie: fallgate={signed-in}\r\nOrigin: null\r\n", "{canary}"),
     ("POST /api/logout", BY_PAGE, "{canary}"),
     // What is no request, and what is more than one.
@@ -164,6 +200,8 @@ pub(super) const REQUESTS: &[(&str, &str, &str)] = &[
 
 /// As a page of ours asks.
 const BY_PAGE: &str = "Cookie: fallgate={signed-in}\r\nSec-Fetch-Site: same-origin\r\n";
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 /// As a browser asks for an address that somebody opens.
 const OPENED: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Site: none\r\nAccept: text/html\r\n";
