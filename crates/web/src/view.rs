@@ -15,7 +15,6 @@ mod workers;
 pub use self::agents::{AgentList, AgentView};
 pub use self::audit::{CheckpointView, EventPage};
 pub use self::cuts::{ClosedView, CutList, CutView, PlacedCutView};
-pub(crate) use self::identity::role_name;
 pub use self::identity::{CredentialView, LoginList, LoginView, Me, WhoAmI};
 pub use self::live::{LiveList, LiveView};
 pub use self::oauth::{AccessTokenView, IntrospectionView, MetadataView, StartedDeviceLoginView};

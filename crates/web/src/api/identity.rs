@@ -8,7 +8,7 @@ use fallgate_authority::{Denial, Principal, Refusal, Verifier};
 use fallgate_domain::clock::Timestamp;
 
 use crate::error::WebError;
-use crate::view::{CredentialView, WhoAmI, role_name};
+use crate::view::{CredentialView, WhoAmI};
 
 pub(crate) async fn whoami(
     principal: Principal,
@@ -30,7 +30,7 @@ fn who(principal: &Principal, name: String, expires_at: Option<Timestamp>) -> Wh
     WhoAmI {
         username: principal.username().cloned(),
         display_name: principal.display_name(),
-        role: role_name(principal).to_owned(),
+        role: principal.role_name().to_owned(),
         credential: CredentialView {
             id: principal.credential(),
             kind: principal.kind(),

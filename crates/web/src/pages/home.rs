@@ -18,7 +18,6 @@ use super::moment::Moment;
 use super::routes::{Standing, address_of};
 use crate::app::App;
 use crate::error::WebError;
-use crate::view::role_name;
 
 /// Tokens that end sooner are shown.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
@@ -69,7 +68,7 @@ pub(crate) async fn home(caller: AnySignIn, State(app): State<App>) -> Result<Re
     let principal = caller.principal();
     let page = HomePage {
         frame: Frame::of(&app, principal, Place::Home)?,
-        role: role_name(principal).to_owned(),
+        role: principal.role_name().to_owned(),
         routes: tiles(&app, &settings, principal).await,
         own: own_live(&app, principal).await?,
         ending: ending_tokens(&app, principal).await?,

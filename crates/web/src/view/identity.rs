@@ -25,7 +25,7 @@ pub struct Me {
 impl Me {
     /// The caller.
     pub fn of(principal: &Principal) -> Self {
-        Self { username: principal.username().cloned(), role: role_name(principal).to_owned() }
+        Self { username: principal.username().cloned(), role: principal.role_name().to_owned() }
     }
 }
 
@@ -82,11 +82,6 @@ pub struct CredentialView {
     /// When it ends by itself.
     #[schema(value_type = Option<words::Time>, required = true)]
     pub expires_at: Option<Timestamp>,
-}
-
-/// A role as the API writes it; a credential without an owner has its kind's.
-pub(crate) fn role_name(principal: &Principal) -> &'static str {
-    principal.role_name()
 }
 
 /// `GET /api/logins`.
