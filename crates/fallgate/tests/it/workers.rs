@@ -2,6 +2,7 @@
 
 mod forged;
 mod killing;
+mod seen;
 
 use std::io::Write;
 use std::path::Path;
