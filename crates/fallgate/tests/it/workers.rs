@@ -2,6 +2,7 @@
 
 mod forged;
 mod killing;
+mod ordered;
 mod seen;
 
 use std::io::Write;
