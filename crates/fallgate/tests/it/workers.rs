@@ -2,8 +2,11 @@
 
 mod forged;
 mod killing;
+mod lineage;
 mod ordered;
+mod remembered;
 mod seen;
+mod settings;
 
 use std::io::Write;
 use std::path::Path;
