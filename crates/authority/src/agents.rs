@@ -120,9 +120,12 @@ impl Registrar {
         ]);
         let event = actor.event(now, audit::Action::AgentCreate, target(&agent.name), detail);
         match self.vault.create_agent(agent.clone(), event).await? {
-            CreatedAgent::Created(_) => {
-                Ok(ListedAgent { agent, owner_name: owner.username, owner_disabled: false })
-            }
+            CreatedAgent::Created(_) => Ok(ListedAgent {
+                agent,
+                owner_name: owner.username,
+                owner_disabled: false,
+                last_seen_at: None,
+            }),
             CreatedAgent::NameTaken => Err(AgentError::NameTaken(agent.name)),
             CreatedAgent::UserNamedSo => Err(AgentError::UserNamedSo(agent.name)),
             CreatedAgent::OwnerUnknown => Err(AgentError::UnknownUser(owner.username)),

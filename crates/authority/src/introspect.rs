@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Username;
+use fallgate_domain::worker::Audience;
 
 use crate::actions::AskOfCredentials;
+use crate::cuts::Asked;
 use crate::permit::Permit;
 use crate::presented::Presented;
 use crate::refusal::Refusal;
@@ -45,6 +48,10 @@ pub struct Introspected {
     pub scopes: Scopes,
     /// When it ends by itself, or what it hangs on does.
     pub expires_at: Option<Timestamp>,
+    /// Where a worker token may be used. Whether that is where it was shown, only who asks can tell (requirement R41).
+    pub audience: Option<Vec<Audience>>,
+    /// As which agent it acts, if it is a worker token.
+    pub agent: Option<AgentName>,
 }
 
 /// Why there is no answer.
@@ -76,7 +83,9 @@ impl Verifier {
             Err((Refusal::Unavailable, _)) => return Err(IntrospectError::Unavailable),
             Err(_) => return inactive(),
         };
-        if principal.expect_uncut().is_err() {
+        // Where a worker token may be used is told, and for whoever was shown it to judge: it need not be here.
+        let asked = Asked { entry: Some((&principal.entry, principal.role())), route: None, mends: false };
+        if principal.entry.account.cuts.stopping(asked).is_some() {
             return inactive();
         }
         Ok(Some(Introspected {
@@ -86,6 +95,8 @@ impl Verifier {
             username: principal.username().cloned(),
             scopes: principal.scopes(),
             expires_at: principal.expires_at(),
+            audience: principal.worker().map(|claims| claims.audience.clone()),
+            agent: principal.worker().map(|claims| claims.agent.clone()),
         }))
     }
 }

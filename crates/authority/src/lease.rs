@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::id::{CredentialId, CutId};
 use fallgate_domain::route::RouteName;
@@ -50,6 +51,17 @@ pub struct Lease {
 /// What a door gets of a [`Lease`], so that the verifier can bind it to the caller.
 #[derive(Debug, Clone)]
 pub struct LeaseHandle(Arc<LeaseState>);
+
+/// On whose behalf a lease is held.
+#[derive(Debug, Clone)]
+pub struct LeaseHolder {
+    /// The credential.
+    pub credential: CredentialId,
+    /// Its owner, if anybody owns it.
+    pub username: Option<Username>,
+    /// As which agent, if it is a worker token.
+    pub agent: Option<AgentName>,
+}
 
 /// The shared half of a lease.
 #[derive(Debug, Default)]
@@ -111,11 +123,15 @@ impl Lease {
         drop(left);
     }
 
-    /// Who it rests on, or did when they were let act: the credential, and its owner.
-    pub fn caller(&self) -> Option<(CredentialId, Option<Username>)> {
+    /// Who it rests on, or did when they were let act.
+    pub fn caller(&self) -> Option<LeaseHolder> {
         let rests = self.state.rests.lock();
         let entry = rests.credential.as_ref().or(rests.acting.as_ref())?;
-        Some((entry.id, entry.account.user.as_ref().map(|user| user.username.clone())))
+        Some(LeaseHolder {
+            credential: entry.id,
+            username: entry.account.user.as_ref().map(|user| user.username.clone()),
+            agent: entry.agent.as_ref().map(|agent| agent.name.clone()),
+        })
     }
 
     /// Returns when what this rests on does not stand any more, and never before. Rests on nothing: never.

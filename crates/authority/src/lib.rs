@@ -117,7 +117,7 @@ pub use keys::{
     Confirmed, KeyError, KeyList, KnownRootKey, KnownSigningKey, PublishedKey, SigningKeyState, Unlocked,
 };
 pub use knock::{Challenge, InvalidChallenge, Knock, knock_cookie_name};
-pub use lease::{Ended, Lease, LeaseHandle};
+pub use lease::{Ended, Lease, LeaseHandle, LeaseHolder};
 pub use live::{CloseError, CloseOutcome, LiveStream};
 pub use mint::{MintError, MintOrder, MintedToken};
 pub use old_link::{LinkError, LinkSignIn, LinkVisitor, brings_credential};

@@ -143,6 +143,11 @@ impl Holder {
         }
     }
 
+    /// What an event says of the agent that holds it, if one does.
+    pub(crate) fn agent_told(&self) -> Option<(String, Value)> {
+        self.agent.as_ref().map(|agent| ("agent".to_owned(), Value::from(agent.as_str())))
+    }
+
     /// Whether the caller is them: the same user, or the same credential if nobody owns it.
     fn is(&self, caller: &Principal) -> bool {
         match (&self.user, caller.user()) {
@@ -354,11 +359,12 @@ impl Verifier {
             return Ok(CloseOutcome::Unknown);
         };
         let actor = if own { actor } else { actor.for_others() };
-        let detail = BTreeMap::from([
+        let mut detail = BTreeMap::from([
             ("kind".to_owned(), Value::from(listing.kind().name())),
             ("owner".to_owned(), Value::from(listing.holder.actor())),
             ("route".to_owned(), Value::from(listing.route.as_ref().map(ToString::to_string))),
         ]);
+        detail.extend(listing.holder.agent_told());
         let event = actor.event(self.clock().now(), Action::LiveClose, id.to_string(), detail);
         let recorded = self.registrar.vault.record(vec![event]).await;
         or_halt::<_, CloseError>(recorded, |error| {

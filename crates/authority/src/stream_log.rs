@@ -178,10 +178,11 @@ impl StreamLog {
 }
 
 fn event(action: Action, actor: String, listing: &Listing, at: Timestamp) -> NewEvent {
-    let detail = BTreeMap::from([
+    let mut detail = BTreeMap::from([
         ("stream".to_owned(), Value::from(listing.id.to_string())),
         ("kind".to_owned(), Value::from(listing.kind().name())),
     ]);
+    detail.extend(listing.holder().agent_told());
     NewEvent {
         at,
         action,

@@ -71,7 +71,8 @@ impl UseQueue {
             user_agent: facts.user_agent.map(shown),
         };
         let times = entry.uses.swap(0, Ordering::Relaxed);
-        let note = NotedUse { credential: entry.id, last: Some(last), times: times.into() };
+        let agent = entry.agent.as_ref().map(|agent| agent.id);
+        let note = NotedUse { credential: entry.id, last: Some(last), times: times.into(), agent };
         if self.0.try_send(note).is_err() {
             // Full or closed: this one note is lost, as documented, but what it counted goes into the next.
             entry.uses.fetch_add(times, Ordering::Relaxed);
@@ -131,7 +132,7 @@ impl UseNotes {
         verifier.view.each(|entry| {
             let times = entry.uses.swap(0, Ordering::Relaxed);
             if times > 0 {
-                batch.push(NotedUse { credential: entry.id, last: None, times: times.into() });
+                batch.push(NotedUse { credential: entry.id, last: None, times: times.into(), agent: None });
             }
         });
         for batch in batch.chunks(BATCH) {

@@ -11,6 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::{Clock, SystemClock, Timestamp};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::route::RouteName;
@@ -59,6 +60,7 @@ struct Line<'a> {
     at: Timestamp,
     credential: Option<CredentialId>,
     username: Option<&'a Username>,
+    agent: Option<&'a AgentName>,
     route: Option<&'a RouteName>,
     method: Option<&'a str>,
     path: Option<&'a str>,
@@ -223,6 +225,7 @@ fn add(batch: &mut Vec<u8>, note: &AccessNote) {
         at: note.at,
         credential: note.credential,
         username: note.username.as_ref(),
+        agent: note.agent.as_ref(),
         route: note.route.as_ref(),
         method: note.method.as_deref(),
         path: note.path.as_deref(),

@@ -69,6 +69,8 @@ pub struct ListedAgent {
     pub owner_name: Username,
     /// Whether its owner is disabled, and with them the agent.
     pub owner_disabled: bool,
+    /// When a token of it last came by, as far as that was written down.
+    pub last_seen_at: Option<Timestamp>,
 }
 
 impl Vault {
@@ -111,7 +113,7 @@ impl Store {
 macro_rules! agent_columns {
     () => {
         r#"SELECT agent.id, owner, name, scopes, routes, agent.created_at, agent.disabled_at,
-                  "user".username, "user".disabled_at IS NOT NULL
+                  "user".username, "user".disabled_at IS NOT NULL, last_seen_at
            FROM agent JOIN "user" ON "user".id = agent.owner
            "#
     };
@@ -175,6 +177,13 @@ fn change(
     let revision = changes::note(act, &[Moved::Agent(id)])?;
     audit::append(act, event)?;
     Ok(ChangedAgent::Changed(revision, agent))
+}
+
+/// Writes down that a token of it came by then, unless a later one did. Of an agent that nobody made there is no row.
+pub(crate) fn note_seen(act: &Transaction<'_>, id: AgentId, at: Timestamp) -> Result<(), Fault> {
+    act.prepare_cached("UPDATE agent SET last_seen_at = max(?2, coalesce(last_seen_at, ?2)) WHERE id = ?1")?
+        .execute((id.bytes(), at.millis()))?;
+    Ok(())
 }
 
 fn delete(act: &Transaction<'_>, id: AgentId, event: NewEvent) -> Result<DeletedAgent, Fault> {
@@ -273,7 +282,8 @@ fn show(row: &Row<'_>) -> Result<ListedAgent, Fault> {
         created_at: time(row.get(5)?)?,
         disabled_at: row.get::<_, Option<i64>>(6)?.map(time).transpose()?,
     };
-    Ok(ListedAgent { agent, owner_name: parsed(text(7)?)?, owner_disabled: row.get(8)? })
+    let last_seen_at = row.get::<_, Option<i64>>(9)?.map(time).transpose()?;
+    Ok(ListedAgent { agent, owner_name: parsed(text(7)?)?, owner_disabled: row.get(8)?, last_seen_at })
 }
 
 impl From<ListedAgent> for AgentRow {

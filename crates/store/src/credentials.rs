@@ -19,7 +19,7 @@ use crate::revision::CredentialRow;
 use crate::sqlite::column::{parsed, time};
 use crate::store::{CredentialFilter, Listed};
 use crate::vault::{EndedCredentials, Minted, NotedUse, Revoked};
-use crate::{audit, changes, users};
+use crate::{agents, audit, changes, users};
 
 /// The statement behind every list, up to its condition.
 macro_rules! listed_columns {
@@ -241,12 +241,15 @@ pub(crate) fn note_uses(act: &Transaction<'_>, uses: &[NotedUse]) -> Result<(), 
              at = max(at, excluded.at)",
     )?;
     let mut count = act.prepare_cached("UPDATE last_use SET uses = uses + ?2 WHERE credential = ?1")?;
-    for NotedUse { credential, last, times } in uses {
+    for NotedUse { credential, last, times, agent } in uses {
         let (id, times) = (credential.bytes(), i64::try_from(*times).unwrap_or(i64::MAX));
         match last {
             Some(last) => upsert.execute((id, last.at.millis(), &last.ip, &last.user_agent, times))?,
             None => count.execute((id, times))?,
         };
+        if let (Some(agent), Some(last)) = (agent, last) {
+            agents::note_seen(act, *agent, last.at)?;
+        }
     }
     Ok(())
 }

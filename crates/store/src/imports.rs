@@ -205,7 +205,10 @@ impl Taking<'_> {
         credentials::insert(self.act, &NewCredential { credential, hash: token.hash })?;
         if let Some(at) = token.last_used_at {
             let last = Some(LastUse { at, ip: None, user_agent: None });
-            credentials::note_uses(self.act, &[NotedUse { credential: token.id, last, times: 1 }])?;
+            credentials::note_uses(
+                self.act,
+                &[NotedUse { credential: token.id, last, times: 1, agent: None }],
+            )?;
         }
         self.remember(token.hash.bytes())?;
         self.moved.push(Moved::Credential(token.id));

@@ -228,6 +228,7 @@ fn insert(act: &Transaction<'_>, new: &NewCredential) -> Result<(), Fault> {
         credential: new.credential.id,
         last: Some(last_use),
         times: 1,
+        agent: None,
     });
     credentials::note_uses(act, used.as_slice())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::{LastUse, NewCredential, Revocation};
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, User};
 use rusqlite::Transaction;
@@ -191,6 +191,8 @@ pub struct NotedUse {
     pub last: Option<LastUse>,
     /// How many there were since the note before.
     pub times: u64,
+    /// As which agent, which is then seen: a worker token has no row itself.
+    pub agent: Option<AgentId>,
 }
 
 /// What came of [`Vault::accept_restored`].

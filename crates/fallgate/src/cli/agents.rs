@@ -8,9 +8,12 @@ use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scope;
 use fallgate_domain::user::Username;
-use fallgate_domain::worker::Audience;
+use fallgate_domain::worker::{Audience, LONGEST_LIFE};
 
 use super::Format;
+
+/// Of a worker token.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
@@ -50,7 +53,7 @@ pub(crate) enum Agent {
         /// Which.
         name: AgentName,
         /// How long it lasts: 2h, 30m, at most 7d [default: as the config says, else 2h].
-        #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
+        #[arg(long, value_name = "DURATION", value_parser = parse_ttl, allow_hyphen_values = true)]
         ttl: Option<Duration>,
         /// What it may be used for; can be given several times [default: what the agent may].
         #[arg(long = "scope", value_name = "SCOPE")]
@@ -90,7 +93,7 @@ pub(crate) enum Agent {
 
 fn parse_ttl(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
-        Ok(Lifetime::For(duration)) => Ok(duration),
-        _ => Err("write a duration such as 2h or 30m"),
+        Ok(Lifetime::For(life)) if (SHORTEST_LIFE..=LONGEST_LIFE).contains(&life) => Ok(life),
+        _ => Err("write a duration from 1s to 7d, such as 2h or 30m"),
     }
 }

@@ -99,7 +99,10 @@ async fn list(place: Place, owner: Option<&Username>, json: bool) -> Result<(), 
         return Ok(());
     }
     let rows: Vec<_> = list.agents.iter().map(row).collect();
-    output::data(&output::table(&["NAME", "OWNER", "SCOPES", "ROUTES", "CREATED", "DISABLED"], &rows))
+    output::data(&output::table(
+        &["NAME", "OWNER", "SCOPES", "ROUTES", "CREATED", "LAST SEEN", "DISABLED"],
+        &rows,
+    ))
 }
 
 fn row(agent: &AgentView) -> Vec<String> {
@@ -114,6 +117,7 @@ fn row(agent: &AgentView) -> Vec<String> {
         agent.scopes.to_string(),
         if agent.routes.is_empty() { "—".to_owned() } else { joined(&agent.routes) },
         output::to_the_second(agent.created_at),
+        agent.last_seen_at.map_or_else(|| "never".to_owned(), output::to_the_second),
         disabled,
     ]
 }

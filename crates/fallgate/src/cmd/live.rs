@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::place::Place;
 
-const HEADING: [&str; 9] = ["ID", "KIND", "USER", "CREDENTIAL", "ROUTE", "SINCE", "IN", "OUT", "FROM"];
+const HEADING: [&str; 10] =
+    ["ID", "KIND", "USER", "AGENT", "CREDENTIAL", "ROUTE", "SINCE", "IN", "OUT", "FROM"];
 const WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(format: &Format, place: Place) -> Result<(), Failure> {
@@ -35,6 +36,7 @@ fn cells(stream: &LiveView) -> Vec<String> {
         stream.id.to_string(),
         stream.kind.name().to_owned(),
         or_dash(stream.username.as_ref().map(ToString::to_string)),
+        or_dash(stream.agent.as_ref().map(ToString::to_string)),
         or_dash(stream.credential.as_ref().map(ToString::to_string)),
         or_dash(stream.route.as_ref().map(ToString::to_string)),
         output::to_the_second(stream.since),

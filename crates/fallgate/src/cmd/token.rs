@@ -51,7 +51,7 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
             if let Some(end) = expires_at.filter(|_| force) {
                 output::warn(format_args!(
-                    "a worker token that ends later than {end} is good again from then on: --force says that it does not"
+                    "a worker token that ends later than {end}, or was renewed and does, is good again from then on: --force says that none does"
                 ));
             }
             runtime.block_on(revoke(place, &ids, WorkerEnd { expires_at, force }))

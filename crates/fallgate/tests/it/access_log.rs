@@ -85,6 +85,7 @@ fn each_request_leaves_a_line_that_says_who_asked_for_what_and_what_came_of_it()
         "at",
         "credential",
         "username",
+        "agent",
         "route",
         "method",
         "path",

@@ -56,7 +56,10 @@ fn an_agent_is_made_shown_disabled_and_deleted_and_the_command_line_shows_the_sa
         (&made["name"], &made["owner"], &made["scopes"], &made["routes"]),
         (&json!("crawler"), &json!("ada"), &json!(["routes:use", "agents:write"]), &json!(["ci", "llmux"]))
     );
-    assert_eq!((&made["disabled_at"], &made["owner_disabled"]), (&Value::Null, &json!(false)));
+    assert_eq!(
+        (&made["disabled_at"], &made["owner_disabled"], &made["last_seen_at"]),
+        (&Value::Null, &json!(false), &Value::Null)
+    );
     let get = |path: &str| house.call(&format!("GET {path}"), &house.ada, &Value::Null);
     assert_eq!(get("/api/agents/crawler").json(), made);
     let listed = house.gate.fallgate(&["agent", "list", "--json"]).ok().json();

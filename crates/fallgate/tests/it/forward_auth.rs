@@ -20,15 +20,15 @@ fn trusting(routes: &str) -> Gate {
 
 /// A client's request, as a proxy tells of it.
 #[derive(Debug, Clone)]
-struct Told<'a> {
-    method: &'a str,
-    host: &'a str,
-    target: &'a str,
-    headers: &'a str,
+pub(crate) struct Told<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a str,
 }
 
 impl<'a> Told<'a> {
-    fn get(host: &'a str, target: &'a str, headers: &'a str) -> Self {
+    pub(crate) fn get(host: &'a str, target: &'a str, headers: &'a str) -> Self {
         Self { method: "GET", host, target, headers }
     }
 
@@ -46,12 +46,12 @@ impl<'a> Told<'a> {
         format!("GET {endpoint} HTTP/1.1\r\nHost: auth.internal\r\n{family}{headers}\r\n")
     }
 
-    fn asked(&self, gate: &Gate, endpoint: &str) -> Response {
+    pub(crate) fn asked(&self, gate: &Gate, endpoint: &str) -> Response {
         Client::exchange(gate.address(), self.at(endpoint))
     }
 }
 
-const ENDPOINTS: [&str; 3] = ["/auth/caddy", "/auth/traefik", "/auth/nginx"];
+pub(crate) const ENDPOINTS: [&str; 3] = ["/auth/caddy", "/auth/traefik", "/auth/nginx"];
 
 /// Routes without an upstream: one that tells who it is, and one that does not and is for admins.
 const ROUTES: &str = "[[route]]\nname = \"app\"\nhost = \"app.example\"\nidentity = \"headers\"\npublic = [\"/open\"]\n\

@@ -160,7 +160,7 @@ fn r46_everybody_sees_their_own_and_an_admins_admin_token_sees_all() {
     assert_eq!(by_http.json(), scene.gate.fallgate(&["live", "--json"]).ok().json());
     let table = scene.gate.fallgate(&["live"]).ok().stdout;
     let heading: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(heading, ["ID", "KIND", "USER", "CREDENTIAL", "ROUTE", "SINCE", "IN", "OUT", "FROM"]);
+    assert_eq!(heading, ["ID", "KIND", "USER", "AGENT", "CREDENTIAL", "ROUTE", "SINCE", "IN", "OUT", "FROM"]);
     assert_eq!(table.lines().count(), 5);
     drop(open);
     for (line, scope) in [("GET /api/live", "cut"), ("DELETE /api/live/x", "live:read")] {

@@ -201,3 +201,27 @@ fn what_is_told_of_oauth_is_what_there_is() {
         assert_eq!(error != "unsupported_grant_type", is_there, "{grant}: {error}");
     }
 }
+
+#[test]
+fn r41_an_upstream_is_told_where_a_worker_token_may_be_used_and_as_which_agent() {
+    let gate = Gate::start();
+    gate.admin("root");
+    let service = gate.token_with("root", &["--scope", "introspect"]).header();
+    let ask = |secret: &str| form(&gate, "/oauth/introspect", &service, &[("token", secret)]).json();
+    let worker = gate.worker("ada", &["routes:use"], &["route:notes", "route:wiki"]);
+    let told = ask(&worker.token.secret);
+    assert_eq!((&told["active"], &told["kind"]), (&json!(true), &json!("worker")));
+    assert_eq!(told["aud"], json!(["route:notes", "route:wiki"]), "whoever is neither does not take it");
+    assert_eq!(
+        (&told["agent"], &told["username"], &told["jti"]),
+        (&json!("ada"), &json!("ada"), &json!(worker.token.id))
+    );
+    let other = ask(&worker.minter.secret);
+    assert_eq!((other.get("aud"), other.get("agent")), (None, None), "{other}");
+    gate.revoke_worker(&worker.token);
+    assert_eq!(ask(&worker.token.secret), json!({"active": false}));
+    // RFC 7009 ends one, too.
+    let another = gate.worker("ada", &["routes:use"], &["fallgate"]).token;
+    assert_eq!(form(&gate, "/oauth/revoke", "", &[("token", &another.secret)]).status, 200);
+    assert_eq!(ask(&another.secret), json!({"active": false}));
+}

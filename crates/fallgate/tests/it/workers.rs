@@ -3,6 +3,11 @@
 mod all;
 mod forged;
 mod killing;
+mod lineage;
+mod ordered;
+mod remembered;
+mod seen;
+mod settings;
 mod streams;
 
 use std::io::Write;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use fallgate_authority::Lease;
+use fallgate_authority::{Lease, LeaseHolder};
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
 use fallgate_domain::id::CredentialId;
@@ -37,6 +38,8 @@ pub struct AccessNote {
     pub credential: Option<CredentialId>,
     /// Whose that is.
     pub username: Option<Username>,
+    /// As which agent, if it is a worker token.
+    pub agent: Option<AgentName>,
     /// Which route it was for; none for our own doors, or if that cannot be told.
     pub route: Option<RouteName>,
     /// Its method; none, as with the path, of what could not be read.
@@ -132,6 +135,7 @@ impl Line {
             at: gate.verifier.clock().now(),
             credential: None,
             username: None,
+            agent: None,
             route: None,
             method: None,
             path: None,
@@ -146,8 +150,9 @@ impl Line {
 
     /// Takes down who holds the lease and how much went through, before both are forgotten.
     pub(crate) fn observe(&mut self, lease: &Lease) {
-        if let Some((credential, username)) = lease.caller() {
-            (self.note.credential, self.note.username) = (Some(credential), username);
+        if let Some(LeaseHolder { credential, username, agent }) = lease.caller() {
+            self.note.credential = Some(credential);
+            (self.note.username, self.note.agent) = (username, agent);
         }
         let (bytes_in, bytes_out) = lease.bytes();
         self.note.bytes_in = self.note.bytes_in.max(bytes_in);

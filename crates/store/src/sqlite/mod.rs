@@ -213,7 +213,10 @@ mod tests {
                     [id],
                 )?;
                 let credential = CredentialId::from_bytes(id);
-                credentials::note_uses(act, &[NotedUse { credential, last: Some(last), times: 1 }])
+                credentials::note_uses(
+                    act,
+                    &[NotedUse { credential, last: Some(last), times: 1, agent: None }],
+                )
             })
             .await
     }

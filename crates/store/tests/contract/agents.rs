@@ -3,13 +3,14 @@
 use fallgate_domain::agent::{Agent, AgentName};
 use fallgate_domain::audit::{Action, Author};
 use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::LastUse;
 use fallgate_domain::cut::Cut;
-use fallgate_domain::id::{AgentId, CutId};
+use fallgate_domain::id::{AgentId, CredentialId, CutId};
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::User;
 use fallgate_store::{
     AgentRow, ChangedAgent, CreatedAgent, CreatedUser, CutOn, DeletedAgent, DeletedUser, Gone, ListedAgent,
-    PlacedCut, Revision, Row, StoreError, UserChange, Vault,
+    NotedUse, PlacedCut, Revision, Row, StoreError, UserChange, Vault,
 };
 
 use crate::support::{NOW, backend, create, event, load, mint, minutes_later, revocation, revoke};
@@ -61,7 +62,12 @@ async fn cut(vault: &Vault, id: u8, target: &str) -> PlacedCut {
 }
 
 fn listed(agent: &Agent, owner: &User) -> ListedAgent {
-    ListedAgent { agent: agent.clone(), owner_name: owner.username.clone(), owner_disabled: false }
+    ListedAgent {
+        agent: agent.clone(),
+        owner_name: owner.username.clone(),
+        owner_disabled: false,
+        last_seen_at: None,
+    }
 }
 
 fn row(agent: &Agent) -> Row {
@@ -99,6 +105,37 @@ async fn an_agent_is_durable_listed_and_told_to_whoever_keeps_a_view() {
     let (_store, vault) = backend.open().await;
     let (_, loaded) = load(&vault).await;
     assert_eq!(loaded[2..], rows);
+}
+
+#[tokio::test]
+async fn when_an_agent_was_last_seen_is_written_down_and_changes_nothing_else() {
+    let backend = backend();
+    let (store, vault) = backend.open().await;
+    let alice = backend.user("alice");
+    create(&vault, &alice).await;
+    let (crawler, helper) = (agent(1, &alice, "crawler"), agent(2, &alice, "helper"));
+    make(&vault, &crawler).await;
+    make(&vault, &helper).await;
+    let before = vault.revision().await.unwrap();
+    let seen = |id, at| NotedUse {
+        credential: CredentialId::from_bytes([9; 16]),
+        last: Some(LastUse { at, ip: None, user_agent: None }),
+        times: 1,
+        agent: Some(id),
+    };
+    // Of an agent that nobody made, and of a token, there is no row to write to.
+    let unmade = AgentId::implicit(alice.id);
+    for at in [minutes_later(5), minutes_later(9), minutes_later(7)] {
+        vault.note_uses(&[seen(crawler.id, at), seen(unmade, at)]).await.unwrap();
+    }
+    let wanted = [
+        ListedAgent { last_seen_at: Some(minutes_later(9)), ..listed(&crawler, &alice) },
+        listed(&helper, &alice),
+    ];
+    assert_eq!(store.agents(None).await.unwrap(), wanted, "the latest counts");
+    assert_eq!(vault.revision().await.unwrap(), before, "nothing is decided by it");
+    assert!(matches!(change(&vault, &crawler, Some(NOW)).await, ChangedAgent::Changed(..)));
+    assert_eq!(store.agents(None).await.unwrap()[0].last_seen_at, Some(minutes_later(9)));
 }
 
 #[tokio::test]

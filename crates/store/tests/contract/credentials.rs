@@ -190,7 +190,7 @@ async fn r32_last_uses_are_noted_without_raising_the_revision_and_never_go_back(
     };
     let earlier = LastUse { at: NOW, ip: None, user_agent: None };
     let nobody = backend.token(None, 0).credential.id;
-    let note = |credential, last, times| NotedUse { credential, last, times };
+    let note = |credential, last, times| NotedUse { credential, last, times, agent: None };
     vault.note_uses(&[note(nobody, Some(later.clone()), 1), note(id, Some(later.clone()), 3)]).await.unwrap();
     vault.note_uses(&[note(id, Some(earlier), 4), note(id, None, 5)]).await.unwrap();
     vault.note_uses(&[]).await.unwrap();

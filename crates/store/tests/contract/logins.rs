@@ -244,7 +244,7 @@ async fn a_sign_in_was_used_when_it_was_made_or_later_and_a_token_does_not_say()
         rows.iter().filter_map(of).collect::<Vec<_>>()
     };
     assert_eq!(used_at().await, [Some(minutes_later(1)), None]);
-    let noted = |credential| NotedUse { credential, last: Some(used(5)), times: 1 };
+    let noted = |credential| NotedUse { credential, last: Some(used(5)), times: 1, agent: None };
     vault.note_uses(&[noted(new.credential.id), noted(token.credential.id)]).await.unwrap();
     assert_eq!(used_at().await, [Some(minutes_later(5)), None]);
 }

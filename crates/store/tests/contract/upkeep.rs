@@ -73,7 +73,7 @@ async fn r35_a_purge_takes_what_ended_before_and_all_below_it_and_nothing_else()
 
 fn noted(token: &NewCredential, at: Timestamp) -> NotedUse {
     let last = LastUse { at, ip: None, user_agent: None };
-    NotedUse { credential: token.credential.id, last: Some(last), times: 1 }
+    NotedUse { credential: token.credential.id, last: Some(last), times: 1, agent: None }
 }
 
 #[tokio::test]

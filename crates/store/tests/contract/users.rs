@@ -87,7 +87,7 @@ async fn somebody_was_last_seen_when_any_of_their_credentials_was_used_last() {
         mint(&vault, &new).await;
         let last = LastUse { at: minutes_later(minutes), ip: None, user_agent: None };
         vault
-            .note_uses(&[NotedUse { credential: new.credential.id, last: Some(last), times: 1 }])
+            .note_uses(&[NotedUse { credential: new.credential.id, last: Some(last), times: 1, agent: None }])
             .await
             .unwrap();
     }

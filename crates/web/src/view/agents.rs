@@ -39,11 +39,14 @@ pub struct AgentView {
     pub disabled_at: Option<Timestamp>,
     /// Whether its owner is disabled, and with them the agent.
     pub owner_disabled: bool,
+    /// When a token of it last came by; written down about once a minute.
+    #[schema(value_type = Option<words::Time>, required = true)]
+    pub last_seen_at: Option<Timestamp>,
 }
 
 impl From<ListedAgent> for AgentView {
     fn from(listed: ListedAgent) -> Self {
-        let ListedAgent { agent, owner_name, owner_disabled } = listed;
+        let ListedAgent { agent, owner_name, owner_disabled, last_seen_at } = listed;
         Self {
             id: agent.id,
             name: agent.name,
@@ -53,6 +56,7 @@ impl From<ListedAgent> for AgentView {
             created_at: agent.created_at,
             disabled_at: agent.disabled_at,
             owner_disabled,
+            last_seen_at,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What OAuth's doors answer, by the names that its RFCs give.
 
 use fallgate_authority::{Introspected, MintedWorker, StartedDeviceLogin};
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::user::Username;
+use fallgate_domain::worker::Audience;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -45,6 +47,14 @@ pub struct IntrospectionView {
     /// When it ends by itself, in seconds since 1970; left out when it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
+    /// Where a worker token may be used: `fallgate`, `route:<name>`, `egress`. An upstream takes only what names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    aud: Option<Vec<Audience>>,
+    /// As which agent it acts, if it is a worker token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    agent: Option<AgentName>,
 }
 
 impl IntrospectionView {
@@ -60,6 +70,8 @@ impl IntrospectionView {
             sub: found.user,
             username: found.username,
             exp: found.expires_at.map(seconds),
+            aud: found.audience,
+            agent: found.agent,
         }
     }
 }

@@ -6,7 +6,7 @@ use fallgate_domain::scope::PlainScope;
 use fallgate_domain::token::{PlainToken, TokenKind};
 use fallgate_web::doors::Access;
 
-use super::is_for_admins;
+use super::table::is_for_admins;
 use crate::support::llmux::anonymous_token;
 use crate::support::{Client, Gate, Home, SignIn, Token, Worker, wait_for};
 

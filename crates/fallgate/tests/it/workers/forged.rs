@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fallgate_domain::clock::{Clock, SystemClock};
 use ring::hmac;
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
 
 use super::{gate, part, whoami};
-use crate::support::{Client, Gate, Token, Upstream};
+use crate::support::{Client, Gate, OwnKey, Token, Upstream};
 
 fn encoded(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
@@ -96,6 +97,149 @@ fn r8_r39_r40_what_we_did_not_sign_is_refused_whatever_it_says_of_itself() {
     }
     assert_eq!(whoami(&gate, &gate_token(&good)).status, 200, "none of them ended the good one");
     assert!(upstream.requests().is_empty());
+}
+
+/// A JSON object as text, with a member put before all others: also one that is there already.
+fn doubled(value: &Value, name: &str, member: &Value) -> String {
+    value.to_string().replacen('{', &format!("{{{}:{member},", json!(name)), 1)
+}
+
+fn without(value: &Value, name: &str) -> Value {
+    let mut value = value.clone();
+    value.as_object_mut().unwrap().remove(name).unwrap();
+    value
+}
+
+fn now() -> i64 {
+    SystemClock.now().millis() / 1_000
+}
+
+/// With the gate's own key under it, nothing but the form itself is left to refuse it by.
+#[test]
+fn r39_r40_what_our_own_key_has_signed_is_refused_too_unless_it_is_as_we_write_it() {
+    let upstream = Upstream::echo();
+    let gate = gate(&upstream);
+    gate.admin("root");
+    let good = gate.worker("ada", &["identity:read", "routes:use"], &["fallgate", "route:app"]).token.secret;
+    let (header, claims, key) = (part(&good, 0), part(&good, 1), OwnKey::of(&gate));
+    let written = |header: &str, claims: &str| {
+        let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        gate_token(&format!("{text}.{}", URL_SAFE_NO_PAD.encode(key.sign(text.as_bytes()))))
+    };
+    let status = |header: &str, claims: &str| whoami(&gate, &written(header, claims)).status;
+    let (plain_header, plain_claims) = (header.to_string(), claims.to_string());
+    assert_eq!(status(&plain_header, &plain_claims), 200, "or what follows would show nothing");
+
+    for (name, member) in [
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("eddsa")),
+        ("alg", json!("ES256")),
+        ("alg", json!(["EdDSA"])),
+        ("typ", json!("JWT")),
+        ("typ", json!("fallgate-assertion+jwt")),
+        ("typ", json!("Fallgate-Worker+JWT")),
+        ("kid", json!("../../root.key")),
+        ("kid", json!("' OR '1'='1")),
+        ("kid", json!("AAAAAAAAAAAAAAAAAAAAAA")),
+        ("kid", Value::Null),
+        ("jku", json!("https://evil.example/")),
+        ("jwk", json!({ "kty": "OKP" })),
+        ("x5c", json!(["MII"])),
+        ("x5u", json!("https://evil.example/")),
+        ("crit", json!([])),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("cty", json!("JWT")),
+    ] {
+        assert_eq!(
+            status(&with(&header, name, member.clone()).to_string(), &plain_claims),
+            401,
+            "{name}: {member}"
+        );
+    }
+    for name in ["alg", "typ", "kid"] {
+        assert_eq!(status(&without(&header, name).to_string(), &plain_claims), 401, "no {name}");
+        assert_eq!(status(&doubled(&header, name, &header[name]), &plain_claims), 401, "two of {name}");
+    }
+    let seconds = |name: &str| claims[name].as_i64().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "a float is what it is to be")]
+    let float = json!(seconds("exp") as f64);
+    let root = gate.token_with("root", &["--scope", "admin"]);
+    let somebody = gate.ask("GET /api/users/root", &root.header(), &Value::Null).json();
+    for (name, member) in [
+        ("exp", json!(seconds("exp").to_string())),
+        ("exp", float),
+        ("exp", json!(seconds("exp") * 1_000)),
+        ("exp", json!(-1)),
+        ("exp", json!(seconds("iat"))),
+        ("exp", json!(seconds("iat") + 7 * 86_400 + 1)),
+        ("exp", Value::Null),
+        ("iat", json!(seconds("iat").to_string())),
+        ("iat", json!(seconds("iat") + 3_600)),
+        ("nbf", json!(seconds("nbf") + 3_600)),
+        ("nbf", json!(seconds("iat") - 1)),
+        ("aud", json!("fallgate")),
+        ("aud", json!([])),
+        ("aud", json!(["everything"])),
+        ("jti", json!("1")),
+        ("jti", json!(["x"])),
+        ("sub", json!("ada")),
+        ("sub", json!("agent:../x")),
+        ("owner_id", somebody["id"].clone()),
+        ("agent_id", somebody["id"].clone()),
+        ("scope", json!(["admin"])),
+        ("scope", json!("identity:read  routes:use")),
+        ("anc", json!([])),
+        ("anc", json!([root.id])),
+        ("anc", json!([claims["jti"], "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b"])),
+        ("sid", Value::Null),
+        ("admin", json!(true)),
+    ] {
+        assert_eq!(
+            status(&plain_header, &with(&claims, name, member.clone()).to_string()),
+            401,
+            "{name}: {member}"
+        );
+    }
+    for name in claims.as_object().unwrap().keys() {
+        assert_eq!(status(&plain_header, &without(&claims, name).to_string()), 401, "no {name}");
+        assert_eq!(status(&plain_header, &doubled(&claims, name, &claims[name])), 401, "two of {name}");
+    }
+    // A far future, whole in itself.
+    let mut later = claims.clone();
+    for name in ["iat", "nbf", "exp"] {
+        later[name] = json!(seconds(name) + 3_600);
+    }
+    assert_eq!(status(&plain_header, &later.to_string()), 401);
+    for other in [" {}", "[]", "null", "{}", ""] {
+        assert_eq!(status(&plain_header, other), 401, "{other:?}");
+        assert_eq!(status(other, &plain_claims), 401, "{other:?}");
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn r40_clocks_may_differ_by_what_the_config_says_and_no_more() {
+    for (skew, allowed) in [("0s", 0), ("60s", 60)] {
+        let gate = Gate::configured(&format!("[workers]\nclock_skew = {skew:?}\n"));
+        let good = gate.worker("ada", &["identity:read"], &["fallgate"]).token.secret;
+        let (header, claims, key) = (part(&good, 0), part(&good, 1), OwnKey::of(&gate));
+        let status = |begins: i64, ends: i64| {
+            let mut claims = claims.clone();
+            let now = now();
+            (claims["iat"], claims["nbf"]) = (json!(now + begins), json!(now + begins));
+            claims["exp"] = json!(now + ends);
+            whoami(&gate, &gate_token(&signed(&header, &claims, |text| key.sign(text)))).status
+        };
+        // Half a minute to each side of the edge: a test may be slow.
+        let (within, beyond) = (allowed - 30, allowed + 30);
+        if allowed > 0 {
+            assert_eq!((status(within, 600), status(-600, -within)), (200, 200), "{skew}");
+        }
+        assert_eq!((status(beyond, 600), status(-600, -beyond)), (401, 401), "{skew}");
+        assert_eq!(status(-600, 600), 200, "{skew}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn after(query: &str) -> String {
 
 impl Row {
     fn of(app: &App, listed: ListedAgent, open: &HashMap<AgentId, u64>, now: Timestamp) -> Self {
-        let ListedAgent { agent, owner_name, owner_disabled } = listed;
+        let ListedAgent { agent, owner_name, owner_disabled, last_seen_at } = listed;
         let does = app.verifier.agent_now(agent.id);
         let routes: Vec<_> = agent.routes.iter().map(RouteName::as_str).collect();
         Self {
@@ -98,7 +98,7 @@ impl Row {
             is_cut: does.is_cut,
             tokens: does.tokens,
             open: open.get(&agent.id).copied().unwrap_or(0),
-            last_seen: does.last_seen.map(|at| Moment::of(at, now)),
+            last_seen: does.last_seen.max(last_seen_at).map(|at| Moment::of(at, now)),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct LiveRows {
 pub(crate) struct LiveRow {
     pub(super) id: String,
     pub(crate) who: String,
-    /// What the credential is called; its id where it has no name.
+    /// What the credential is called; whose agent's it is, or its id, where it has no name.
     pub(crate) credential: String,
     /// The route.
     pub(crate) route: String,
@@ -53,6 +53,7 @@ pub(crate) struct LiveRow {
     /// Where one closes it, and cuts whose it is; with what it is about, for who hears buttons and sees no row.
     pub(super) close: String,
     pub(super) cut_user: Option<String>,
+    pub(super) cut_agent: Option<String>,
     pub(super) cut_credential: Option<String>,
     pub(super) about: String,
 }
@@ -168,8 +169,11 @@ impl LiveRow {
     fn of(stream: &LiveStream, names: &HashMap<CredentialId, String>, all: bool, now: Timestamp) -> Self {
         let all_too = if all { "&all=1" } else { "" };
         let cut = |target: CutTarget| format!("/live/cut?target={}{all_too}", encoded(&target.to_string()));
-        let credential =
-            stream.credential.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string()));
+        let agent = stream.agent.as_ref();
+        let unnamed = |id: CredentialId| {
+            agent.map_or_else(|| id.to_string(), |agent| format!("worker token of {agent}"))
+        };
+        let credential = stream.credential.map(|id| names.get(&id).cloned().unwrap_or_else(|| unnamed(id)));
         let who = stream.username.as_ref().map_or_else(
             || if stream.credential.is_some() { "no user" } else { "anybody, on a public path" }.to_owned(),
             ToString::to_string,
@@ -178,7 +182,10 @@ impl LiveRow {
         let kind = kind(stream.kind);
         Self {
             id: stream.id.to_string(),
-            about: format!("{kind} to {route} of {who}"),
+            about: match agent {
+                Some(agent) => format!("{kind} to {route} of {who}, by the agent {agent}"),
+                None => format!("{kind} to {route} of {who}"),
+            },
             who,
             credential: credential.unwrap_or_else(|| "none".to_owned()),
             route,
@@ -190,7 +197,12 @@ impl LiveRow {
             from: stream.ip.map_or_else(|| "this machine".to_owned(), |ip| ip.to_string()),
             close: format!("/live/streams/{}/close{}", stream.id, if all { "?all=1" } else { "" }),
             cut_user: stream.username.clone().map(|name| cut(CutTarget::User(name))),
-            cut_credential: stream.credential.map(|id| cut(CutTarget::Credential(id))),
+            cut_agent: agent.cloned().map(|name| cut(CutTarget::Agent(name))),
+            // A worker token is revoked; what is cut is the agent, or what minted it.
+            cut_credential: stream
+                .credential
+                .filter(|_| agent.is_none())
+                .map(|id| cut(CutTarget::Credential(id))),
         }
     }
 }
