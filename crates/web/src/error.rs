@@ -190,9 +190,10 @@ impl From<AgentError> for WebError {
             | AgentError::UserNamedSo(_)
             | AgentError::OwnerDisabled(_)
             | AgentError::TooMany(_) => Self::Conflict(sentence(&error)),
-            AgentError::NotYours | AgentError::ScopeBeyond(_) | AgentError::ScopeBeyondCaller(_) => {
-                Self::Forbidden(sentence(&error))
-            }
+            AgentError::NotYours
+            | AgentError::LetInByName(_)
+            | AgentError::ScopeBeyond(_)
+            | AgentError::ScopeBeyondCaller(_) => Self::Forbidden(sentence(&error)),
             AgentError::TooManyRoutes => Self::BadRequest(sentence(&error)),
             AgentError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             AgentError::Store(error) => error.into(),

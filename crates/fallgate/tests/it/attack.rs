@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Gate, Token};
+use crate::support::{Client, Gate, Token, Upstream, Worker};
 
 fn whoami(gate: &Gate, token: &Token) -> u16 {
     Client::get(gate.address(), "/api/whoami", Some(token)).status
@@ -43,4 +43,34 @@ fn what_was_not_signed_here_ends_nothing_by_the_command_line_either() {
         );
     }
     assert_eq!([&victim, &other.token].map(|token| whoami(&gate, token)), [200, 200]);
+}
+
+#[test]
+fn nobody_takes_the_name_by_which_a_route_lets_an_agent_in() {
+    let upstream = Upstream::echo();
+    let gate = Gate::configured(&format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\nallow = [\"agent:crawler\"]\n",
+        upstream.url()
+    ));
+    gate.admin("root");
+    gate.user("mallory");
+    gate.fallgate(&["agent", "create", "crawler", "--owner", "root"]).ok();
+    gate.fallgate(&["agent", "delete", "crawler", "--yes"]).ok();
+    let mallory = gate.token_with("mallory", &["--scope", "agents:write", "--scope", "routes:use"]);
+    let made = gate.ask(
+        "POST /api/agents",
+        &mallory.header(),
+        &json!({"name": "crawler", "scopes": ["routes:use"]}),
+    );
+    // Before it is asked what was answered: whether it helps.
+    let minted = gate.mint_worker(&mallory, "crawler", &json!({"audience": ["route:app"]}));
+    if minted.status == 201 {
+        let answer = Client::get(gate.address(), "/app/", Some(&Worker::token_of(&minted)));
+        assert_ne!(answer.status, 200, "came in by a name that was free");
+    }
+    assert_eq!(made.status, 403, "{}", made.text());
+    assert!(made.text().contains("route"), "{}", made.text());
+    let admin = gate.token_with("root", &["--scope", "admin"]);
+    assert_eq!(gate.ask("POST /api/agents", &admin.header(), &json!({"name": "crawler"})).status, 201);
+    assert!(upstream.requests().is_empty());
 }
