@@ -247,7 +247,11 @@ impl Need {
 
     /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
     /// first in the order of refusals is told first.
-    fn cut(&self, account: &Account, entry: Option<(&Entry, Option<Role>)>) -> Option<StandingCut> {
+    pub(crate) fn cut(
+        &self,
+        account: &Account,
+        entry: Option<(&Entry, Option<Role>)>,
+    ) -> Option<StandingCut> {
         let (route, mends): (Option<&RouteName>, bool) = match self {
             Self::Standing => return None,
             Self::Uncut => (None, false),

@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::oauth::form;
 use crate::support::{Client, Gate, Token, Upstream, Worker};
 
 fn whoami(gate: &Gate, token: &Token) -> u16 {
@@ -73,4 +74,32 @@ fn nobody_takes_the_name_by_which_a_route_lets_an_agent_in() {
     let admin = gate.token_with("root", &["--scope", "admin"]);
     assert_eq!(gate.ask("POST /api/agents", &admin.header(), &json!({"name": "crawler"})).status, 201);
     assert!(upstream.requests().is_empty());
+}
+
+#[test]
+fn r41_what_an_upstream_is_told_of_a_worker_token_says_where_it_may_be_used() {
+    let upstream = Upstream::echo();
+    let gate = Gate::configured(&format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\n\
+         [[route]]\nname = \"other\"\npath = \"/other\"\nupstream = {:?}\n",
+        upstream.url(),
+        upstream.url()
+    ));
+    gate.admin("root");
+    let service = |more: &[&str]| gate.token_with("root", &[&["--scope", "introspect"], more].concat());
+    let ask = |service: &Token, secret: &str| {
+        form(&gate, "/oauth/introspect", &service.header(), &[("token", secret)]).json()
+    };
+    let worker = |audience: &[&str]| gate.worker("ada", &["routes:use"], audience).token;
+    let (app, here) = (worker(&["route:app"]), worker(&["fallgate"]));
+    let any = service(&[]);
+    let told = ask(&any, &app.secret);
+    assert_eq!((&told["active"], &told["aud"]), (&json!(true), &json!(["route:app"])), "{told}");
+    assert_eq!(told["exp"], claims(&app)["exp"]);
+    assert_eq!(ask(&any, &here.secret)["aud"], json!(["fallgate"]));
+    let of_app = service(&["--scope", "route:app"]);
+    assert_eq!(ask(&of_app, &app.secret)["active"], true);
+    for elsewhere in [&here, &worker(&["route:other"])] {
+        assert_eq!(ask(&of_app, &elsewhere.secret), json!({"active": false}));
+    }
 }

@@ -5,6 +5,7 @@ use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::user::Username;
+use fallgate_domain::worker::Audience;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -42,6 +43,10 @@ pub struct IntrospectionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::Username>)]
     username: Option<Username>,
+    /// Where it may be used, if it says so itself: a worker token does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<words::Audience>>)]
+    aud: Option<Vec<Audience>>,
     /// When it ends by itself, in seconds since 1970; left out when it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
@@ -59,6 +64,7 @@ impl IntrospectionView {
             kind: Some(found.kind),
             sub: found.user,
             username: found.username,
+            aud: found.audience,
             exp: found.expires_at.map(seconds),
         }
     }
