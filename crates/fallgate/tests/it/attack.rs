@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::oauth::form;
-use crate::support::{Client, Gate, Token, Upstream, Worker};
+use crate::support::{Client, Gate, Response, Token, Upstream, Worker};
 
 fn whoami(gate: &Gate, token: &Token) -> u16 {
     Client::get(gate.address(), "/api/whoami", Some(token)).status
@@ -101,5 +101,88 @@ fn r41_what_an_upstream_is_told_of_a_worker_token_says_where_it_may_be_used() {
     assert_eq!(ask(&of_app, &app.secret)["active"], true);
     for elsewhere in [&here, &worker(&["route:other"])] {
         assert_eq!(ask(&of_app, &elsewhere.secret), json!({"active": false}));
+    }
+}
+
+fn sent_twice_at_once(send: impl Fn() -> Response + Sync) -> Vec<Response> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(&send)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn r62_a_device_code_is_good_once_however_many_bring_it_at_once() {
+    let gate = Gate::start();
+    gate.user("ada");
+    for _ in 0..2 {
+        let begun = form(&gate, "/oauth/device", "", &[("client_id", "cli")]).json();
+        let (code, secret) = (begun["user_code"].as_str().unwrap(), begun["device_code"].as_str().unwrap());
+        let login = gate.sign_in("ada");
+        let approve = || {
+            let body = format!("user_code={code}&answer=approve");
+            Client::exchange(
+                gate.address(),
+                format!(
+                    "POST /device HTTP/1.1\r\nHost: localhost\r\n{}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                    login.sent_by_page(),
+                    body.len()
+                ),
+            )
+        };
+        let approved = sent_twice_at_once(approve);
+        let statuses: Vec<_> = approved.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1);
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("client_id", "cli"),
+            ("device_code", secret),
+        ];
+        let got = sent_twice_at_once(|| form(&gate, "/oauth/token", "", &fields));
+        assert_eq!(got.iter().filter(|answer| answer.status == 200).count(), 1);
+    }
+    let trail = gate.fallgate(&["audit", "list", "--json"]).ok().json();
+    let approvals = trail["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["action"] == "device.approve")
+        .count();
+    assert_eq!(approvals, 2, "an approval stands in the trail that was none");
+}
+
+#[test]
+fn r42_whoever_renews_while_it_is_revoked_keeps_nothing() {
+    let gate = Gate::start();
+    for _ in 0..5 {
+        let worker = gate.worker("ada", &["identity:read"], &["fallgate"]);
+        let admin = gate.token_with("ada", &["--scope", "tokens:write"]);
+        let renewed: Vec<Token> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut got = Vec::new();
+                        let mut last = worker.token.clone();
+                        loop {
+                            let answer = gate.renew_worker(&last);
+                            match answer.status {
+                                201 => {}
+                                429 => continue,
+                                _ => return got,
+                            }
+                            last = Worker::token_of(&answer);
+                            got.push(last.clone());
+                        }
+                    })
+                })
+                .collect();
+            let ended =
+                gate.ask(&format!("DELETE /api/tokens/{}", worker.token.id), &admin.header(), &Value::Null);
+            assert_eq!(ended.status, 204);
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        for token in &renewed {
+            assert_eq!(whoami(&gate, token), 401);
+        }
     }
 }
