@@ -22,6 +22,8 @@ use crate::user::Username;
 
 /// The most bytes of a worker token. What is longer is not looked at.
 pub const MOST_BYTES: usize = 8 * 1024;
+/// The most places that one names: as many routes as scopes can, this gate, and the way out.
+pub const MOST_AUDIENCES: usize = Scopes::MAX_ROUTES + 2;
 /// The longest life there is.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
 /// The greatest difference between two clocks that can be allowed for.
@@ -181,14 +183,14 @@ impl WorkerClaims {
         if text.len() + 1 + SIGNATURE.1 > MOST_BYTES { Err(InvalidWorkerToken) } else { Ok(text) }
     }
 
-    /// What no token of ours says, whoever signed it.
-    fn check(&self) -> Result<(), InvalidWorkerToken> {
+    /// Refuses what no token of ours says, whoever signed it.
+    pub fn check(&self) -> Result<(), InvalidWorkerToken> {
         let first = self.ancestors.first().ok_or(InvalidWorkerToken)?;
         let session = self.session.as_deref().unwrap_or("-");
         let good = Family::of(*first) == self.family()
             && self.ancestors.len() <= MOST_ANCESTORS
             && !self.audience.is_empty()
-            && self.audience.len() <= Scopes::MAX_ROUTES + 2
+            && self.audience.len() <= MOST_AUDIENCES
             && self.not_before >= self.issued_at
             && self.expires_at > self.not_before
             && self.life() <= LONGEST_LIFE

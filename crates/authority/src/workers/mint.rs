@@ -98,7 +98,11 @@ pub enum WorkerError {
     #[error("a worker token needs an audience: fallgate, route:<name> or egress")]
     NoAudience,
     /// So many scopes and audiences that it would not be read.
-    #[error("a token with so many routes would be longer than {} KiB: name fewer", worker::MOST_BYTES / 1_024)]
+    #[error(
+        "a token has {} audiences and {} KiB at most: name fewer",
+        worker::MOST_AUDIENCES,
+        worker::MOST_BYTES / 1_024
+    )]
     TooLong,
     /// It cannot be signed.
     #[error(transparent)]
@@ -232,7 +236,9 @@ impl Registrar {
         renews: Option<CredentialId>,
         actor: &Actor,
     ) -> Result<MintedWorker, WorkerError> {
-        let text = claims.to_be_signed(&signer.kid).map_err(|_| WorkerError::TooLong)?;
+        // Nothing is minted that would not be read.
+        let text = claims.check().and_then(|()| claims.to_be_signed(&signer.kid));
+        let text = text.map_err(|_| WorkerError::TooLong)?;
         let mut detail = BTreeMap::from([
             ("kind".to_owned(), Value::from(CredentialKind::Worker.name())),
             ("agent".to_owned(), claims.agent.to_string().into()),

@@ -186,3 +186,45 @@ fn r42_whoever_renews_while_it_is_revoked_keeps_nothing() {
         }
     }
 }
+
+#[test]
+fn whatever_is_minted_can_be_used() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let topmost = gate.token_with(
+        "ada",
+        &["--scope", "agents:write", "--scope", "identity:read", "--scope", "tokens:write"],
+    );
+    let audience: Vec<_> =
+        (0..80).map(|number| format!("route:r{number}")).chain(["fallgate".to_owned()]).collect();
+    for too_many in [audience, vec!["fallgate".to_owned(); 80]] {
+        let refused = gate.mint_worker(&topmost, "ada", &json!({"audience": too_many}));
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(refused.text().contains("name fewer"), "{}", refused.text());
+    }
+    // By a lineage as deep as there can be.
+    let mut deepest = topmost.clone();
+    loop {
+        let minted = gate.ask(
+            "POST /api/tokens",
+            &deepest.header(),
+            &json!({"name": "x", "scopes": ["agents:write", "identity:read", "tokens:write"]}),
+        );
+        if minted.status != 201 {
+            break;
+        }
+        let minted = minted.json();
+        deepest = Token {
+            id: minted["id"].as_str().unwrap().to_owned(),
+            secret: minted["secret"].as_str().unwrap().to_owned(),
+        };
+    }
+    let minted = gate.mint_worker(&deepest, "ada", &json!({}));
+    let token = Worker::token_of(&minted);
+    assert_eq!(whoami(&gate, &token), 200);
+    let inspect = || gate.fallgate_with(&["token", "inspect"], token.secret.clone()).ok().stdout;
+    assert!(inspect().contains("status    active"));
+    gate.fallgate(&["token", "revoke", &topmost.id]).ok();
+    assert_eq!(whoami(&gate, &token), 401);
+    assert!(inspect().contains("status    parent-ended"), "{}", inspect());
+}
