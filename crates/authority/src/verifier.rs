@@ -28,6 +28,7 @@ use crate::setup::Setup;
 use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
+use crate::workers::WorkerThrottles;
 
 /// How often a decision is begun anew because a change came in between. More often than that, one was never finished.
 const MOST_READS: u32 = 1_000;
@@ -52,6 +53,7 @@ pub struct Verifier {
     pub(crate) pairings: Pairings,
     pub(crate) devices: DeviceLogins,
     pub(crate) inactive: InactiveThrottle,
+    pub(crate) worker_throttles: WorkerThrottles,
     pub(crate) live: Arc<Live>,
 }
 
@@ -92,6 +94,7 @@ impl Verifier {
             pairings,
             devices,
             inactive,
+            worker_throttles: WorkerThrottles::default(),
             live,
         };
         Ok((Arc::new(verifier), notes))

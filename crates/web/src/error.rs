@@ -261,6 +261,7 @@ impl From<WorkerError> for WebError {
             WorkerError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
             }
+            WorkerError::Throttled(throttled) => Self::Throttled(throttled),
             WorkerError::Store(error) => error.into(),
             WorkerError::Key(_) | WorkerError::Entropy(_) => {
                 tracing::error!(%error, "cannot mint a worker token");

@@ -25,6 +25,7 @@ use crate::keys::{KeyError, Signer};
 use crate::permit::Permit;
 use crate::principal::Principal;
 use crate::registrar::{Actor, Registrar};
+use crate::throttle::Throttled;
 use crate::verifier::Verifier;
 
 /// A worker token to be minted.
@@ -104,6 +105,9 @@ pub enum WorkerError {
         worker::MOST_BYTES / 1_024
     )]
     TooLong,
+    /// Renewed again and again.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// It cannot be signed.
     #[error(transparent)]
     Key(#[from] KeyError),

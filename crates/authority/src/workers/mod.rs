@@ -6,6 +6,7 @@ mod mint;
 mod renew;
 mod revoke;
 mod sighted;
+mod throttles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::verifier::Verifier;
 use crate::view::View;
 
 use self::sighted::Sighted;
+pub(crate) use self::throttles::WorkerThrottles;
 
 pub use inspect::InspectedWorker;
 pub use mint::{MintedWorker, WorkerError, WorkerOrder};

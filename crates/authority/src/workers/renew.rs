@@ -23,6 +23,7 @@ impl Verifier {
         let actor = Actor::standing(principal, ip).ok_or(WorkerError::Ownerless)?;
         let old = &worker.claims;
         let registrar = &self.registrar;
+        self.worker_throttles.renewals.count_for(old.family(), self.clock().now())?;
         let now = to_the_second(self.clock().now());
         let latest = principal.entry.parent_deadline().map(to_the_second);
         let end = now.plus(old.life());

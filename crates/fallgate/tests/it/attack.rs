@@ -228,3 +228,68 @@ fn whatever_is_minted_can_be_used() {
     assert_eq!(whoami(&gate, &token), 401);
     assert!(inspect().contains("status    parent-ended"), "{}", inspect());
 }
+
+#[test]
+fn r37_strangers_on_a_users_network_do_not_keep_them_from_ending_what_was_leaked() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let ada = gate.token_with("ada", &["--scope", "tokens:write"]);
+    let flood = || form(&gate, "/oauth/revoke", "", &[("token", "x")]);
+    while flood().status != 429 {}
+    let unknown = "0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5b";
+    let ended = gate.ask(&format!("DELETE /api/tokens/{unknown}"), &ada.header(), &Value::Null);
+    assert_eq!(ended.status, 204, "{}", ended.text());
+}
+
+#[test]
+fn nobody_fills_the_store_with_ends_of_what_never_was() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let ada = gate.token_with("ada", &["--scope", "tokens:write"]);
+    let far = gate.ask(
+        "DELETE /api/tokens/0193a5b2-7c1d-7e3f-8a9b-0c1d2e3f4a5c?expires_at=9999-12-31T00:00:00Z",
+        &ada.header(),
+        &Value::Null,
+    );
+    assert_eq!(far.status, 204, "{}", far.text());
+    let trail = gate.fallgate(&["audit", "list", "--json"]).ok().json();
+    let until = trail["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find_map(|event| event["detail"]["until"].as_str())
+        .unwrap()
+        .to_owned();
+    let now = trail["events"][0]["at"].as_str().unwrap().to_owned();
+    let at = |text: &str| fallgate_domain::clock::Timestamp::parse(text).unwrap();
+    assert!(at(&until).since(at(&now)).as_secs() < 8 * 86_400, "{until}");
+    let last = (0..200)
+        .map(|number| {
+            let id = format!("0193a5b2-7c1d-7e3f-8a9b-{number:012x}");
+            gate.ask(&format!("DELETE /api/tokens/{id}"), &ada.header(), &Value::Null).status
+        })
+        .find(|status| *status != 204);
+    assert_eq!(last, Some(429));
+}
+
+#[test]
+fn a_worker_token_with_no_scope_at_all_does_not_fill_the_trail() {
+    let gate = Gate::start();
+    let worker = gate.worker("ada", &[], &["fallgate"]).token;
+    let mut last = worker.clone();
+    let mut renewed = 0;
+    let refused = loop {
+        let answer = gate.renew_worker(&last);
+        if answer.status != 201 {
+            break answer;
+        }
+        renewed += 1;
+        assert!(renewed < 2_000, "renewed without an end");
+        last = Worker::token_of(&answer);
+    };
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{}", refused.text());
+    assert!(renewed >= 60, "{renewed}");
+    // Others are not held up, nor is it any less good.
+    assert_eq!(gate.renew_worker(&gate.worker("ada", &[], &["fallgate"]).token).status, 201);
+    assert_eq!(gate.ask("GET /api/nothing", &last.header(), &Value::Null).status, 404);
+}
