@@ -42,6 +42,11 @@ pub enum AgentError {
     /// Somebody has that name.
     #[error("there is a user {0}, whose own agent is called so: take another name")]
     UserNamedSo(AgentName),
+    /// A route lets it in by its name.
+    #[error(
+        "a route lets in an agent {0} by that name, so only an admin makes it: take another name, or ask one"
+    )]
+    LetInByName(AgentName),
     /// Nobody made one of that name.
     #[error("there is no agent {0}")]
     Unknown(AgentName),
@@ -224,11 +229,14 @@ impl Verifier {
         AgentNow { tokens, last_seen, is_cut: self.view.cuts.is_on(&CutOn::Agent(id)) }
     }
 
-    /// Makes an agent. What a plain user asks for somebody else is made for themselves, as with a token.
+    /// Makes an agent. What a plain user asks for somebody else is made for themselves, as with a token. `let_in`: whether
+    /// a route lets an agent in by its name. Such a name is an admin's to give, or whoever takes it while it is free comes
+    /// in by it.
     pub async fn create_agent(
         &self,
         permit: &Permit<ManageAgents>,
         mut order: AgentOrder,
+        let_in: impl Fn(&AgentName) -> bool,
         ip: Option<IpAddr>,
     ) -> Result<ListedAgent, AgentError> {
         // The request's body may have taken its time: what counts is what the caller may do now.
@@ -238,6 +246,9 @@ impl Verifier {
             return Err(AgentError::NotYours);
         };
         if !caller.is_admin() {
+            if let_in(&order.name) {
+                return Err(AgentError::LetInByName(order.name));
+            }
             order.owner = username.clone();
         }
         let actor = if order.owner == *username { actor } else { actor.for_others() };

@@ -7,14 +7,14 @@ use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{CredentialId, UserId};
-use fallgate_domain::scope::Scopes;
+use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::Username;
 use fallgate_domain::worker::Audience;
 
 use crate::actions::AskOfCredentials;
-use crate::cuts::Asked;
 use crate::permit::Permit;
 use crate::presented::Presented;
+use crate::principal::Principal;
 use crate::refusal::Refusal;
 use crate::throttle::{Throttle, Throttled};
 use crate::verifier::Verifier;
@@ -46,10 +46,10 @@ pub struct Introspected {
     pub username: Option<Username>,
     /// What it may be used for, within what its owner's role allows.
     pub scopes: Scopes,
+    /// Where it may be used, if it says so: a worker token does.
+    pub audience: Option<Vec<Audience>>,
     /// When it ends by itself, or what it hangs on does.
     pub expires_at: Option<Timestamp>,
-    /// Where a worker token may be used. Whether that is where it was shown, only who asks can tell (requirement R41).
-    pub audience: Option<Vec<Audience>>,
     /// As which agent it acts, if it is a worker token.
     pub agent: Option<AgentName>,
 }
@@ -67,10 +67,11 @@ pub enum IntrospectError {
 
 impl Verifier {
     /// The credential of that secret, if it is good now and no cut stops it. Why not is not told. It counts neither as
-    /// used nor as refused.
+    /// used nor as refused. A worker token says itself where it may be used (requirement R41), and the answer says so too;
+    /// to a caller whose scopes name routes it is good only if it may be used on one of those.
     pub async fn introspect(
         &self,
-        _permit: &Permit<AskOfCredentials>,
+        permit: &Permit<AskOfCredentials>,
         secret: &[u8],
         ip: Option<IpAddr>,
     ) -> Result<Option<Introspected>, IntrospectError> {
@@ -83,9 +84,8 @@ impl Verifier {
             Err((Refusal::Unavailable, _)) => return Err(IntrospectError::Unavailable),
             Err(_) => return inactive(),
         };
-        // Where a worker token may be used is told, and for whoever was shown it to judge: it need not be here.
-        let asked = Asked { entry: Some((&principal.entry, principal.role())), route: None, mends: false };
-        if principal.entry.account.cuts.stopping(asked).is_some() {
+        let audience = principal.worker().map(|claims| claims.audience.clone());
+        if principal.is_cut() || audience.as_ref().is_some_and(|names| !is_for(names, permit.principal())) {
             return inactive();
         }
         Ok(Some(Introspected {
@@ -94,9 +94,20 @@ impl Verifier {
             user: principal.user(),
             username: principal.username().cloned(),
             scopes: principal.scopes(),
+            audience,
             expires_at: principal.expires_at(),
-            audience: principal.worker().map(|claims| claims.audience.clone()),
             agent: principal.worker().map(|claims| claims.agent.clone()),
         }))
     }
+}
+
+/// Whether one of these is a route of the caller's, or the caller is of no route.
+fn is_for(audience: &[Audience], caller: &Principal) -> bool {
+    let scopes = caller.scopes();
+    let routes = scopes.iter().filter_map(|scope| match scope {
+        Scope::Route(name) => Some(Audience::Route(name)),
+        Scope::Plain(_) => None,
+    });
+    let mut routes = routes.peekable();
+    routes.peek().is_none() || routes.any(|route| audience.contains(&route))
 }

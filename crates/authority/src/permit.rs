@@ -232,6 +232,11 @@ impl Principal {
         self.check(&Need::Uncut)
     }
 
+    /// Whether a cut stops them, wherever their credential may be used.
+    pub(crate) fn is_cut(&self) -> bool {
+        Need::Uncut.cut(&self.entry.account, Some((&self.entry, self.role()))).is_some()
+    }
+
     /// The lease rests on it before it is looked at: what ends it from here on ends the lease, and is counted.
     fn check(&self, need: &Need) -> Result<(), Refusal> {
         self.lease.need(need.clone());

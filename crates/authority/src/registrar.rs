@@ -159,14 +159,6 @@ impl Actor {
         }
     }
 
-    /// From where it acts, if that is known.
-    pub(crate) const fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Cli { .. } | Self::Internal => None,
-            Self::User { ip, .. } | Self::Holder { ip, .. } => *ip,
-        }
-    }
-
     /// The account that acts, if one does.
     pub(crate) fn account(&self) -> Option<UserId> {
         match self {

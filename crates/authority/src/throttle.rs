@@ -1,6 +1,8 @@
-//! How often one network may try something. Bounded memory: a full table forgets, it locks nobody out.
+//! How often one network may try something, or whoever else is counted. Bounded memory: a full table forgets, it locks
+//! nobody out.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,59 +11,65 @@ use parking_lot::Mutex;
 
 use crate::network::Network;
 
-/// How many networks are remembered.
+/// How many of them are remembered.
 const NETWORKS: usize = 4_096;
 
 /// So many tries at once, then one every so often.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct Throttle<Who = Network> {
     burst: u32,
     /// Milliseconds.
     every: i64,
-    /// When each network's account will be even again: one number says it all (the generic cell rate algorithm).
-    even_at: Mutex<HashMap<Network, i64>>,
+    /// When each one's account will be even again: one number says it all (the generic cell rate algorithm).
+    even_at: Mutex<HashMap<Who, i64>>,
 }
 
 /// Too many tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many tries from your network: try again in {} seconds", self.retry_after.as_secs())]
+#[error("too many tries: try again in {} seconds", self.retry_after.as_secs())]
 pub struct Throttled {
     /// When to try again, in whole seconds.
     pub retry_after: Duration,
 }
 
 impl Throttle {
+    /// Counts a try from `ip`, or refuses it uncounted.
+    pub(crate) fn count(&self, ip: Option<IpAddr>, now: Timestamp) -> Result<(), Throttled> {
+        self.count_for(Network::of(ip), now)
+    }
+}
+
+impl<Who: Copy + Eq + Hash> Throttle<Who> {
     /// `burst` tries at once, then one for each `every`.
     pub(crate) fn new(burst: u32, every: Duration) -> Self {
         let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
         Self { burst, every, even_at: Mutex::default() }
     }
 
-    /// Counts a try from `ip`, or refuses it uncounted.
-    pub(crate) fn count(&self, ip: Option<IpAddr>, now: Timestamp) -> Result<(), Throttled> {
-        let network = Network::of(ip);
+    /// Counts a try of theirs, or refuses it uncounted.
+    pub(crate) fn count_for(&self, who: Who, now: Timestamp) -> Result<(), Throttled> {
         let now = now.millis();
         let mut even_at = self.even_at.lock();
         let room = self.every.saturating_mul(i64::from(self.burst.saturating_sub(1)));
         // Nobody can be further ahead: the clock was set back, and what was counted before is forgotten.
         let furthest = room.saturating_add(self.every);
-        let ahead = even_at.get(&network).map_or(0, |at| at.saturating_sub(now).max(0));
+        let ahead = even_at.get(&who).map_or(0, |at| at.saturating_sub(now).max(0));
         let ahead = if ahead > furthest { 0 } else { ahead };
         if ahead > room {
             let millis = u64::try_from(ahead - room).unwrap_or(0);
             return Err(Throttled { retry_after: Duration::from_secs(millis.div_ceil(1_000).max(1)) });
         }
-        if even_at.len() >= NETWORKS && !even_at.contains_key(&network) {
+        if even_at.len() >= NETWORKS && !even_at.contains_key(&who) {
             even_at.retain(|_, at| *at > now && *at <= now.saturating_add(furthest));
             // All have tried lately: whoever is nearest to even loses least by being forgotten.
-            let nearest = even_at.iter().min_by_key(|(_, at)| **at).map(|(network, _)| *network);
+            let nearest = even_at.iter().min_by_key(|(_, at)| **at).map(|(who, _)| *who);
             if even_at.len() >= NETWORKS
                 && let Some(nearest) = nearest
             {
                 even_at.remove(&nearest);
             }
         }
-        even_at.insert(network, now.saturating_add(ahead).saturating_add(self.every));
+        even_at.insert(who, now.saturating_add(ahead).saturating_add(self.every));
         Ok(())
     }
 }

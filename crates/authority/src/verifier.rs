@@ -29,6 +29,7 @@ use crate::tokens::HeldThrottle;
 use crate::uses::{UseNotes, UseQueue};
 use crate::view::{Orphans, View};
 use crate::workers::ExchangeThrottle;
+use crate::workers::WorkerThrottles;
 
 /// How often a decision is begun anew because a change came in between. More often than that, one was never finished.
 const MOST_READS: u32 = 1_000;
@@ -54,6 +55,7 @@ pub struct Verifier {
     pub(crate) devices: DeviceLogins,
     pub(crate) inactive: InactiveThrottle,
     pub(crate) unsound: ExchangeThrottle,
+    pub(crate) worker_throttles: WorkerThrottles,
     pub(crate) live: Arc<Live>,
 }
 
@@ -95,6 +97,7 @@ impl Verifier {
             devices,
             inactive,
             unsound: ExchangeThrottle::default(),
+            worker_throttles: WorkerThrottles::default(),
             live,
         };
         Ok((Arc::new(verifier), notes))

@@ -22,10 +22,10 @@ use crate::user::Username;
 
 /// The most bytes of a worker token. What is longer is not looked at.
 pub const MOST_BYTES: usize = 8 * 1024;
+/// The most places that one names: as many routes as scopes can, this gate, and the way out.
+pub const MOST_AUDIENCES: usize = Scopes::MAX_ROUTES + 2;
 /// The longest life there is.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(7 * 86_400);
-/// The most places where one may be used.
-pub const MOST_AUDIENCES: usize = Scopes::MAX_ROUTES + 2;
 /// The greatest difference between two clocks that can be allowed for.
 pub const MOST_SKEW: Duration = Duration::from_secs(5 * 60);
 
@@ -199,8 +199,8 @@ impl WorkerClaims {
         if text.len() + 1 + SIGNATURE.1 > MOST_BYTES { Err(InvalidWorkerToken) } else { Ok(text) }
     }
 
-    /// What no token of ours says, whoever signed it.
-    fn check(&self) -> Result<(), InvalidWorkerToken> {
+    /// Refuses what no token of ours says, whoever signed it.
+    pub fn check(&self) -> Result<(), InvalidWorkerToken> {
         let first = self.ancestors.first().ok_or(InvalidWorkerToken)?;
         let session = self.session.as_deref().unwrap_or("-");
         let good = Family::of(*first) == self.family()

@@ -80,7 +80,13 @@ fn api(doors: Doors) -> Doors {
         .door(Method::POST, "/api/tokens", tokens::mint, "Mints a token, and shows its secret.", &[404, 409])
         .door(Method::DELETE, "/api/tokens", tokens::revoke_all, "Ends all one's other tokens.", &[404])
         .door(Method::PATCH, "/api/tokens/{id}", tokens::change, "Changes a token's name or end.", &[409])
-        .door(Method::DELETE, "/api/tokens/{id}", tokens::revoke, "Ends a token and all minted from it.", &[])
+        .door(
+            Method::DELETE,
+            "/api/tokens/{id}",
+            tokens::revoke,
+            "Ends a token and all minted from it.",
+            &[429],
+        )
         .door(Method::POST, "/api/tokens/inspect", tokens::inspect, "Finds a token by its secret.", &[404])
         .door(Method::POST, "/api/tokens/revoke", tokens::revoke_held, "Ends the token that is sent.", &[429])
         .door(
@@ -90,7 +96,7 @@ fn api(doors: Doors) -> Doors {
             "Mints a worker token for an agent, and shows it.",
             &[409],
         )
-        .door(Method::POST, "/api/workers/renew", workers::renew, "Renews the worker token in use.", &[])
+        .door(Method::POST, "/api/workers/renew", workers::renew, "Renews the worker token in use.", &[429])
         .door(Method::GET, "/api/logins", logins::list, "Lists one's own sign-ins that stand.", &[])
         .door(Method::DELETE, "/api/logins", logins::end_others, "Ends all sign-ins but the one in use.", &[])
         .door(Method::DELETE, "/api/logins/{id}", logins::end, "Ends one of one's own sign-ins.", &[])

@@ -200,9 +200,10 @@ impl From<AgentError> for WebError {
             | AgentError::UserNamedSo(_)
             | AgentError::OwnerDisabled(_)
             | AgentError::TooMany(_) => Self::Conflict(sentence(&error)),
-            AgentError::NotYours | AgentError::ScopeBeyond(_) | AgentError::ScopeBeyondCaller(_) => {
-                Self::Forbidden(sentence(&error))
-            }
+            AgentError::NotYours
+            | AgentError::LetInByName(_)
+            | AgentError::ScopeBeyond(_)
+            | AgentError::ScopeBeyondCaller(_) => Self::Forbidden(sentence(&error)),
             AgentError::TooManyRoutes => Self::BadRequest(sentence(&error)),
             AgentError::Unwritten(unwritten) => Self::Unwritten(unwritten),
             AgentError::Store(error) => error.into(),
@@ -270,6 +271,7 @@ impl From<WorkerError> for WebError {
             WorkerError::ParentEnded => {
                 Self::Refused(Refusal::BadCredential(fallgate_authority::Denial::ParentEnded))
             }
+            WorkerError::Throttled(throttled) => Self::Throttled(throttled),
             WorkerError::Store(error) => error.into(),
             WorkerError::Key(_) | WorkerError::Entropy(_) => {
                 tracing::error!(%error, "cannot mint a worker token");

@@ -145,7 +145,7 @@ impl Verifier {
                 client: client.clone(),
                 device: device.clone(),
                 ip,
-                network: Network::of(ip),
+                site: Network::of(ip).site(),
                 since: now,
                 until: now.plus(LIFE),
                 interval: INTERVAL,
@@ -186,13 +186,17 @@ impl Verifier {
         };
         let target = caller.username().to_string();
         let event = caller.actor(ip).event(now, action, target, asking.detail());
+        let vault = &self.registrar.vault;
         if approve {
-            // Written down before anybody comes in by it.
-            self.registrar.vault.record(vec![event]).await?;
-            self.devices.answer(&asking.hash, standing, now)?;
+            // Written down before anybody comes in by it, and by one alone: the trail tells of no approval that was none.
+            self.devices.answer(&asking.hash, Standing::Taken, now)?;
+            let recorded = vault.record(vec![event]).await;
+            let standing = if recorded.is_ok() { standing } else { Standing::Waiting };
+            self.devices.settle(&asking.hash, standing, now)?;
+            recorded?;
         } else {
             self.devices.answer(&asking.hash, standing, now)?;
-            self.registrar.vault.record(vec![event]).await?;
+            vault.record(vec![event]).await?;
         }
         Ok(DeviceAsking::of(asking))
     }

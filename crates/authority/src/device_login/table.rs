@@ -10,7 +10,7 @@ use fallgate_domain::user_code::UserCode;
 use parking_lot::Mutex;
 
 use super::DeviceLoginError;
-use crate::network::Network;
+use crate::network::Site;
 use crate::throttle::Throttle;
 
 /// How long a code is good.
@@ -46,7 +46,7 @@ pub(super) struct Asking {
     pub(super) client: String,
     pub(super) device: String,
     pub(super) ip: Option<IpAddr>,
-    pub(super) network: Network,
+    pub(super) site: Site,
     pub(super) since: Timestamp,
     /// When it ends by itself; once it has ended, when it ended.
     pub(super) until: Timestamp,
@@ -59,6 +59,8 @@ pub(super) struct Asking {
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
     Waiting,
+    /// Somebody approves it, and that is being written down. To the device it waits.
+    Taken,
     Approved(Approval),
     Refused,
     /// Its time was over.
@@ -101,7 +103,9 @@ impl Asking {
         match self.standing {
             Standing::Waiting => Ok(()),
             Standing::Late => Err(DeviceLoginError::Late),
-            Standing::Approved(_) | Standing::Refused | Standing::Done => Err(DeviceLoginError::Answered),
+            Standing::Taken | Standing::Approved(_) | Standing::Refused | Standing::Done => {
+                Err(DeviceLoginError::Answered)
+            }
         }
     }
 }
@@ -148,6 +152,22 @@ impl DeviceLogins {
         })
     }
 
+    /// What came of one that was taken.
+    pub(super) fn settle(
+        &self,
+        hash: &TokenHash,
+        standing: Standing,
+        now: Timestamp,
+    ) -> Result<(), DeviceLoginError> {
+        self.edit(hash, now, |asking| match asking.standing {
+            Standing::Taken => {
+                asking.standing = standing;
+                Ok(())
+            }
+            _ => Err(DeviceLoginError::Late),
+        })
+    }
+
     /// The device looks. Once it was approved it is told so this one time.
     pub(super) fn look(
         &self,
@@ -160,7 +180,7 @@ impl DeviceLogins {
                 return Err(DeviceLoginError::Unknown);
             }
             match &asking.standing {
-                Standing::Waiting => Err(asking.look_while_waiting(now)),
+                Standing::Waiting | Standing::Taken => Err(asking.look_while_waiting(now)),
                 Standing::Approved(approval) => {
                     let approval = approval.clone();
                     asking.end(Standing::Done, now);
@@ -218,17 +238,17 @@ impl Asking {
     }
 }
 
-/// What is over goes first; else the oldest of whichever network has most, so that nobody is pushed out by a crowd that
-/// they are no part of.
+/// What is over goes first; else the oldest of whichever site has most, so that nobody is pushed out by a crowd that they
+/// are no part of: a site has as many networks as there are places here, and more.
 fn make_room(table: &mut Vec<Asking>) {
     let over = table.iter().position(Asking::is_over);
     let oldest_of_most = || {
-        let mut counts = std::collections::HashMap::<Network, usize>::new();
+        let mut counts = std::collections::HashMap::<Site, usize>::new();
         for asking in table.iter() {
-            *counts.entry(asking.network).or_default() += 1;
+            *counts.entry(asking.site).or_default() += 1;
         }
-        let (network, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        table.iter().position(|asking| asking.network == network)
+        let (site, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        table.iter().position(|asking| asking.site == site)
     };
     if let Some(place) = over.or_else(oldest_of_most) {
         table.remove(place);
@@ -240,6 +260,7 @@ mod tests {
     use fallgate_domain::entropy::TestEntropy;
 
     use super::*;
+    use crate::network::Network;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(0).plus(Duration::from_secs(seconds))
@@ -263,7 +284,7 @@ mod tests {
             client: "cli".to_owned(),
             device: "box".to_owned(),
             ip,
-            network: Network::of(ip),
+            site: Network::of(ip).site(),
             since: at(0),
             until: at(0).plus(LIFE),
             interval: INTERVAL,
@@ -352,5 +373,19 @@ mod tests {
         assert!(matches!(devices.find(code(1), at(1)), Err(DeviceLoginError::Unknown)));
         assert!(devices.find(code(0), at(1)).is_ok(), "a bystander was pushed out");
         assert_eq!(devices.table.lock().len(), MOST);
+    }
+
+    #[test]
+    fn r54_whoever_has_a_network_for_each_place_in_the_table_pushes_nobody_out() {
+        let devices = DeviceLogins::default();
+        for number in 0..2 {
+            assert!(devices.start(asking(number, "192.0.2.1"), at(0)));
+        }
+        for number in 2..u32::try_from(MOST).unwrap() + 4 {
+            assert!(devices.start(asking(number, &format!("2001:db8:0:{number:x}::1")), at(1)));
+        }
+        for number in 0..2 {
+            assert!(devices.find(code(number), at(1)).is_ok(), "{number} was pushed out");
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Need {
 
     /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
     /// first in the order of refusals is told first.
-    pub(super) fn cut(
+    pub(crate) fn cut(
         &self,
         account: &Account,
         entry: Option<(&Entry, Option<Role>)>,

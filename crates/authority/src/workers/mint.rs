@@ -25,6 +25,7 @@ use crate::keys::{KeyError, Signer};
 use crate::permit::Permit;
 use crate::principal::Principal;
 use crate::registrar::{Actor, Registrar};
+use crate::throttle::Throttled;
 use crate::verifier::Verifier;
 
 /// A worker token to be minted.
@@ -98,8 +99,15 @@ pub enum WorkerError {
     #[error("a worker token needs an audience: fallgate, route:<name> or egress")]
     NoAudience,
     /// So many scopes and audiences that it would not be read.
-    #[error("a token that names so many routes would not be read: name fewer")]
+    #[error(
+        "a token has {} audiences and {} KiB at most: name fewer",
+        worker::MOST_AUDIENCES,
+        worker::MOST_BYTES / 1_024
+    )]
     TooLong,
+    /// Renewed again and again.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// It cannot be signed.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -216,9 +224,6 @@ impl Registrar {
         if audience.is_empty() {
             return Err(WorkerError::NoAudience);
         }
-        if audience.len() > worker::MOST_AUDIENCES {
-            return Err(WorkerError::TooLong);
-        }
         let id = CredentialId::new(made_at, &*self.entropy)?;
         let above = minter.map(|minter| minter.lineage).unwrap_or_default();
         Ok(WorkerClaims {
@@ -246,7 +251,9 @@ impl Registrar {
         renews: Option<CredentialId>,
         actor: &Actor,
     ) -> Result<MintedWorker, WorkerError> {
-        let text = claims.to_be_signed(&signer.kid).map_err(|_| WorkerError::TooLong)?;
+        // Nothing is minted that would not be read.
+        let text = claims.check().and_then(|()| claims.to_be_signed(&signer.kid));
+        let text = text.map_err(|_| WorkerError::TooLong)?;
         let mut detail = BTreeMap::from([
             ("kind".to_owned(), Value::from(CredentialKind::Worker.name())),
             ("agent".to_owned(), claims.agent.to_string().into()),

@@ -7,6 +7,7 @@ mod mint;
 mod renew;
 mod revoke;
 mod sighted;
+mod throttles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::verifier::Verifier;
 use crate::view::View;
 
 use self::sighted::Sighted;
+pub(crate) use self::throttles::WorkerThrottles;
 
 pub(crate) use exchange::ExchangeThrottle;
 pub use exchange::{ExchangeError, ExchangeOrder, Subject};

@@ -24,6 +24,7 @@ impl Verifier {
         let old = &worker.claims;
         let registrar = &self.registrar;
         let made_at = self.clock().now();
+        self.worker_throttles.renewals.count_for(old.family(), made_at)?;
         let now = to_the_second(made_at);
         let latest = principal.entry.parent_deadline().map(to_the_second);
         let end = now.plus(old.life());

@@ -42,6 +42,11 @@ pub struct WorkerRevocation {
 }
 
 impl WorkerEnd {
+    /// The same, and not remembered longer than any token can last.
+    fn within_any_life(self, now: Timestamp) -> Self {
+        Self { expires_at: self.expires_at.filter(|end| *end < now.plus(REMEMBERED)), ..self }
+    }
+
     /// Until when to remember it. A token may come from a clock that is ahead of this one: that much is added to what is
     /// not forced.
     fn until(self, now: Timestamp) -> Result<Timestamp, TokenError> {
@@ -113,9 +118,14 @@ impl Verifier {
         if seen.is_some() && !own && !caller.is_admin() {
             return Ok(RevokeOutcome::NotYours);
         }
-        if seen.is_none() && !caller.is_admin() {
-            // Each is a row for a week.
-            self.count_held(actor.ip()).map_err(TokenError::Throttled)?;
+        let mut end = end;
+        if seen.is_none()
+            && !caller.is_admin()
+            && let Some(user) = caller.user()
+        {
+            let now = self.clock().now();
+            self.worker_throttles.unseen.count_for(user, now).map_err(TokenError::Throttled)?;
+            end = end.within_any_life(now);
         }
         let actor = if own || !caller.is_admin() { actor } else { actor.for_others() };
         // The caller is to hear what came of it, also when it is what they use.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use fallgate_authority::WorkerEnd;
+use fallgate_authority::{Denial, WorkerEnd};
 use fallgate_domain::credential::{CredentialKind, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
@@ -322,6 +322,10 @@ fn show_worker(desk: &Desk, worker: &InspectedWorkerView) -> Result<(), Failure>
     ];
     let lines = lines.map(|(name, value)| format!("{name:<10}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))?;
+    if worker.status == Denial::NotOurs.name() {
+        output::say("No key that counts here has signed this: anybody can have written what it says");
+        return Ok(());
+    }
     let end = desk.command(format_args!("token revoke {}", worker.jti));
     output::say(format_args!("To end it, and all its renewals: {end}"));
     Ok(())

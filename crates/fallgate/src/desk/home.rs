@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fallgate_authority::{
-    AgentError, AgentOrder, CutError, CutOrder, MintOrder, Policy, Registrar, RevokeOutcome, SecretError,
-    TrailError, UserOrder, UserPatch, WholeTrail, WorkerEnd, WorkerOrder,
+    AgentError, AgentOrder, CutError, CutOrder, Denial, MintOrder, Policy, Registrar, RevokeOutcome,
+    SecretError, TrailError, UserOrder, UserPatch, WholeTrail, WorkerEnd, WorkerOrder,
 };
 use fallgate_domain::agent::AgentName;
 use fallgate_domain::audit::Event;
@@ -163,13 +163,15 @@ impl HomeDesk {
         Ok(match self.registrar.revoke(id, None, &lifecycle::actor()).await? {
             RevokeOutcome::Revoked => Revocation::Now,
             RevokeOutcome::AlreadyRevoked => Revocation::Before,
-            RevokeOutcome::Unknown | RevokeOutcome::NotYours => {
-                let revoked = self.registrar.revoke_worker(id, end, &lifecycle::actor()).await;
-                match revoked.map_err(words::token)?.outcome {
-                    RevokeOutcome::AlreadyRevoked => Revocation::Before,
-                    _ => Revocation::Now,
-                }
-            }
+            RevokeOutcome::Unknown | RevokeOutcome::NotYours => self.revoke_worker(id, end).await?,
+        })
+    }
+
+    async fn revoke_worker(&self, id: CredentialId, end: WorkerEnd) -> Result<Revocation, Failure> {
+        let revoked = self.registrar.revoke_worker(id, end, &lifecycle::actor()).await;
+        Ok(match revoked.map_err(words::token)?.outcome {
+            RevokeOutcome::AlreadyRevoked => Revocation::Before,
+            _ => Revocation::Now,
         })
     }
 
@@ -181,11 +183,16 @@ impl HomeDesk {
         &self,
         secret: &SecretText,
     ) -> Result<Option<(CredentialId, Revocation)>, Failure> {
-        let id = match self.inspect(secret).await? {
-            None => return Ok(None),
-            Some(Inspected::Stored(held)) => held.token.id,
-            Some(Inspected::Worker(held)) => held.jti,
-        };
+        if let Some(worker) = self.registrar.inspect_worker(secret.expose().as_bytes()).await? {
+            // Whoever makes one up names in it what they would like to see ended.
+            if worker.refused == Some(Denial::NotOurs) {
+                return Ok(None);
+            }
+            let id = worker.claims.id;
+            return Ok(Some((id, self.revoke_worker(id, WorkerEnd::default()).await?)));
+        }
+        let Some(Inspected::Stored(held)) = self.inspect(secret).await? else { return Ok(None) };
+        let id = held.token.id;
         Ok(Some((id, self.revoke(id, WorkerEnd::default()).await?)))
     }
 

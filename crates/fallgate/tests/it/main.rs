@@ -14,6 +14,7 @@ mod access_log;
 mod advice;
 mod agents;
 mod assertion;
+mod attack;
 mod audit;
 mod behind;
 mod behindhand;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Cache};
 use fallgate_authority::Challenge;
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::host::Host;
 use fallgate_domain::return_to::ReturnTo;
+use fallgate_domain::route::Admit;
 use fallgate_domain::secret;
 
 use super::hosts::Hosts;
@@ -119,6 +121,12 @@ impl Settings {
             Entrance::Host(host) if self.origin_of(host) == origin => Some((host, route)),
             _ => None,
         })
+    }
+
+    /// Whether a route lets this agent in by its name.
+    pub fn let_in_by_name(&self, agent: &AgentName) -> bool {
+        let by_name = Admit::Agent(agent.clone());
+        self.routes.iter().any(|route| route.policy.admission.allow.contains(&by_name))
     }
 
     /// The origin of a route's host: ours, with that host in it.

@@ -10,6 +10,7 @@ use fallgate_domain::agent::AgentName;
 use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::user::Username;
+use fallgate_relay::LiveSettings;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -46,13 +47,16 @@ pub(crate) struct NewAgent {
 pub(crate) async fn create(
     permit: Permit<ManageAgents>,
     State(verifier): State<Arc<Verifier>>,
+    State(settings): State<LiveSettings>,
     Extension(peer): Extension<PeerAddress>,
     JsonBody(NewAgent { name, owner, scopes, routes }): JsonBody<NewAgent>,
 ) -> Result<Created<AgentView>, WebError> {
     let own = permit.principal().username().cloned();
     let owner = owner.or(own).ok_or(AgentError::NotYours)?;
     let order = AgentOrder { name, owner, scopes, routes: routes.unwrap_or_default() };
-    Ok(Created(verifier.create_agent(&permit, order, peer.0).await?.into()))
+    let settings = settings.now();
+    let let_in = |name: &AgentName| settings.let_in_by_name(name);
+    Ok(Created(verifier.create_agent(&permit, order, let_in, peer.0).await?.into()))
 }
 
 pub(crate) async fn show(

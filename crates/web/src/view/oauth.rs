@@ -44,13 +44,13 @@ pub struct IntrospectionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<words::Username>)]
     username: Option<Username>,
+    /// Where it may be used, if it says so itself: a worker token does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<words::Audience>>)]
+    aud: Option<Vec<Audience>>,
     /// When it ends by itself, in seconds since 1970; left out when it never does.
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    /// Where a worker token may be used: `fallgate`, `route:<name>`, `egress`. An upstream takes only what names it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
-    aud: Option<Vec<Audience>>,
     /// As which agent it acts, if it is a worker token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -69,8 +69,8 @@ impl IntrospectionView {
             kind: Some(found.kind),
             sub: found.user,
             username: found.username,
-            exp: found.expires_at.map(seconds),
             aud: found.audience,
+            exp: found.expires_at.map(seconds),
             agent: found.agent,
         }
     }

@@ -56,7 +56,9 @@ pub(crate) async fn create(
         Ok(order) => order,
         Err(troubles) => return form_page(&app, permit.principal(), draft, troubles).await,
     };
-    match app.verifier.create_agent(&permit, order, peer.0).await {
+    let settings = app.settings.now();
+    let let_in = |name: &AgentName| settings.let_in_by_name(name);
+    match app.verifier.create_agent(&permit, order, let_in, peer.0).await {
         Ok(_) => Notice::AgentCreated.at(HOME, None),
         Err(error) => {
             let field = field_of(&error);
@@ -69,7 +71,7 @@ pub(crate) async fn create(
 /// By which field it stands why nothing was made.
 const fn field_of(error: &AgentError) -> &'static str {
     match error {
-        AgentError::NameTaken(_) | AgentError::UserNamedSo(_) => "name",
+        AgentError::NameTaken(_) | AgentError::UserNamedSo(_) | AgentError::LetInByName(_) => "name",
         AgentError::UnknownUser(_) | AgentError::OwnerDisabled(_) | AgentError::TooMany(_) => "owner",
         AgentError::ScopeBeyond(_) | AgentError::ScopeBeyondCaller(_) => "scope",
         AgentError::TooManyRoutes => "route",
