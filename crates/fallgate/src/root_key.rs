@@ -259,6 +259,13 @@ impl RootKeyFile {
         replaced.map_err(|error| self.unwritable(&error))
     }
 
+    /// Makes sure that it survives a power cut, whoever has put it there: a rotation that was killed, or somebody with an
+    /// editor.
+    pub(crate) fn make_durable(&self) -> Result<(), Failure> {
+        let synced = [&self.path, &self.folder].map(|path| File::open(path).and_then(|file| file.sync_all()));
+        synced.into_iter().collect::<io::Result<()>>().map_err(|error| self.unwritable(&error))
+    }
+
     /// Where a key of that id is kept once another has taken its place.
     pub(crate) fn kept(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{FILE}.{id}"))

@@ -158,7 +158,10 @@ async fn rotate(
 }
 
 async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
-    let (registrar, _, held) = unlocked(folder, environment).await?;
+    let (registrar, home, held) = unlocked(folder, environment).await?;
+    if held.kept == Kept::File {
+        RootKeyFile::of(&home).make_durable()?;
+    }
     // A gate whose variable holds the old key may not have looked since the rotation, and would find its key worthless.
     // None may run; one that cannot follow says so in its log.
     let _: Result<(), Failure> = control::ask(folder, &control::Request::FollowKeys {}, GATE_LOOKS_WITHIN);

@@ -82,7 +82,7 @@ fn a_signing_key_in_anothers_row_signs_nothing_and_is_found_at_the_start() {
 #[test]
 fn every_way_to_change_a_seal_is_found_before_anything_is_sealed_or_signed() {
     let (home, other) = (Gate::start().kill(), Gate::start().kill());
-    for home in [&home, &other] {
+    for home in [&home, &home, &other] {
         home.fallgate(&["key", "rotate-signing"]).ok();
     }
     let good = signing_keys(&home);
@@ -93,25 +93,27 @@ fn every_way_to_change_a_seal_is_found_before_anything_is_sealed_or_signed() {
         .unwrap();
     let id_of_another = [&whole[..1], &[0x5a; 8], &whole[9..]].concat();
     let bit = [&whole[..40], &[whole[40] ^ 1], &whole[41..]].concat();
-    for (what, sealed) in [
-        ("a shortened tag", whole[..whole.len() - 1].to_vec()),
-        ("no tag", whole[..whole.len() - 16].to_vec()),
-        ("a byte more", [&whole[..], &[0]].concat()),
-        ("nothing", Vec::new()),
-        ("its spelling", hex(whole).into_bytes()),
-        ("another version", [&[2], &whole[1..]].concat()),
-        ("another root key's id", id_of_another),
-        ("another purpose", check_value),
-        ("another row's", good[1].1.clone()),
-        ("another store's", signing_keys(&other)[0].1.clone()),
-        ("another bit", bit),
+    for (what, place, sealed) in [
+        ("a shortened tag", 0, whole[..whole.len() - 1].to_vec()),
+        ("no tag", 0, whole[..whole.len() - 16].to_vec()),
+        ("a byte more", 0, [&whole[..], &[0]].concat()),
+        ("nothing", 0, Vec::new()),
+        ("its spelling", 0, hex(whole).into_bytes()),
+        ("another version", 0, [&[2], &whole[1..]].concat()),
+        ("another root key's id", 0, id_of_another),
+        ("another purpose", 0, check_value),
+        ("another row's", 0, good[1].1.clone()),
+        // Of retired ones, which have nothing in them: only the row tells one from the other.
+        ("another retired row's", 1, good[2].1.clone()),
+        ("another store's", 0, signing_keys(&other)[0].1.clone()),
+        ("another bit", 0, bit),
     ] {
-        let bad = [(good[0].0.clone(), sealed), good[1].clone()];
+        let mut bad = good.clone();
+        bad[place].1 = sealed;
         put(&home, &bad);
-        for arguments in
-            [&["key", "rotate-signing", "--now"][..], &["key", "rotate"], &["key", "rotate", "--confirm"]]
-        {
-            assert_eq!(home.fallgate(arguments).refused(1), format!("a signing key {BROKEN}"), "{what}");
+        for more in [&["rotate-signing", "--now"][..], &["rotate"], &["rotate", "--confirm"]] {
+            let line = home.fallgate(&[&["key"], more].concat()).refused(1);
+            assert_eq!(line, format!("a signing key {BROKEN}"), "{what}");
         }
         assert_eq!(signing_keys(&home), bad, "{what}");
     }
