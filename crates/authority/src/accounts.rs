@@ -11,7 +11,7 @@ use fallgate_domain::entropy::NoEntropy;
 use fallgate_domain::id::UserId;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{
-    ChangedUser, CreatedUser, DeletedUser, EndedCredentials, PassphraseHash, SetPassphrase, StoreError,
+    ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Now, PassphraseHash, SetPassphrase, StoreError,
     UserChange,
 };
 use serde_json::Value;
@@ -234,7 +234,8 @@ impl Registrar {
         let now = self.clock.now();
         let event = actor.event(now, audit::Action::UserPassphrase, username.to_string(), BTreeMap::new());
         let revocation = revocation(now, actor, "passphrase reset");
-        match self.vault.set_passphrase(id, hash, revoke_tokens, revocation, event).await? {
+        let end = revoke_tokens.then(|| Now::by(self.clock.clone()));
+        match self.vault.set_passphrase(id, hash, end, revocation, event).await? {
             SetPassphrase::Set(_, ended) => Ok(ended),
             SetPassphrase::Unknown => Err(UserError::Unknown(username.clone())),
         }

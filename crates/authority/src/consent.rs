@@ -11,7 +11,7 @@ use fallgate_store::{Minted, StoreError};
 use serde_json::Value;
 
 use crate::caller::Newcomer;
-use crate::registrar::{Actor, Authority};
+use crate::registrar::Actor;
 use crate::signin::NewSignIn;
 use crate::verifier::Verifier;
 
@@ -82,14 +82,7 @@ impl Verifier {
         let (mut new, secret) = self.new_login(&user, device.parse().ok(), newcomer)?;
         new.credential.minted_by = minted_by;
         let credential = new.credential.clone();
-        let actor = Actor::User {
-            id: user.id,
-            username: user.username.clone(),
-            credential: credential.id,
-            ip: newcomer.ip,
-            by: Authority::New,
-            worker: None,
-        };
+        let actor = Actor::signing_in(&user, credential.id, newcomer.ip);
         detail.insert("name".to_owned(), credential.name.clone().into());
         let at = credential.created_at;
         let mut event = actor.event(at, audit::Action::Login, user.username.to_string(), detail);

@@ -1,4 +1,4 @@
-//! What a sign-in is called when nobody named it: read off the client's `User-Agent`, for people to tell their devices
+//! What a sign-in is called when nobody named it, and how lists show what it comes from: read off the client's `User-Agent`, for people to tell their devices
 //! apart. Nothing is decided by it (requirement R7).
 
 use fallgate_domain::credential::TokenName;
@@ -24,17 +24,30 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
+/// The most characters that are shown of what is not known.
+const SHOWN: usize = 40;
+
 /// A short name for whatever calls itself that: `Firefox on Linux`, `curl`, or else `browser`.
 pub(crate) fn name(user_agent: Option<&str>) -> String {
     let user_agent = user_agent.unwrap_or_default();
+    browser(user_agent).or_else(|| product(user_agent)).unwrap_or_else(|| "browser".to_owned())
+}
+
+/// A `User-Agent` for people to read: `Firefox on Linux`, or else how it begins.
+pub fn readable_user_agent(user_agent: &str) -> String {
+    browser(user_agent).unwrap_or_else(|| match user_agent.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", user_agent.get(..end).unwrap_or_default()),
+        None => user_agent.to_owned(),
+    })
+}
+
+/// A browser that people know.
+fn browser(user_agent: &str) -> Option<String> {
     let known = |list: &[(&str, &'static str)]| {
         list.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
     };
-    match (known(&PROGRAMS), known(&SYSTEMS)) {
-        (Some(program), Some(system)) => format!("{program} on {system}"),
-        (Some(program), None) => program.to_owned(),
-        (None, _) => product(user_agent).unwrap_or_else(|| "browser".to_owned()),
-    }
+    let program = known(&PROGRAMS)?;
+    Some(known(&SYSTEMS).map_or_else(|| program.to_owned(), |system| format!("{program} on {system}")))
 }
 
 /// The first product of it, such as `curl`, but not the one that all browsers claim to be.

@@ -10,6 +10,7 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
+use fallgate_domain::worker::{AllEnded, Family};
 use fallgate_store::{CredentialRow, Revision, UserRow};
 use slab::Slab;
 
@@ -22,6 +23,9 @@ use crate::workers::Worker;
 
 /// No expiry, as an entry keeps it.
 const NEVER: i64 = i64::MAX;
+
+/// Worker tokens were never all ended: no token was made before that.
+const NOT_YET: i64 = i64::MIN;
 
 /// One credential, as lean as a million of them must be. What can change is atomic, so that an entry is never
 /// replaced and a lease can hold on to it.
@@ -92,6 +96,9 @@ pub(crate) struct Account {
     halted: AtomicBool,
     /// The revision at which all its tokens were last found revoked: those that were read before have ended.
     pub(crate) tokens_ended_at: AtomicU64,
+    /// Until when its worker tokens were all ended, in milliseconds, and the family that was spared then.
+    workers_ended_at: AtomicI64,
+    worker_spared: AtomicU64,
     display_name: Mutex<Option<DisplayName>>,
     /// Those that there are, the same for all.
     pub(crate) cuts: Arc<Cuts>,
@@ -179,6 +186,7 @@ impl Entry {
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
             || self.worker.as_ref().is_some_and(|worker| worker.is_revoked())
+            || (self.worker.is_some() && self.account.has_ended_workers(self.id))
             || self.account.gone.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
@@ -335,6 +343,8 @@ impl Account {
             admin: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             tokens_ended_at: AtomicU64::new(0),
+            workers_ended_at: AtomicI64::new(NOT_YET),
+            worker_spared: AtomicU64::new(0),
             display_name: Mutex::new(None),
             cuts,
             leases: Mutex::new(Slab::new()),
@@ -399,7 +409,30 @@ impl Account {
         Ok(self.role())
     }
 
+    /// Ends all worker tokens that were made until then, but a family.
+    pub(crate) fn end_workers(&self, all: AllEnded) {
+        if self.workers_ended_at.load(Ordering::Acquire) <= all.at.millis() {
+            let spared = all.spared.map_or(0, |family| u64::from_be_bytes(family.bytes()));
+            // First, so that nobody finds the one that is spared ended.
+            self.worker_spared.store(spared, Ordering::Release);
+            self.workers_ended_at.store(all.at.millis(), Ordering::Release);
+        }
+    }
+
+    /// Whether the worker token of this id is among those that were all ended.
+    fn has_ended_workers(&self, id: CredentialId) -> bool {
+        let at = self.workers_ended_at.load(Ordering::Acquire);
+        let spared = self.worker_spared.load(Ordering::Acquire);
+        at != NOT_YET
+            && AllEnded {
+                at: Timestamp::from_millis(at),
+                spared: Some(Family::from_bytes(spared.to_be_bytes())),
+            }
+            .ends(id)
+    }
+
     pub(crate) fn update(&self, row: &UserRow) {
+        row.workers_ended.into_iter().for_each(|all| self.end_workers(all));
         self.disabled.store(row.disabled, Ordering::Release);
         self.admin.store(row.role == Role::Admin, Ordering::Release);
         *self.display_name.lock() = Some(row.display_name.clone());

@@ -3,6 +3,7 @@
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::user::Username;
+use fallgate_domain::worker::{AllEnded, Family};
 use fallgate_store::StoreError;
 
 use crate::entry::Entry;
@@ -92,6 +93,9 @@ impl Verifier {
                     entry.halt();
                 }
             });
+            if what != Owned::Logins {
+                account.end_workers(AllEnded { at: self.clock().now(), spared: except.map(Family::of) });
+            }
             account.poke();
         }
         let what = what.name();

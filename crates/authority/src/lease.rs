@@ -8,7 +8,9 @@
 //!
 //! Whichever comes second sees the other. `tests/model.rs` tries every interleaving.
 
-use std::borrow::Cow;
+mod ended;
+mod need;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering};
@@ -17,23 +19,18 @@ use std::time::Duration;
 
 use fallgate_domain::agent::AgentName;
 use fallgate_domain::clock::{Clock, Timestamp};
-use fallgate_domain::cut::CutNotice;
 use fallgate_domain::id::{CredentialId, CutId};
-use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::RouteName;
-use fallgate_domain::scope::{Scope, Scopes};
-use fallgate_domain::user::{Role, Username};
-
+use fallgate_domain::user::Username;
 use tokio::time::Instant;
 
+pub use self::ended::Ended;
+pub(crate) use self::need::Need;
 use crate::alarm::Alarm;
 use crate::closing::{Closing, Leaving};
-use crate::cuts::{Asked, StandingCut};
 use crate::entry::{Account, Entry};
 use crate::flow::Flow;
 use crate::live::Live;
-use crate::permit::RoutePolicy;
-use crate::refusal::{Denial, Refusal};
 use crate::sync::{AtomicBool, AtomicI64, Mutex, Ordering};
 
 /// A lease looks again at least this often, whatever it was told (requirement R51).
@@ -64,91 +61,6 @@ pub struct LeaseHolder {
     pub username: Option<Username>,
     /// As which agent, if it is a worker token.
     pub agent: Option<AgentName>,
-}
-
-/// Why a lease ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The credential does not stand any more.
-    Credential(Denial),
-    /// It stands, but what was permitted is not any more: the owner's role or the route's list has changed.
-    Narrowed,
-    /// Everything stands, and somebody closed this one stream.
-    Closed {
-        /// Who.
-        by: String,
-    },
-    /// It has lasted as long as anything may on its route.
-    TooOld,
-    /// A later config has another route in the place of its own.
-    RouteChanged,
-    /// A cut stops it.
-    Cut(CutNotice),
-}
-
-/// Close code of a WebSocket for a credential that ended (30-gate).
-const CODE_ENDED: u16 = 4401;
-/// The same for a cut, and for what somebody closed.
-const CODE_CUT: u16 = 4403;
-
-impl Ended {
-    /// A short reason, for a WebSocket's close frame.
-    pub fn reason(&self) -> Cow<'static, str> {
-        match self {
-            Self::Credential(Denial::Revoked) => "token revoked".into(),
-            Self::Credential(Denial::Expired) => "token expired".into(),
-            Self::Credential(Denial::ParentEnded) => "the token's parent ended".into(),
-            Self::Credential(Denial::OwnerDisabled) => "user disabled".into(),
-            Self::Credential(Denial::OwnerGone) => "user deleted".into(),
-            Self::Credential(Denial::AgentDisabled) => "agent disabled".into(),
-            Self::Credential(Denial::AgentGone) => "agent deleted".into(),
-            Self::Credential(_) => "credential no longer valid".into(),
-            Self::Narrowed => "no longer permitted".into(),
-            // Not by whom: that is the house's own affair.
-            Self::Closed { .. } => "closed by an operator".into(),
-            Self::TooOld => "stream too old".into(),
-            Self::RouteChanged => "the route has changed".into(),
-            Self::Cut(CutNotice { reason: None, .. }) => "cut".into(),
-            Self::Cut(CutNotice { reason: Some(reason), .. }) => format!("cut: {reason}").into(),
-        }
-    }
-
-    /// The same for the audit trail, which names who did it.
-    fn noted(&self) -> Cow<'static, str> {
-        match self {
-            Self::Closed { by } => format!("closed by {by}").into(),
-            _ => self.reason(),
-        }
-    }
-
-    /// The close code that goes with it.
-    pub const fn close_code(&self) -> u16 {
-        match self {
-            Self::Credential(_) | Self::Narrowed | Self::TooOld | Self::RouteChanged => CODE_ENDED,
-            Self::Cut(_) | Self::Closed { .. } => CODE_CUT,
-        }
-    }
-
-    /// The same as a refusal, for a request that was not answered yet.
-    pub fn refusal(&self) -> Refusal {
-        match self {
-            Self::Credential(denial) => Refusal::BadCredential(*denial),
-            Self::Narrowed => Refusal::NotAdmitted,
-            Self::Closed { .. } => Refusal::Closed,
-            Self::TooOld => Refusal::TooOld,
-            Self::RouteChanged => Refusal::RouteChanged,
-            Self::Cut(notice) => Refusal::Cut(notice.clone()),
-        }
-    }
-
-    /// What a refusal of something that stood until now comes to.
-    fn by(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::Cut(notice) => Self::Cut(notice.clone()),
-            Refusal::RouteChanged => Self::RouteChanged,
-            _ => Self::Narrowed,
-        }
-    }
 }
 
 /// The shared half of a lease.
@@ -182,92 +94,6 @@ struct Rests {
     leaving: Option<Leaving>,
     /// The holder let go; nothing may rest on it any more.
     released: bool,
-}
-
-/// What was permitted, and must stay so.
-#[derive(Debug, Default, Clone)]
-pub(crate) enum Need {
-    /// Only that the credential stands: who calls is known, and not yet what for.
-    #[default]
-    Standing,
-    /// Nothing but that no cut stops it.
-    Uncut,
-    /// A scope. `mends`: an admin's sign-in may do it while everything is cut.
-    Scope { scope: Scope, mends: bool },
-    /// A route. `by_cookie`: it must also take cookies.
-    Route { route: Arc<RoutePolicy>, by_cookie: bool },
-    /// That this path of the route, relative to it, is public: it needs nobody.
-    Public { route: Arc<RoutePolicy>, path: Arc<CanonicalPath<'static>> },
-}
-
-impl Need {
-    /// Whether the credential, standing with `role`, satisfies this. What counts is always its scopes *and* what the
-    /// owner's role allows now.
-    pub(crate) fn check(&self, entry: &Entry, role: Option<Role>) -> Result<(), Refusal> {
-        match self {
-            Self::Standing | Self::Public { .. } => {}
-            Self::Uncut | Self::Scope { .. } => entry.expect_audience(None)?,
-            Self::Route { route, .. } => entry.expect_audience(Some(&route.name))?,
-        }
-        if let Some(cut) = self.cut(&entry.account, Some((entry, role))) {
-            return Err(Refusal::Cut(cut.notice()));
-        }
-        let allows = |scope: &Scope| {
-            entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
-        };
-        match self {
-            Self::Standing | Self::Uncut => Ok(()),
-            Self::Public { route, path } => route.check_public(path),
-            Self::Scope { scope, .. } if allows(scope) => Ok(()),
-            Self::Scope { scope, .. } => Err(Refusal::Beyond(scope.clone())),
-            Self::Route { route, .. } if !allows(&route.scope) => Err(Refusal::Beyond(route.scope.clone())),
-            Self::Route { route, by_cookie } => {
-                let owner = entry.account.user.as_ref().zip(role).map(|(user, role)| (&user.username, role));
-                let agent = entry.agent.as_ref().map(|agent| &agent.name);
-                let visitor = fallgate_domain::route::Visitor { owner, agent, kind: entry.admitted_as() };
-                route.check(visitor, *by_cookie)
-            }
-        }
-    }
-
-    /// That this path, relative to the route, is public.
-    pub(crate) fn public(route: &Arc<RoutePolicy>, path: &CanonicalPath<'_>) -> Self {
-        Self::Public { route: route.clone(), path: Arc::new(path.clone().into_owned()) }
-    }
-
-    /// The same for whoever has no credential. `strangers`: where they hang.
-    pub(crate) fn check_stranger(&self, strangers: &Account) -> Result<(), Refusal> {
-        match (self.cut(strangers, None), self) {
-            (Some(cut), _) => Err(Refusal::Cut(cut.notice())),
-            (None, Self::Public { route, path }) => route.check_public(path),
-            (None, _) => Err(Refusal::NoCredential),
-        }
-    }
-
-    /// The route that it is for, if it is for one.
-    fn route(&self) -> Option<&Arc<RoutePolicy>> {
-        match self {
-            Self::Route { route, .. } | Self::Public { route, .. } => Some(route),
-            Self::Standing | Self::Uncut | Self::Scope { .. } => None,
-        }
-    }
-
-    /// How long it may last at most, as the route has it now.
-    fn most_age(&self) -> Option<Duration> {
-        self.route()?.now().ok()?.terms.max_stream_age
-    }
-
-    /// The cut that stops this, if one does. Of whom it is only known who they are, nothing is stopped yet: what comes
-    /// first in the order of refusals is told first.
-    fn cut(&self, account: &Account, entry: Option<(&Entry, Option<Role>)>) -> Option<StandingCut> {
-        let (route, mends): (Option<&RouteName>, bool) = match self {
-            Self::Standing => return None,
-            Self::Uncut => (None, false),
-            Self::Scope { mends, .. } => (None, *mends),
-            Self::Route { route, .. } | Self::Public { route, .. } => (Some(&route.name), false),
-        };
-        account.cuts.stopping(Asked { entry, route, mends })
-    }
 }
 
 impl Lease {

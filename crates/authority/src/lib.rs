@@ -102,6 +102,7 @@ pub use caller::{AnySignIn, Newcomer, Passerby, SignedIn, SigningOut, Somebody};
 pub use closing::Closed;
 pub use cookie::{cookie_name, only_cookie};
 pub use cutting::{CutError, CutOrder, CutPlaced};
+pub use device::readable_user_agent;
 pub use device_login::{DeviceAsking, DeviceLoginError, DeviceOrder, StartedDeviceLogin};
 pub use ending::Ending;
 pub use enter::{EnterError, EnterOrder, Entered, Entrant};

@@ -7,7 +7,9 @@ use fallgate_domain::audit;
 use fallgate_domain::credential::{CredentialKind, Revocation};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::user::{DisplayName, User};
-use fallgate_store::{ChangedPassphrase, CredentialFilter, EndedCredentials, Listed, Revoked, StoreError};
+use fallgate_store::{
+    ChangedPassphrase, CredentialFilter, EndedCredentials, Listed, Now, Revoked, StoreError,
+};
 use zeroize::Zeroizing;
 
 use crate::accounts::{UserError, UserPatch};
@@ -132,8 +134,8 @@ impl Verifier {
         let revocation = Revocation { at: now, by: actor.mark(), reason };
         let keep = caller.principal().credential();
         let vault = &self.registrar.vault;
-        let changed =
-            vault.change_passphrase(caller.owner, proof, hash, keep, revoke_tokens, revocation, event).await;
+        let end = revoke_tokens.then(|| Now::by(self.registrar.clock.clone()));
+        let changed = vault.change_passphrase(caller.owner, proof, hash, keep, end, revocation, event).await;
         let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
         let halt = |error: &StoreError| self.halt_owned(caller.owner, to_end, Some(keep), error);
         match or_halt::<_, SignInError>(changed, halt)? {

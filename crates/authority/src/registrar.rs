@@ -13,7 +13,7 @@ use fallgate_domain::credential::Revocation;
 use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::PlainScope;
-use fallgate_domain::user::Username;
+use fallgate_domain::user::{User, Username};
 use fallgate_domain::worker::WorkerClaims;
 use fallgate_store::{Revoked, Store, StoreError, Vault};
 use parking_lot::RwLock;
@@ -91,6 +91,12 @@ pub enum Authority {
 }
 
 impl Actor {
+    /// Whoever is being signed in, by the sign-in that comes to be with it.
+    pub(crate) fn signing_in(user: &User, credential: CredentialId, ip: Option<IpAddr>) -> Self {
+        let username = user.username.clone();
+        Self::User { id: user.id, username, credential, ip, by: Authority::New, worker: None }
+    }
+
     /// The caller as an actor, by what they have a permit for; `None` for a credential that nobody owns, which cannot
     /// act.
     pub fn of<A: Action>(permit: &Permit<A>, ip: Option<IpAddr>) -> Option<Self> {

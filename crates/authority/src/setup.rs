@@ -18,7 +18,7 @@ use crate::accounts::CheckPassphraseError;
 use crate::caller::Newcomer;
 use crate::passphrase::HashFailed;
 use crate::policy::Policy;
-use crate::registrar::{Actor, Authority};
+use crate::registrar::Actor;
 use crate::signin::NewSignIn;
 use crate::verifier::Verifier;
 
@@ -126,14 +126,7 @@ impl Verifier {
         };
         let (new, secret) = self.new_login(&user, None, newcomer)?;
         let credential = new.credential.clone();
-        let actor = Actor::User {
-            id: user.id,
-            username: user.username.clone(),
-            credential: credential.id,
-            ip: newcomer.ip,
-            by: Authority::New,
-            worker: None,
-        };
+        let actor = Actor::signing_in(&user, credential.id, newcomer.ip);
         let detail = BTreeMap::from([("role".to_owned(), Value::from(user.role.name()))]);
         let event = actor.event(now, audit::Action::Setup, user.username.to_string(), detail);
         match self.registrar.vault.create_first_user(user.clone(), hash, new, event).await? {

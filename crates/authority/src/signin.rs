@@ -25,7 +25,7 @@ use crate::hasher::HasherBusy;
 use crate::imported_hash;
 use crate::passphrase::{self, Costs, HashFailed, Verdict};
 use crate::policy::Policy;
-use crate::registrar::{Actor, Authority};
+use crate::registrar::Actor;
 use crate::throttle::Throttled;
 use crate::uses;
 use crate::verifier::Verifier;
@@ -161,14 +161,7 @@ impl Verifier {
         }
         let (new, secret) = self.new_login(&user, device_name, newcomer)?;
         let credential = new.credential.clone();
-        let actor = Actor::User {
-            id: user.id,
-            username: user.username.clone(),
-            credential: credential.id,
-            ip: newcomer.ip,
-            by: Authority::New,
-            worker: None,
-        };
+        let actor = Actor::signing_in(&user, credential.id, newcomer.ip);
         let mut detail = BTreeMap::from([("name".to_owned(), Value::from(credential.name.clone()))]);
         let held = newcomer.held.as_ref().filter(|held| held.kind() == CredentialKind::Login);
         let replaces = held.map(|held| {

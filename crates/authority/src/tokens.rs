@@ -12,7 +12,7 @@ use fallgate_domain::lifetime::{self, InvalidLifetime, Lifetime};
 use fallgate_domain::token::InvalidToken;
 use fallgate_domain::user::{User, Username};
 use fallgate_domain::{secret, worker};
-use fallgate_store::{Amended, Listed, StoreError};
+use fallgate_store::{Amended, Listed, Now, StoreError};
 use serde_json::Value;
 
 use crate::actions::{ReadIdentity, WriteTokens};
@@ -153,7 +153,7 @@ impl Registrar {
         self.amended(id, amended).await
     }
 
-    /// Ends all tokens of a user, or of everybody, in one act; tells how many that were.
+    /// Ends all tokens of a user, or of everybody, in one act, worker tokens too; tells how many there were of the others.
     pub async fn revoke_all(&self, of: Option<&Username>, actor: &Actor) -> Result<u64, TokenError> {
         let owner = match of {
             Some(username) => Some(self.owner_of_tokens(username).await?),
@@ -187,7 +187,8 @@ impl Registrar {
         let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
         let revocation =
             Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };
-        self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await
+        let now = Now::by(self.clock.clone());
+        self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, now, event).await
     }
 
     /// A credential that may be managed as a token.
@@ -282,8 +283,8 @@ impl Verifier {
         }
     }
 
-    /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Open connections
-    /// are cut before this returns.
+    /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Worker tokens end too,
+    /// uncounted. Open connections are cut before this returns.
     pub async fn revoke_all(
         &self,
         permit: &Permit<WriteTokens>,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fallgate_domain::audit::{Action, BrokenLink, Chain, Checkpoint};
+use fallgate_domain::audit::{Action, BrokenLink, Chain, Checkpoint, Event};
 use fallgate_domain::clock::Timestamp;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use crate::actions::ReadAudit;
 use crate::keys::KeyError;
@@ -34,6 +35,9 @@ pub enum TrailError {
     /// The key that signs now has not signed the checkpoint.
     #[error("the checkpoint after event {0} was not signed by a key of this store that still counts")]
     Forged(u64),
+    /// It was not walked to its end: the process ends.
+    #[error("the walk was given up")]
+    Abandoned,
     /// The signature cannot be checked.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -64,15 +68,16 @@ impl Registrar {
                     let since = checkpoint.map(|checkpoint| checkpoint.at);
                     return Ok(WholeTrail { events: chain.followed(), since });
                 }
-                for event in &events {
-                    if let Err(broken) = chain.follow(event) {
+                chain = match followed(chain, events).await? {
+                    Ok(chain) => chain,
+                    Err(broken) => {
                         // What was being read may have been deleted as too old meanwhile.
                         if self.store.audit_checkpoint().await? == checkpoint {
                             return Err(broken.into());
                         }
                         continue 'anew;
                     }
-                }
+                };
                 after = chain.last();
             }
         }
@@ -114,6 +119,16 @@ impl Registrar {
         let signed = self.is_signed(checkpoint.signing_key, text.as_bytes(), &checkpoint.signature).await?;
         if signed { Ok(Some(checkpoint)) } else { Err(TrailError::Forged(checkpoint.seq)) }
     }
+}
+
+/// The walk that has taken these too, unless one of them does not fit. Hashing is work: it is done on a thread that serves
+/// nobody meanwhile, some at a time, so that whoever gives up the walk is not held up by it.
+async fn followed(mut chain: Chain, events: Vec<Event>) -> Result<Result<Chain, BrokenLink>, TrailError> {
+    let following = spawn_blocking(move || {
+        events.iter().try_for_each(|event| chain.follow(event))?;
+        Ok(chain)
+    });
+    following.await.map_err(|_| TrailError::Abandoned)
 }
 
 impl Verifier {

@@ -1,14 +1,12 @@
 //! Agents: named identities that programs run as, each owned by a user.
 
-use std::fmt;
 use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::clock::Timestamp;
 use crate::id::{AgentId, UserId};
 use crate::route::RouteName;
 use crate::scope::Scopes;
+use crate::text::checked_text;
 use crate::user::Username;
 
 /// What an agent is called: `^[a-z0-9_-]{1,64}$`. Unique on a gate, and never changes. A username is one too: everybody
@@ -45,29 +43,7 @@ impl AgentName {
     }
 }
 
-impl fmt::Display for AgentName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for AgentName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for AgentName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for AgentName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+checked_text!(AgentName);
 
 /// An agent that somebody made.
 #[derive(Debug, Clone, PartialEq, Eq)]

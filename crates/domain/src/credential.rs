@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::id::{CredentialId, UserId};
 use crate::name;
 use crate::scope::Scopes;
+use crate::text::read_as_text;
 use crate::token::TokenHash;
 
 /// What a credential is.
@@ -194,11 +195,7 @@ impl Serialize for TokenName {
     }
 }
 
-impl<'de> Deserialize<'de> for TokenName {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+read_as_text!(TokenName);
 
 #[cfg(test)]
 mod tests {

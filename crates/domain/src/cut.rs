@@ -3,14 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 use crate::agent::{AgentName, InvalidAgentName};
 use crate::clock::Timestamp;
 use crate::credential::is_expired;
 use crate::id::{CredentialId, CutId, InvalidId, UserId};
 use crate::name;
 use crate::route::{InvalidRouteName, RouteName};
+use crate::text::written_as_text;
 use crate::user::{InvalidUsername, Username};
 
 /// What is cut.
@@ -122,24 +121,7 @@ pub struct CutNotice {
     pub until: Option<Timestamp>,
 }
 
-macro_rules! written_as_text {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-
-written_as_text!(CutTarget);
-written_as_text!(CutReason);
+written_as_text!(CutTarget, CutReason);
 
 /// A cut.
 #[derive(Debug, Clone, PartialEq, Eq)]

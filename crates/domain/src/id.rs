@@ -4,11 +4,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::entropy::{self, Entropy, NoEntropy};
+use crate::text::written_as_text;
 
 /// A text that is not a UUID in its usual form of 36 characters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -42,6 +42,12 @@ macro_rules! id {
                 Self(Uuid::from_bytes(bytes))
             }
 
+            /// When it was made, to the millisecond: the first 48 bits of a version 7 UUID (RFC 9562, section 5.7).
+            pub fn made_at(&self) -> Timestamp {
+                let millis = self.0.as_u128() >> 80;
+                Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+            }
+
             /// The 16 bytes, as the store keeps them.
             pub const fn bytes(&self) -> [u8; 16] {
                 self.0.into_bytes()
@@ -68,17 +74,7 @@ macro_rules! id {
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
+        written_as_text!($name);
     };
 }
 

@@ -27,6 +27,7 @@ pub mod route;
 pub mod scope;
 pub mod secret;
 pub mod setup;
+mod text;
 pub mod token;
 pub mod user;
 pub mod user_code;

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 use crate::agent::AgentName;
 use crate::credential::CredentialKind;
+use crate::text::checked_text;
 use crate::user::{Role, Username};
 
 /// A route's name: `^[a-z0-9][a-z0-9_-]{0,63}$`. It stands in scopes, in assertions and in the audit trail.
@@ -37,29 +36,7 @@ impl RouteName {
     }
 }
 
-impl fmt::Display for RouteName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RouteName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Serialize for RouteName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for RouteName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+checked_text!(RouteName);
 
 /// One entry of a route's `allow` list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -111,6 +111,22 @@ pub struct InvalidAudience(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Family([u8; 8]);
 
+/// That all worker tokens of an owner were ended at once. They have no rows, and so it goes by when they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllEnded {
+    /// Those that were made until then, this millisecond included.
+    pub at: Timestamp,
+    /// But this one, which was in use for it, and its renewals.
+    pub spared: Option<Family>,
+}
+
+impl AllEnded {
+    /// Whether it ended the token of this id.
+    pub fn ends(self, id: CredentialId) -> bool {
+        id.made_at() <= self.at && self.spared != Some(Family::of(id))
+    }
+}
+
 /// A worker token as it was read. Nothing of it counts before its signature was checked.
 #[derive(Debug)]
 pub struct ReadWorker<'t> {

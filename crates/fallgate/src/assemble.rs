@@ -6,7 +6,7 @@ use fallgate_authority::{Policy, Registrar, UseNotes, Verifier};
 use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
-use fallgate_relay::{AccessLog, Gate, LiveSettings};
+use fallgate_relay::{AccessLog, Files, Gate, LiveSettings, Reaches};
 use fallgate_store::{Location, StoreError};
 
 use crate::config::Config;
@@ -47,6 +47,7 @@ pub(crate) async fn gate(
     root_key: Option<RootKey>,
     access: Option<AccessLog>,
     first_admin: Option<FirstAdmin>,
+    workers: usize,
 ) -> Result<Assembled, Failure> {
     let registrar = cmd::open(home, folder, config.policy.clone()).await?;
     root_key::unlock(&registrar, home, root_key, |notice| tracing::warn!("{notice}")).await?;
@@ -57,8 +58,9 @@ pub(crate) async fn gate(
     let (verifier, use_notes) = Verifier::start(registrar).await?;
     let outline = Outline::of(&config);
     let settings = LiveSettings::new(config.settings());
-    let doors = fallgate_web::doors(verifier.clone(), settings.clone());
+    let files = Arc::new(Files::of_this_process(workers));
+    let doors = fallgate_web::doors(verifier.clone(), settings.clone(), Reaches::new(files.clone()));
     let draw_problem = fallgate_web::draw_problem;
-    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings, access };
+    let gate = Gate { verifier: verifier.clone(), doors, draw_problem, settings, access, files };
     Ok(Assembled { gate: Arc::new(gate), verifier, use_notes, outline })
 }

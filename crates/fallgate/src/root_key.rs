@@ -66,11 +66,14 @@ pub(crate) async fn unlock_kept(
     environment: &Environment,
 ) -> Result<(), Failure> {
     let file = RootKeyFile::of(home);
-    let key = in_variable(environment)?.map_or_else(|| file.read(), |key| Ok(Some(key)))?;
     let missing =
         || Failure::failed(format_args!("there is no {} and {ROOT_KEY} is not set", file.path.display()));
-    let _ = registrar.unlock(&key.ok_or_else(missing)?).await?;
-    Ok(())
+    let mut held = match in_variable(environment)? {
+        Some(key) => Held { key, kept: Kept::Variable },
+        None => Held { key: file.read()?.ok_or_else(missing)?, kept: Kept::File },
+    };
+    let unlocked = held.unlock(registrar, &file).await;
+    unlocked.map(drop).map_err(|error| held.misfit(&file, error))
 }
 
 /// Takes the root key from where it is kept, once it is sure that it fits the store; makes one if the store is new and
@@ -94,7 +97,7 @@ pub(crate) async fn unlock(
         (None, Some(key)) => Held { key, kept: Kept::File },
         (None, None) => Held { key: file.make(registrar).await?, kept: Kept::File },
     };
-    match registrar.unlock(&held.key).await {
+    match held.unlock(registrar, &file).await {
         Ok(Unlocked::Current) => {}
         Ok(Unlocked::ByOld(current)) if held.kept == Kept::File => {
             let shown = file.path.display();
@@ -112,22 +115,45 @@ pub(crate) async fn unlock(
         Ok(Unlocked::ByOld(_)) => notice(format!(
             "{ROOT_KEY} holds the old root key of a rotation, which opens until `fallgate key rotate --confirm`: put the new one in its place"
         )),
-        Err(error @ KeyError::DoesNotFit { .. }) => {
-            let place = match held.kept {
-                Kept::Variable => ROOT_KEY.to_owned(),
-                Kept::File => file.path.display().to_string(),
-                Kept::Both => format!("{ROOT_KEY} and {}", file.path.display()),
-            };
-            return Err(Failure::failed(format_args!(
-                "the root key in {place} does not fit: {error}; put that one in its place"
-            )));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(held.misfit(&file, error)),
     }
     if held.kept == Kept::File {
         registrar.look_for_root_key(move || file.read().ok().flatten());
     }
     Ok(held)
+}
+
+impl Held {
+    /// Unlocks with it, or with the one that has taken its place in the file since it was read: a rotation may be made
+    /// and confirmed meanwhile.
+    async fn unlock(&mut self, registrar: &Registrar, file: &RootKeyFile) -> Result<Unlocked, KeyError> {
+        let unlocked = registrar.unlock(&self.key).await;
+        if self.kept == Kept::File
+            && matches!(unlocked, Err(KeyError::DoesNotFit { .. }))
+            && let Ok(Some(now)) = file.read()
+            && !now.is_same_as(&self.key)
+        {
+            self.key = now;
+            return registrar.unlock(&self.key).await;
+        }
+        unlocked
+    }
+
+    /// What is said when it unlocks nothing.
+    fn misfit(&self, file: &RootKeyFile, error: KeyError) -> Failure {
+        let KeyError::DoesNotFit { wanted, .. } = &error else { return error.into() };
+        let shown = file.path.display();
+        let place = match self.kept {
+            Kept::Variable => ROOT_KEY.to_owned(),
+            Kept::File => shown.to_string(),
+            Kept::Both => format!("{ROOT_KEY} and {shown}"),
+        };
+        let kept = file.kept(wanted);
+        let found = if kept.exists() { format!(", which {} holds,", kept.display()) } else { String::new() };
+        Failure::failed(format_args!(
+            "the root key in {place} does not fit: {error}; put that one{found} in its place"
+        ))
+    }
 }
 
 /// The file of a home folder.

@@ -20,9 +20,9 @@ const FEWEST: usize = 16;
 /// How often it is said at most that there is no room for an upstream.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// The sockets of all workers, to clients and to upstreams.
+/// The sockets of the process, to clients and to upstreams, counted over all workers.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub struct Files {
     most: usize,
     open: AtomicUsize,
     refused: Seldom,
@@ -33,8 +33,8 @@ pub(crate) struct Files {
 pub(crate) struct FilePlace(Arc<Files>);
 
 impl Files {
-    /// As many as the process's limit on open files leaves when everything else has its share.
-    pub(crate) fn of_this_process(workers: usize) -> Self {
+    /// As many as the process's limit on open files leaves when everything else, so many workers among it, has its share.
+    pub fn of_this_process(workers: usize) -> Self {
         let allowed = getrlimit(Resource::Nofile).current;
         let allowed = allowed.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         Self::leaving(allowed, FOR_OTHERS.saturating_add(workers.saturating_mul(FOR_A_WORKER)))

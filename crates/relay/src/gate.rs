@@ -82,12 +82,14 @@ pub struct Gate {
     pub verifier: Arc<Verifier>,
     /// Our own pages and API.
     pub doors: Doors,
-    /// Draws a problem as a page for people, given our first page's address.
+    /// Draws a problem as a page for people, given the address of Home.
     pub draw_problem: fn(&Problem, &str) -> String,
     /// What requests are decided by.
     pub settings: LiveSettings,
     /// Where each request leaves a note, if anywhere.
     pub access: Option<AccessLog>,
+    /// What all sockets are counted among.
+    pub files: Arc<Files>,
 }
 
 /// A worker's own things, and the gate they all share.
@@ -125,12 +127,6 @@ struct Arrival {
     _of_its_network: Option<Place>,
 }
 
-/// What connections are counted in.
-struct Counts {
-    files: Arc<Files>,
-    crowd: Arc<Crowd>,
-}
-
 /// A worker thread, as the acceptor sees it.
 struct Hand {
     inbox: mpsc::UnboundedSender<Arrival>,
@@ -156,13 +152,10 @@ impl Gate {
     ) -> io::Result<()> {
         let streams = Arc::default();
         let workers = workers.max(1);
-        let files = Arc::new(Files::of_this_process(workers));
         let hands = (0..workers)
-            .map(|number| {
-                self.start_worker(number, listener.tls().cloned(), &streams, &files, stopping.clone())
-            })
+            .map(|number| self.start_worker(number, listener.tls().cloned(), &streams, stopping.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        let counts = Counts { files, crowd: Arc::default() };
+        let crowd = Arc::default();
         let (crowds, failures) = (Seldom::every(SAY_EVERY), Seldom::every(SAY_FAILED_EVERY));
         loop {
             tokio::select! {
@@ -171,7 +164,7 @@ impl Gate {
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => {
                         // Strangers must not fill the log.
-                        if let Err(crowded) = self.hand_out(&hands, &counts, accepted)
+                        if let Err(crowded) = self.hand_out(&hands, &crowd, accepted)
                             && crowds.now().is_some()
                         {
                             tracing::warn!("{crowded}; further ones are closed at once");
@@ -204,15 +197,14 @@ impl Gate {
         number: usize,
         tls: Option<Arc<ServerConfig>>,
         streams: &Arc<Streams>,
-        files: &Arc<Files>,
         stopping: watch::Receiver<bool>,
     ) -> io::Result<Hand> {
         let (inbox, arriving) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let worker = Arc::new(Worker {
             gate: self.clone(),
-            pool: Pool::new(files.clone()),
-            links: Links::new(files.clone()),
+            pool: Pool::new(self.files.clone()),
+            links: Links::new(self.files.clone()),
             stock: Stock::default(),
             streams: streams.clone(),
             tls,
@@ -227,22 +219,22 @@ impl Gate {
 
     /// Gives a connection to the worker that has the fewest, if there is room for it. Trusted proxies stand for many
     /// clients, and a unix socket's have no address: they are not counted by network.
-    fn hand_out(&self, hands: &[Hand], counts: &Counts, accepted: Accepted) -> Result<(), Crowded> {
+    fn hand_out(&self, hands: &[Hand], crowd: &Arc<Crowd>, accepted: Accepted) -> Result<(), Crowded> {
         let settings = self.settings.now();
         let limits = &settings.limits;
         let open: usize = hands.iter().map(|hand| hand.open.load(Ordering::Relaxed)).sum();
         if open >= limits.connections {
             return Err(Crowded::Gate(limits.connections));
         }
-        let most = counts.files.most_clients();
-        let file = counts.files.enter_client().ok_or(Crowded::Process(most))?;
+        let most = self.files.most_clients();
+        let file = self.files.enter_client().ok_or(Crowded::Process(most))?;
         let counted = accepted.peer.filter(|peer| !settings.trusted_proxies.trusts(*peer));
         let place = match counted {
             Some(peer) => {
                 // Where the process has less room than the config says, nobody takes all there is either.
                 let share = if most < limits.connections { most / 5 * 4 } else { most };
                 let most = limits.connections_per_network.min(share);
-                Some(counts.crowd.enter(peer, most).ok_or(Crowded::Network(peer, most))?)
+                Some(crowd.enter(peer, most).ok_or(Crowded::Network(peer, most))?)
             }
             None => None,
         };

@@ -17,6 +17,7 @@ mod wire;
 #[doc(hidden)]
 pub mod fuzzing;
 
+pub use files::Files;
 pub use gate::{Gate, Limits};
 pub use ingress::access::{AccessLog, AccessNote, AccessNotes};
 pub use ingress::hosts::Hosts;

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::files::Files;
 use crate::ingress::route::Route;
-use crate::wire::dial::{Address, reach};
+use crate::wire::dial::{Address, DialError, reach};
 
 /// How long what was found out is told again.
 const GOOD_FOR: Duration = Duration::from_secs(5);
@@ -31,20 +32,28 @@ pub enum Reach {
 }
 
 /// What was found out of each upstream, shared by all who ask.
-#[derive(Debug, Clone, Default)]
-pub struct Reaches(Arc<Mutex<HashMap<Address, Look>>>);
+#[derive(Debug, Clone)]
+pub struct Reaches {
+    looks: Arc<Mutex<HashMap<Address, Look>>>,
+    files: Arc<Files>,
+}
 
 /// A look at one upstream.
 #[derive(Debug)]
 struct Look {
     begun: Instant,
-    /// `None` until it is over.
+    /// `None` until it is over, and if nothing came of it.
     found: watch::Receiver<Option<Reach>>,
     /// What the look before it found, which is told until this one is over.
     before: Option<Reach>,
 }
 
 impl Reaches {
+    /// Nothing was found out yet; whatever is opened for that is counted among these.
+    pub fn new(files: Arc<Files>) -> Self {
+        Self { looks: Arc::default(), files }
+    }
+
     /// The state of each route's upstream; `None` where it has none (forward-auth). Looks that take long go on by
     /// themselves: whoever asks next is told what they found.
     pub async fn of(&self, routes: impl Iterator<Item = &Route>) -> Vec<Option<Reach>> {
@@ -65,18 +74,22 @@ impl Reaches {
 
     /// The look that counts: the last one, or a new one if that is too long ago.
     fn look(&self, address: &Address) -> (watch::Receiver<Option<Reach>>, Option<Reach>) {
-        let mut looks = self.0.lock();
+        let mut looks = self.looks.lock();
         let last = looks.get(address);
         if let Some(look) = last.filter(|look| look.begun.elapsed() < GOOD_FOR) {
             return (look.found.clone(), look.before.clone());
         }
         let before = last.and_then(|look| look.found.borrow().clone().or_else(|| look.before.clone()));
         let (tell, found) = watch::channel(None);
-        let asked = address.clone();
+        let (asked, files) = (address.clone(), self.files.clone());
         tokio::spawn(async move {
-            let reached = reach(&asked, ACCEPT_WITHIN).await;
-            let _ =
-                tell.send(Some(reached.map_or_else(|error| Reach::Down(error.to_string()), |()| Reach::Up)));
+            let found = match reach(&asked, ACCEPT_WITHIN, &files).await {
+                Ok(()) => Reach::Up,
+                // It was not asked: what was known of it goes on to be told.
+                Err(DialError::NoRoom) => return,
+                Err(error) => Reach::Down(error.to_string()),
+            };
+            let _ = tell.send(Some(found));
         });
         let look = Look { begun: Instant::now(), found: found.clone(), before: before.clone() };
         looks.insert(address.clone(), look);
@@ -85,6 +98,6 @@ impl Reaches {
 
     /// What nobody has asked for in a while may be of a route that is gone.
     fn forget_old(&self) {
-        self.0.lock().retain(|_, look| look.begun.elapsed() < 60 * GOOD_FOR);
+        self.looks.lock().retain(|_, look| look.begun.elapsed() < 60 * GOOD_FOR);
     }
 }

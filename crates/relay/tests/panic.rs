@@ -12,7 +12,7 @@ use fallgate_domain::clock::SystemClock;
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::host::Host;
 use fallgate_relay::{
-    Gate, Hosts, Limits, ListenAt, Listener, LiveSettings, RouteTable, Settings, TrustedProxies,
+    Files, Gate, Hosts, Limits, ListenAt, Listener, LiveSettings, RouteTable, Settings, TrustedProxies,
 };
 use fallgate_store::Location;
 use http::Request;
@@ -48,6 +48,7 @@ async fn gate(folder: &TempDir) -> Gate {
         draw_problem: |problem, _| problem.detail.clone(),
         settings: LiveSettings::new(settings),
         access: None,
+        files: Arc::new(Files::of_this_process(1)),
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 use crate::changes::Moved;
 use crate::error::Fault;
 use crate::vault::{ChangedUser, DeletedUser, EndedCredentials, PassphraseHash, SetPassphrase, UserChange};
-use crate::{agents, audit, changes, credentials, cuts, users};
+use crate::{agents, audit, changes, credentials, cuts, users, workers};
 
 /// Changes an account as one act, and records what of it changed anything.
 pub(crate) fn change(
@@ -78,12 +78,12 @@ pub(crate) fn delete(
     Ok(DeletedUser::Deleted(revision, ended))
 }
 
-/// Sets a passphrase and ends what was had with the old one.
+/// Sets a passphrase and ends what was had with the old one. `end_all`: all else, too, worker tokens until then.
 pub(crate) fn set_passphrase(
     act: &Transaction<'_>,
     id: UserId,
     passphrase: &PassphraseHash,
-    revoke_tokens: bool,
+    end_all: Option<Timestamp>,
     revocation: &Revocation,
     event: NewEvent,
 ) -> Result<SetPassphrase, Fault> {
@@ -93,7 +93,10 @@ pub(crate) fn set_passphrase(
     if updated == 0 {
         return Ok(SetPassphrase::Unknown);
     }
-    let (mut moved, ended) = credentials::revoke_of(act, id, !revoke_tokens, None, revocation)?;
+    let (mut moved, ended) = credentials::revoke_of(act, id, end_all.is_none(), None, revocation)?;
+    if let Some(now) = end_all {
+        let _ = workers::end_all(act, Some(id), None, now)?;
+    }
     moved.push(Moved::User(id));
     let revision = changes::note(act, &moved)?;
     audit::append(act, told_of(event, ended))?;

@@ -60,7 +60,7 @@ fn of_row(act: &Transaction<'_>, id: CredentialId, at: Timestamp) -> Result<Opti
 
 /// Its own signature and dates were looked at when it was let in; here is what can have ended since.
 fn of_worker(act: &Transaction<'_>, claims: &WorkerClaims, at: Timestamp) -> Result<Option<Standing>, Fault> {
-    if workers::is_revoked(act, claims.family())? {
+    if workers::has_ended(act, claims.id, claims.owner_id)? {
         return Ok(None);
     }
     let agent = Some(claims.agent_id);

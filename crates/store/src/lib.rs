@@ -49,7 +49,7 @@ pub use crate::revision::{AgentRow, Changes, CredentialRow, CutOn, CutRow, Gone,
 pub use crate::sqlite::backup::Progress;
 pub use crate::store::{CredentialFilter, EventFilter, Listed, Store, UnusedPage};
 pub use crate::vault::{
-    Accepted, Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, NotedUse,
+    Accepted, Amended, ChangedUser, CreatedUser, DeletedUser, EndedCredentials, Minted, NotedUse, Now,
     PassphraseHash, Revoked, SetPassphrase, UserChange, Vault,
 };
 pub use crate::workers::RevokedWorker;

@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::changes::Moved;
 use crate::error::{Fault, StoreError};
 use crate::revision::Revision;
-use crate::vault::{CreatedUser, EndedCredentials, NotedUse, PassphraseHash, Vault};
-use crate::{accounts, audit, changes, credentials, users};
+use crate::vault::{CreatedUser, EndedCredentials, NotedUse, Now, PassphraseHash, Vault};
+use crate::{accounts, audit, changes, credentials, users, workers};
 
 /// An account, and what a passphrase is checked against.
 #[derive(Debug, Clone)]
@@ -98,7 +98,8 @@ impl Vault {
     }
 
     /// Sets the passphrase of an enabled account whose old one was found right by `proof`. Revokes every sign-in of
-    /// theirs but `keep` and those that hang on it, and, with `revoke_tokens`, everything else they own. The event's detail is told the counts.
+    /// theirs but `keep` and those that hang on it, and, with `end`, everything else they own,
+    /// worker tokens too, as of the moment which that tells. The event's detail is told the counts.
     #[expect(clippy::too_many_arguments, reason = "each says another thing, and one act needs them all")]
     pub async fn change_passphrase(
         &self,
@@ -106,7 +107,7 @@ impl Vault {
         proof: PassphraseHash,
         passphrase: PassphraseHash,
         keep: CredentialId,
-        revoke_tokens: bool,
+        end: Option<Now>,
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<ChangedPassphrase, StoreError> {
@@ -116,8 +117,10 @@ impl Vault {
                 return Ok(ChangedPassphrase::Superseded);
             }
             write_passphrase(act, id, &passphrase)?;
-            let (mut moved, ended) =
-                credentials::revoke_of(act, id, !revoke_tokens, Some(keep), &revocation)?;
+            let (mut moved, ended) = credentials::revoke_of(act, id, end.is_none(), Some(keep), &revocation)?;
+            if let Some(now) = end {
+                let _ = workers::end_all(act, Some(id), None, now.told())?;
+            }
             moved.push(Moved::User(id));
             let revision = changes::note(act, &moved)?;
             audit::append(act, accounts::told_of(event, ended))?;

@@ -9,7 +9,7 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::TokenHash;
 use fallgate_domain::user::{DisplayName, Role, Username};
-use fallgate_domain::worker::Family;
+use fallgate_domain::worker::{AllEnded, Family};
 
 use crate::keys::PublicKeys;
 
@@ -48,6 +48,8 @@ pub struct UserRow {
     pub role: Role,
     /// Whether every credential of theirs is refused.
     pub disabled: bool,
+    /// Whether their worker tokens were ever ended all at once.
+    pub workers_ended: Option<AllEnded>,
 }
 
 /// What a decision needs to know of a credential.

@@ -10,14 +10,15 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::changes::Moved;
 use crate::error::Fault;
 use crate::vault::Amended;
-use crate::{audit, changes, credentials};
+use crate::{audit, changes, credentials, workers};
 
-/// Ends all good tokens of an owner, or of everybody, but one. Tells how many that were.
+/// Ends all good tokens of an owner, or of everybody, but one. Tells how many that were, worker tokens aside.
 pub(crate) fn revoke_all(
     act: &Transaction<'_>,
     owner: Option<UserId>,
     except: Option<CredentialId>,
     revocation: &Revocation,
+    now: Timestamp,
     mut event: NewEvent,
 ) -> Result<u64, Fault> {
     // Two statements, so that one owner's few are found by their index.
@@ -45,14 +46,13 @@ pub(crate) fn revoke_all(
         except.map(|id| id.bytes()),
     ))?;
     let count = u64::try_from(count).unwrap_or(u64::MAX);
-    if count > 0 {
-        // One row says it for all of them, so that whoever keeps a view takes it in at once (requirement R35).
-        let mut moved = vec![Moved::Tokens(owner)];
-        moved.extend(except.map(Moved::Credential));
-        changes::note(act, &moved)?;
-        event.detail.insert("revoked".to_owned(), count.into());
-        audit::append(act, event)?;
-    }
+    // One row says it for all of them, so that whoever keeps a view takes it in at once (requirement R35).
+    let mut moved = vec![Moved::Tokens(owner)];
+    moved.extend(except.map(Moved::Credential));
+    moved.extend(workers::end_all(act, owner, except, now)?);
+    changes::note(act, &moved)?;
+    event.detail.insert("revoked".to_owned(), count.into());
+    audit::append(act, event)?;
     Ok(count)
 }
 

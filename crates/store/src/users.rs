@@ -6,6 +6,7 @@ use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::UserId;
 use fallgate_domain::user::{DisplayName, Role, User, Username};
+use fallgate_domain::worker::{AllEnded, Family};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use crate::changes::Moved;
@@ -115,19 +116,39 @@ pub(crate) fn with_id(connection: &Connection, id: UserId) -> Result<Option<User
 
 /// What a decision needs of one account.
 pub(crate) fn row(connection: &Connection, id: UserId) -> Result<Option<UserRow>, Fault> {
-    Ok(with_id(connection, id)?.map(UserRow::from))
+    let mut statement = connection.prepare_cached(
+        r#"SELECT id, username, display_name, role, created_at, disabled_at, workers_ended_at, worker_spared
+           FROM "user" WHERE id = ?1"#,
+    )?;
+    let mut rows = statement.query([id.bytes()])?;
+    rows.next()?.map(to_decide).transpose()
 }
 
 /// What a decision needs of every account, by id.
 pub(crate) fn each(connection: &Connection, give: &mut dyn FnMut(UserRow)) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(
-        r#"SELECT id, username, display_name, role, created_at, disabled_at FROM "user" ORDER BY id"#,
+        r#"SELECT id, username, display_name, role, created_at, disabled_at, workers_ended_at, worker_spared
+           FROM "user" ORDER BY id"#,
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        give(User::try_from(UserRecord::read(row)?)?.into());
+        give(to_decide(row)?);
     }
     Ok(())
+}
+
+fn to_decide(row: &Row<'_>) -> Result<UserRow, Fault> {
+    let user = User::try_from(UserRecord::read(row)?)?;
+    let ended_at: Option<i64> = row.get(6)?;
+    let spared = row.get::<_, Option<[u8; 8]>>(7)?.map(Family::from_bytes);
+    Ok(UserRow {
+        id: user.id,
+        username: user.username,
+        display_name: user.display_name,
+        role: user.role,
+        disabled: user.disabled_at.is_some(),
+        workers_ended: ended_at.map(time).transpose()?.map(|at| AllEnded { at, spared }),
+    })
 }
 
 /// A row as it lies in the table.
@@ -165,17 +186,5 @@ impl TryFrom<UserRecord<'_>> for User {
             created_at: time(record.created_at)?,
             disabled_at: record.disabled_at.map(time).transpose()?,
         })
-    }
-}
-
-impl From<User> for UserRow {
-    fn from(user: User) -> Self {
-        Self {
-            id: user.id,
-            username: user.username,
-            display_name: user.display_name,
-            role: user.role,
-            disabled: user.disabled_at.is_some(),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use fallgate_domain::audit::NewEvent;
-use fallgate_domain::clock::Timestamp;
+use fallgate_domain::clock::{Clock, Timestamp};
 use fallgate_domain::credential::{LastUse, NewCredential, Revocation};
 use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::token::TokenHash;
@@ -27,6 +27,22 @@ use crate::{accounts, changes, credentials, imports, internal, tokens, upkeep, u
 #[derive(Debug)]
 pub struct Vault {
     pub(crate) backend: Arc<Sqlite>,
+}
+
+/// The clock, to be asked in the midst of an act, while nobody else writes. What was made before any act that was done
+/// earlier has an earlier time then, though two acts may be under way at once.
+#[derive(Debug)]
+pub struct Now(Arc<dyn Clock>);
+
+impl Now {
+    /// By this clock.
+    pub fn by(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+
+    pub(crate) fn told(self) -> Timestamp {
+        self.0.now()
+    }
 }
 
 /// A passphrase's hash in the PHC string format (<https://github.com/P-H-C/phc-string-format>). It has no `Display`,
@@ -272,19 +288,19 @@ impl Vault {
             .await
     }
 
-    /// Sets the passphrase of an account and revokes every sign-in of theirs, and, with `revoke_tokens`, everything
-    /// else they own. The event's detail is told the counts.
+    /// Sets the passphrase of an account and revokes every sign-in of theirs, and, with `end`, everything else they own,
+    /// worker tokens too, as of the moment which that tells. The event's detail is told the counts.
     pub async fn set_passphrase(
         &self,
         id: UserId,
         passphrase: PassphraseHash,
-        revoke_tokens: bool,
+        end: Option<Now>,
         revocation: Revocation,
         event: NewEvent,
     ) -> Result<SetPassphrase, StoreError> {
         let author = event.author.clone();
         let act = move |act: &Transaction<'_>| {
-            accounts::set_passphrase(act, id, &passphrase, revoke_tokens, &revocation, event)
+            accounts::set_passphrase(act, id, &passphrase, end.map(Now::told), &revocation, event)
         };
         self.backend.write(author, act).await
     }
@@ -314,18 +330,19 @@ impl Vault {
     }
 
     /// Ends all tokens of one owner, or of everybody, that are good by their own dates, but `except`. How many that
-    /// were is told to the event's detail; none: nothing is recorded. A token that hangs on one of them ends too,
-    /// `except` included.
+    /// were is told to the event's detail. A token that hangs on one of them ends too, `except` included. Worker tokens,
+    /// of which nobody knows how many there are, end as well, but the family of `except`.
     pub async fn revoke_all(
         &self,
         owner: Option<UserId>,
         except: Option<CredentialId>,
         revocation: Revocation,
+        now: Now,
         event: NewEvent,
     ) -> Result<u64, StoreError> {
         self.backend
             .write(event.author.clone(), move |act| {
-                tokens::revoke_all(act, owner, except, &revocation, event)
+                tokens::revoke_all(act, owner, except, &revocation, now.told(), event)
             })
             .await
     }

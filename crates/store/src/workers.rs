@@ -2,8 +2,8 @@
 
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::id::CredentialId;
-use fallgate_domain::worker::Family;
+use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::worker::{AllEnded, Family};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use crate::changes::Moved;
@@ -11,7 +11,7 @@ use crate::error::{Fault, StoreError};
 use crate::revision::Revision;
 use crate::store::Store;
 use crate::vault::Vault;
-use crate::{audit, changes};
+use crate::{audit, changes, users};
 
 /// What became of [`Vault::revoke_worker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,18 @@ impl Vault {
 }
 
 impl Store {
-    /// Whether one of this family was revoked and that is still remembered.
-    pub async fn is_worker_revoked(&self, family: Family) -> Result<bool, StoreError> {
-        self.backend.read(move |connection| is_revoked(connection, family)).await
+    /// Whether a token of this owner was revoked, by any of its family or with all of the owner's, and that is still
+    /// remembered.
+    pub async fn is_worker_revoked(&self, id: CredentialId, owner: UserId) -> Result<bool, StoreError> {
+        self.backend.read(move |connection| has_ended(connection, id, owner)).await
     }
+}
+
+/// Whether somebody ended it, by itself or with all of its owner's. An owner who is gone has none that stand.
+pub(crate) fn has_ended(connection: &Connection, id: CredentialId, owner: UserId) -> Result<bool, Fault> {
+    let ended = |all: AllEnded| all.ends(id);
+    let with_all = users::row(connection, owner)?.is_none_or(|owner| owner.workers_ended.is_some_and(ended));
+    Ok(with_all || is_revoked(connection, Family::of(id))?)
 }
 
 fn revoke(
@@ -73,6 +81,23 @@ fn revoke(
         return Ok(RevokedWorker::AlreadyRevoked);
     }
     Ok(RevokedWorker::Revoked(changes::note(act, &[Moved::Worker(id)])?))
+}
+
+/// Ends all worker tokens of an owner, or of everybody, that were made until now, but a family. The revision is the
+/// caller's to raise. `now` is asked while nobody else writes: what was minted before this act was made before that.
+pub(crate) fn end_all(
+    act: &Transaction<'_>,
+    owner: Option<UserId>,
+    spared: Option<CredentialId>,
+    now: Timestamp,
+) -> Result<Vec<Moved>, Fault> {
+    let mut statement = act.prepare_cached(
+        r#"UPDATE "user" SET workers_ended_at = max(ifnull(workers_ended_at, ?2), ?2), worker_spared = ?3
+           WHERE ?1 IS NULL OR id = ?1 RETURNING id"#,
+    )?;
+    let row = (owner.map(|id| id.bytes()), now.millis(), spared.map(|id| Family::of(id).bytes()));
+    let moved = statement.query_map(row, |row| Ok(Moved::User(UserId::from_bytes(row.get(0)?))))?;
+    Ok(moved.collect::<Result<_, _>>()?)
 }
 
 fn sweep(act: &Transaction<'_>, now: Timestamp, most: u32) -> Result<u64, Fault> {

@@ -30,11 +30,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(verifier: Arc<Verifier>, settings: LiveSettings) -> Self {
+    pub(crate) fn new(verifier: Arc<Verifier>, settings: LiveSettings, reaches: Reaches) -> Self {
         Self {
             verifier,
             settings,
-            reaches: Reaches::default(),
+            reaches,
             followers: Followers::default(),
             trail_check: TrailCheck::default(),
             sent: SentForms::default(),

@@ -89,6 +89,23 @@ impl WebError {
     }
 }
 
+/// The status that a problem is told with.
+pub(crate) fn status_of(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Gives an answer the status of a problem and the fields that go with it: `retry_after` in seconds, where there is one.
+pub(crate) fn mark(response: &mut Response, status: StatusCode, retry_after: Option<u64>) {
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+}
+
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         if let Self::Refused(refusal) = self {
@@ -97,15 +114,8 @@ impl IntoResponse for WebError {
         let retry_after = self.retry_after();
         let problem = self.problem();
         let mut response = Response::new(Body::from(problem.json()));
-        *response.status_mut() =
-            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if response.status() == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
-        }
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
+        mark(&mut response, status_of(&problem), retry_after);
         // For whoever shows it as a page instead.
         response.extensions_mut().insert(problem);
         response

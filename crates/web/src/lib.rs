@@ -18,16 +18,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use fallgate_authority::Verifier;
-use fallgate_relay::{Doors, LiveSettings};
+use fallgate_relay::{Doors, LiveSettings, Reaches};
 use tower_service::Service;
 
 use crate::app::App;
 pub use crate::pages::problem::draw as draw_problem;
 
 /// Our own pages and API, for the relay to put behind its listener.
-pub fn doors(verifier: Arc<Verifier>, settings: LiveSettings) -> Doors {
+pub fn doors(verifier: Arc<Verifier>, settings: LiveSettings, reaches: Reaches) -> Doors {
     let (router, ..) = doors::all();
-    let app = App::new(verifier, settings);
+    let app = App::new(verifier, settings, reaches);
     let router: Router = layers::around(router, &app).with_state(app);
     Arc::new(move |request| {
         // A router is always ready, and cloning it is counting a reference.

@@ -35,7 +35,8 @@ idle         start and memory of a daemon with 1,000 tokens
 scale        start and memory with 1,000,000; a decision against one with 1,000, and a revocation elsewhere
 mass-revoke  requests while 100,000 tokens are revoked in one act, against requests when nothing happens
 login-flood  requests during 32 wrong sign-ins at a time; a wrong passphrase against an unknown name
-workers      a worker token seen for the first time and again, and again with 100,000 revoked
+workers      on one core: worker tokens minted by many at once, seen for the first time and again, and again with
+             100,000 revoked
 
 Without a name all of them. Release builds; nginx, Caddy, wrk and h2load are installed when missing. Those that are
 compared take turns, and ratios are medians over the rounds (each --seconds long). Times say little

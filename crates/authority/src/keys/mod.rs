@@ -97,10 +97,14 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// The root key under which the store is sealed now, which may have come after the one that was taken.
-    fn sealer(&self, keys: &Keys) -> Result<Arc<Sealer>, KeyError> {
-        let held = self.held.read().clone().ok_or(KeyError::Locked)?;
-        let current = match fitting(held, keys) {
+    fn held(&self) -> Result<Arc<Sealer>, KeyError> {
+        self.held.read().clone().ok_or(KeyError::Locked)
+    }
+
+    /// The root key under which the store is sealed, which may have come after the one that was `held` before `keys`
+    /// were read.
+    fn current(&self, held: &Arc<Sealer>, keys: &Keys) -> Result<Arc<Sealer>, KeyError> {
+        let current = match fitting(held.clone(), keys) {
             // A rotation was made and confirmed between two looks.
             Err(unfit @ KeyError::DoesNotFit { .. }) => {
                 let found = self.source.get().and_then(|source| source()).ok_or(unfit)?;
@@ -108,7 +112,11 @@ impl Keyring {
             }
             fitted => fitted?,
         };
-        *self.held.write() = Some(current.clone());
+        // Whoever has put another there meanwhile may have read later keys: what is held never goes back.
+        let mut now = self.held.write();
+        if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, held)) {
+            *now = Some(current.clone());
+        }
         Ok(current)
     }
 
@@ -189,9 +197,19 @@ impl Registrar {
 
     /// All keys, and the root key under which they are sealed.
     async fn opened(&self) -> Result<(Keys, Arc<Sealer>), KeyError> {
-        let keys = self.vault.keys().await?;
-        let sealer = self.keys.sealer(&keys)?;
-        Ok((keys, sealer))
+        let mut unfit = None;
+        for _ in 0..MOST_TRIES {
+            // The key first: one that somebody takes meanwhile may be too new for what was read before.
+            let held = self.keys.held()?;
+            let keys = self.vault.keys().await?;
+            match self.keys.current(&held, &keys) {
+                // So may the one that is kept elsewhere. Nothing changes while keys are read twice: then it is lost.
+                Err(lost @ KeyError::DoesNotFit { .. }) if unfit.as_ref() == Some(&keys) => return Err(lost),
+                Err(KeyError::DoesNotFit { .. }) => unfit = Some(keys),
+                fitted => return Ok((keys, fitted?)),
+            }
+        }
+        Err(KeyError::Contended)
     }
 
     /// The row by which a root key is known again.
@@ -204,13 +222,14 @@ impl Registrar {
 
 impl Verifier {
     /// Follows a rotation of the root key while the key that was taken still opens its successor.
-    pub(crate) async fn follow_keys(&self) -> Result<(), KeyError> {
+    pub async fn follow_keys(&self) -> Result<(), KeyError> {
         if self.registrar.keys.is_locked() { Ok(()) } else { self.registrar.opened().await.map(drop) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
     use fallgate_domain::clock::SystemClock;
@@ -251,5 +270,56 @@ mod tests {
             assert_eq!(elsewhere.confirm_root_key(&new, &actor).await.unwrap(), Confirmed::Confirmed);
         }
         watch.abort();
+    }
+
+    /// Signs again and again while another process rotates, tells where the key is kept, and confirms.
+    async fn sign_while_rotating(
+        house: Registrar,
+        elsewhere: &Registrar,
+        tell: impl AsyncFn(&Registrar, RootKey),
+    ) {
+        let (house, done) = (Arc::new(house), Arc::new(AtomicBool::new(false)));
+        let signing = (0..4).map(|_| {
+            let (house, done) = (house.clone(), done.clone());
+            tokio::spawn(async move {
+                while !done.load(Ordering::Acquire) {
+                    house.signer().await?;
+                }
+                Ok::<_, KeyError>(())
+            })
+        });
+        let signing: Vec<_> = signing.collect();
+        let actor = Actor::Cli { os_user: "tester".to_owned() };
+        for byte in 2..60 {
+            let new = RootKey::from_bytes(&[byte; 32]);
+            elsewhere.rotate_root_key(&new, &actor).await.unwrap();
+            tell(&house, new.clone()).await;
+            assert_eq!(elsewhere.confirm_root_key(&new, &actor).await.unwrap(), Confirmed::Confirmed);
+        }
+        done.store(true, Ordering::Release);
+        for signer in signing {
+            signer.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_signs_while_the_file_of_the_root_key_is_replaced_never_finds_it_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let house = unlocked(folder.path(), 1).await;
+        let file = Arc::new(RwLock::new(RootKey::from_bytes(&[1; 32])));
+        let place = file.clone();
+        house.look_for_root_key(move || Some(place.read().clone()));
+        let elsewhere = unlocked(folder.path(), 1).await;
+        sign_while_rotating(house, &elsewhere, async |_, new| *file.write() = new).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_has_followed_a_rotation_never_goes_back_to_the_key_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let house = unlocked(folder.path(), 1).await;
+        let elsewhere = unlocked(folder.path(), 1).await;
+        // It is kept nowhere else: this look is what the next one begins from.
+        let looked = async |house: &Registrar, _| drop(house.signer().await.unwrap());
+        sign_while_rotating(house, &elsewhere, looked).await;
     }
 }

@@ -162,6 +162,44 @@ mod tests {
         assert_eq!(format!("{sealer:?}").len(), "Sealer()".len() + 16);
     }
 
+    #[test]
+    fn every_part_of_a_seal_is_exact() {
+        let (ours, theirs, entropy) = (sealer(7), sealer(8), TestEntropy::default());
+        let (purpose, row) = (Purpose::SigningKey, b"row");
+        let sealed = ours.seal(purpose, row, &[1; 32], &entropy).unwrap();
+        let opened = |changed: &[u8]| ours.open(purpose, row, changed).map(|plain| plain.to_vec());
+        let id = VERSION_LENGTH..VERSION_LENGTH + ID_LENGTH;
+        let with_id = |sealed: &[u8], of: &Sealer| {
+            let mut changed = sealed.to_vec();
+            changed[id.clone()].copy_from_slice(&of.id());
+            changed
+        };
+        assert_eq!(opened(&with_id(&sealed, &ours)), Ok(vec![1; 32]));
+        for version in (0..=u8::MAX).filter(|version| *version != VERSION) {
+            assert_eq!(opened(&[&[version], &sealed[1..]].concat()), Err(BadSeal), "version {version}");
+        }
+        assert_eq!(opened(&with_id(&sealed, &theirs)), Err(BadSeal), "another root key's id");
+        let stranger = theirs.seal(purpose, row, &[1; 32], &entropy).unwrap();
+        assert_eq!(opened(&with_id(&stranger, &ours)), Err(BadSeal), "another root key's seal under our id");
+        // Of nothing, too: a tag is 16 bytes long, and nothing stands behind it.
+        let nothing = ours.seal(purpose, row, b"", &entropy).unwrap();
+        assert_eq!(opened(&nothing), Ok(Vec::new()));
+        for whole in [&sealed, &nothing] {
+            for length in 0..whole.len() {
+                assert_eq!(opened(&whole[..length]), Err(BadSeal), "{length} bytes of {}", whole.len());
+            }
+            for more in 1..=TAG_LENGTH {
+                assert_eq!(opened(&[&whole[..], &vec![0; more]].concat()), Err(BadSeal), "{more} bytes more");
+            }
+        }
+        // Bytes, in no other spelling.
+        assert_eq!(opened(hex(&sealed).as_bytes()), Err(BadSeal));
+        // What is bound to one row is not bound to one that begins alike.
+        for other in [&b""[..], b"ro", b"row\0", b"Row"] {
+            assert_eq!(ours.open(purpose, other, &sealed), Err(BadSeal), "{other:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn only_the_right_key_purpose_and_row_open_it_and_only_whole(

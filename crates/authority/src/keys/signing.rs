@@ -223,11 +223,16 @@ impl Registrar {
         text: &[u8],
         signature: &[u8; 64],
     ) -> Result<bool, KeyError> {
-        let keys = self.vault.keys().await?;
+        let (keys, sealer) = if self.keys.is_locked() {
+            (self.vault.keys().await?, None)
+        } else {
+            let (keys, sealer) = self.opened().await?;
+            (keys, Some(sealer))
+        };
         let mut signs = keys.signing_keys.iter().filter(|key| key.row.retired.is_none());
         let Some(key) = signs.find(|key| key.row.id == by) else { return Ok(false) };
-        if !self.keys.is_locked() {
-            check(&*self.keys.sealer(&keys)?, key)?;
+        if let Some(sealer) = sealer {
+            check(&sealer, key)?;
         }
         Ok(has_signed(&key.row.public_key, text, signature))
     }

@@ -197,7 +197,9 @@ impl Registrar {
         minter: Option<Minter>,
         issuer: &str,
     ) -> Result<WorkerClaims, WorkerError> {
-        let now = to_the_second(self.clock.now());
+        // Its name tells to the millisecond when it was made: what ends all that there are goes by that.
+        let made_at = self.clock.now();
+        let now = to_the_second(made_at);
         let scopes = granted_scopes(order.scopes, &agent, minter.as_ref())?;
         let latest = minter.as_ref().and_then(|minter| minter.expires_at);
         let expires_at = granted_end(order.life, self.policy().worker_life, latest, now)?;
@@ -205,7 +207,7 @@ impl Registrar {
         if audience.is_empty() {
             return Err(WorkerError::NoAudience);
         }
-        let id = CredentialId::new(now, &*self.entropy)?;
+        let id = CredentialId::new(made_at, &*self.entropy)?;
         let above = minter.map(|minter| minter.lineage).unwrap_or_default();
         Ok(WorkerClaims {
             issuer: issuer.to_owned(),

@@ -23,14 +23,15 @@ impl Verifier {
         let actor = Actor::standing(principal, ip).ok_or(WorkerError::Ownerless)?;
         let old = &worker.claims;
         let registrar = &self.registrar;
-        let now = to_the_second(self.clock().now());
+        let made_at = self.clock().now();
+        let now = to_the_second(made_at);
         let latest = principal.entry.parent_deadline().map(to_the_second);
         let end = now.plus(old.life());
         let expires_at = latest.map_or(end, |latest| end.min(latest));
         if expires_at <= now {
             return Err(WorkerError::ParentEnded);
         }
-        let id = old.family().member(now, &*registrar.entropy)?;
+        let id = old.family().member(made_at, &*registrar.entropy)?;
         let claims = WorkerClaims { id, issued_at: now, not_before: now, expires_at, ..(**old).clone() };
         let signer = self.current_signer().await?;
         registrar.issue_worker(claims, &signer, Some(old.id), &actor).await

@@ -32,6 +32,7 @@ use crate::{
 const SOCKETS: u32 = 1000;
 /// Within how many milliseconds all must be closed.
 const WANTED: f64 = 250.0;
+const RENEW: &str = "/api/workers/renew";
 const ENDED: u16 = 4401;
 const CUT: u16 = 4403;
 /// A token that is given an end gets it after that: by then whoever gave it is done.
@@ -43,8 +44,23 @@ enum On {
     OneToken,
     /// As many tokens of one user.
     TokenEach,
+    /// As many worker tokens, each renewed from the one before.
+    OneFamily,
+    /// As many worker tokens, minted by one token.
+    WorkerEach,
 }
-use On::{OneToken, TokenEach};
+use On::{OneFamily, OneToken, TokenEach, WorkerEach};
+
+impl On {
+    const fn name(self) -> &'static str {
+        match self {
+            OneToken => "one token",
+            TokenEach => "a token each",
+            OneFamily => "worker tokens of one family",
+            WorkerEach => "a worker token each",
+        }
+    }
+}
 
 /// How something is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +89,8 @@ enum Ender {
 }
 
 const ENDERS: [(Ender, &[On], &[By]); 13] = [
-    (Ender::Revoke, &[OneToken], &[By::Command, By::Api]),
+    // Of worker tokens: any of the family by its `jti`, or the one that minted them all.
+    (Ender::Revoke, &[OneToken, OneFamily, WorkerEach], &[By::Command, By::Api]),
     (Ender::RevokeAll, &[TokenEach], &[By::Command, By::Api]),
     (Ender::Disable, &[OneToken, TokenEach], &[By::Command, By::Api]),
     (Ender::Delete, &[OneToken, TokenEach], &[By::Command, By::Api]),
@@ -99,7 +116,7 @@ pub(crate) fn main(check: Check) -> anyhow::Result<()> {
     for (number, (ender, on, by)) in (0..).zip(rounds()) {
         let victim = Victim::of(number);
         let after = runtime.block_on(scene.measure(ender, on, by, &victim))?;
-        let on = if on == OneToken { "one token" } else { "a token each" };
+        let on = on.name();
         let by = if by == By::Api { "API" } else { "command" };
         missed = missed.and(check.at_most(WANTED, after, &format!("{ender:?} by {by}, {on}")));
     }
@@ -126,6 +143,12 @@ impl Victim {
     }
 }
 
+/// What sockets are opened with, a secret for each, and the id of the credential that ends them all.
+struct Held {
+    secrets: Vec<String>,
+    ended_by: String,
+}
+
 /// A gate, and one user for each round.
 struct Scene {
     folder: tempfile::TempDir,
@@ -142,9 +165,10 @@ impl Scene {
         let home = folder.path().join("home");
         let upstream = echo_upstream()?;
         let (_, secret) = token(&home, "bench", &["--scope", "admin"])?;
-        for (round, (ender, ..)) in (0..).zip(rounds()) {
+        for (round, (ender, on, _)) in (0..).zip(rounds()) {
             let victim = Victim::of(round);
-            rows::fill(&home, victim.first, SOCKETS, Some(&victim.name))?;
+            let tokens = if matches!(on, OneToken | TokenEach) { SOCKETS } else { 1 };
+            rows::fill(&home, victim.first, tokens, Some(&victim.name))?;
             if ender == Ender::Demote {
                 cli(&home, &["user", "set-role", &victim.name, "admin"], "")?;
             }
@@ -157,21 +181,17 @@ impl Scene {
     async fn measure(&self, ender: Ender, on: On, by: By, victim: &Victim) -> anyhow::Result<f64> {
         let allow = if ender == Ender::Demote { "allow = [\"role:admin\"]\n" } else { "" };
         self.reload(&format!("{}{allow}", route_to(self.upstream)))?;
+        let held = self.held(on, victim)?;
         let mut sockets = Vec::new();
-        let all: Vec<_> = (victim.first..victim.first + SOCKETS).collect();
-        for numbers in all.chunks(AT_ONCE) {
-            let secrets = numbers.iter().map(|number| match on {
-                OneToken => rows::secret(victim.first),
-                TokenEach => rows::secret(*number),
-            });
-            let opened = secrets.map(|secret| async move { open(self.gate.address, secret.expose()).await });
+        for secrets in held.secrets.chunks(AT_ONCE) {
+            let opened = secrets.iter().map(|secret| open(self.gate.address, secret));
             sockets.extend(try_join_all(opened).await?);
         }
         let mut closes = JoinSet::new();
         for socket in sockets {
             closes.spawn(closed(socket));
         }
-        let act = self.act(ender, by, victim)?;
+        let act = self.act(ender, by, victim, &held.ended_by)?;
         let done = spawn_blocking(act).await??;
         let all = timeout(PATIENCE, closes.join_all()).await;
         let all = all.with_context(|| format!("sockets still open {} s later", PATIENCE.as_secs()))?;
@@ -189,14 +209,51 @@ impl Scene {
             * 1e3)
     }
 
+    /// What the sockets of a round are opened with.
+    fn held(&self, on: On, victim: &Victim) -> anyhow::Result<Held> {
+        let of = |number| rows::secret(number).expose().to_owned();
+        let all = victim.first..victim.first + SOCKETS;
+        let secrets = match on {
+            OneToken => all.map(|_| of(victim.first)).collect(),
+            TokenEach => all.map(of).collect(),
+            OneFamily | WorkerEach => return self.workers(on, victim),
+        };
+        Ok(Held { secrets, ended_by: rows::id(victim.first).to_string() })
+    }
+
+    fn workers(&self, on: On, victim: &Victim) -> anyhow::Result<Held> {
+        let name = &victim.name;
+        let scopes = ["--scope", "agents:write", "--scope", "routes:use", "--json"];
+        let minter = cli(&self.home, &[&["token", "create", "--username", name][..], &scopes].concat(), "")?;
+        let minter = serde_json::from_str(&minter)?;
+        let mint = |secret: &str, path: &str| -> anyhow::Result<Value> {
+            let order = json!({"scopes": ["routes:use"], "audience": ["fallgate", "route:bench"]});
+            let body = if path == RENEW { Value::Null } else { order };
+            Ok(serde_json::from_str(&api(self.gate.address, secret, "POST", path, &body)?)?)
+        };
+        let minting = format!("/api/agents/{name}/tokens");
+        let mut newest = mint(text(&minter, "secret")?, &minting)?;
+        let mut secrets = vec![text(&newest, "secret")?.to_owned()];
+        for _ in 1..SOCKETS {
+            newest = match on {
+                OneFamily => mint(text(&newest, "secret")?, RENEW)?,
+                _ => mint(text(&minter, "secret")?, &minting)?,
+            };
+            secrets.push(text(&newest, "secret")?.to_owned());
+        }
+        let ended_by = text(if on == OneFamily { &newest } else { &minter }, "id")?.to_owned();
+        Ok(Held { secrets, ended_by })
+    }
+
     /// What ends it, and tells when it has.
     fn act(
         &self,
         ender: Ender,
         by: By,
         victim: &Victim,
+        id: &str,
     ) -> anyhow::Result<impl FnOnce() -> anyhow::Result<Instant> + Send + 'static> {
-        let (name, id) = (&victim.name, rows::id(victim.first));
+        let name = &victim.name;
         let ends_at = SystemClock.now().plus(SOON);
         let ends = Instant::now() + SOON;
         let config = match ender {
@@ -247,7 +304,7 @@ impl Scene {
                 By::Command => {
                     cli(&home, &command.split(' ').collect::<Vec<_>>(), "")?;
                 }
-                By::Api => api(address, &secret, method, &path, &body)?,
+                By::Api => drop(api(address, &secret, method, &path, &body)?),
             }
             let now = Instant::now();
             Ok(if ender == Ender::Expire { ends.max(now) } else { now })
@@ -273,8 +330,12 @@ pub(crate) fn lift_all(home: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A request to the gate's API, which has to work.
-fn api(gate: SocketAddr, secret: &str, method: &str, path: &str, body: &Value) -> anyhow::Result<()> {
+fn text<'a>(value: &'a Value, field: &str) -> anyhow::Result<&'a str> {
+    value.get(field).and_then(Value::as_str).with_context(|| format!("a mint without `{field}`"))
+}
+
+/// A request to the gate's API, which has to work; what it answers.
+fn api(gate: SocketAddr, secret: &str, method: &str, path: &str, body: &Value) -> anyhow::Result<String> {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let mut stream = connect(gate)?;
     stream.write_all(
@@ -288,7 +349,7 @@ fn api(gate: SocketAddr, secret: &str, method: &str, path: &str, body: &Value) -
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
-    Ok(())
+    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
 /// When a WebSocket ended, and the code it was told, if any.

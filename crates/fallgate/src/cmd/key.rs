@@ -1,6 +1,7 @@
 //! `fallgate key …`
 
 use std::path::Path;
+use std::time::Duration;
 
 use fallgate_authority::{Confirmed, KeyList, KnownRootKey, KnownSigningKey, Policy, Registrar};
 use fallgate_domain::clock::Timestamp;
@@ -11,7 +12,10 @@ use crate::config::{Environment, ROOT_KEY};
 use crate::failure::Failure;
 use crate::home::{Home, HomeFolder};
 use crate::root_key::{self, Held, Kept, RootKeyFile};
-use crate::{cmd, lifecycle, output};
+use crate::{cmd, control, lifecycle, output};
+
+/// How long a running gate may take to look at the keys.
+const GATE_LOOKS_WITHIN: Duration = Duration::from_secs(5);
 
 const HEADING: [&str; 5] = ["KEY", "ID", "CREATED", "STATE", "VERIFIES UNTIL"];
 
@@ -155,6 +159,9 @@ async fn rotate(
 
 async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), Failure> {
     let (registrar, _, held) = unlocked(folder, environment).await?;
+    // A gate whose variable holds the old key may not have looked since the rotation, and would find its key worthless.
+    // None may run; one that cannot follow says so in its log.
+    let _: Result<(), Failure> = control::ask(folder, &control::Request::FollowKeys {}, GATE_LOOKS_WITHIN);
     let confirmed = registrar.confirm_root_key(&held.key, &lifecycle::actor()).await?;
     // Also when there was nothing to confirm: the log may have been in use the last time.
     if !matches!(registrar.forget_old_seals().await, Ok(true)) {

@@ -25,8 +25,9 @@ use crate::failure::Failure;
 use crate::first_run::FirstAdmin;
 use crate::home::{Home, HomeFolder, SetupFile};
 use crate::lifecycle::{self, Hangups, StopSignals};
+use crate::neighbours::Neighbours;
 use crate::reload::{Outline, Reloader};
-use crate::{access_log, assemble, cmd, control, neighbours, output, root_key, service_manager, welcome};
+use crate::{access_log, assemble, cmd, control, output, root_key, service_manager, welcome};
 
 /// How long the last minute's counts may take to be written when the gate stops.
 const WRITE_DOWN_WITHIN: Duration = Duration::from_secs(5);
@@ -82,7 +83,8 @@ async fn serve_until_stopped(
     tokio::spawn(signals.watch(stop));
     let (listen, file) = (config.listen.clone(), config.file.clone());
     let (access, writer) = access_log::start(&config.access_log.value)?.unzip();
-    let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin).await?;
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let parts = assemble::gate(home, folder, config, root_key, access, entry.first_admin, workers).await?;
     let mut listener = if let Some(listener) = entry.handed_over {
         listener
     } else {
@@ -143,7 +145,6 @@ async fn serve_until_stopped(
             drop(file);
         });
     }
-    let workers = thread::available_parallelism().map_or(1, usize::from);
     tokio::select! {
         served = parts.gate.clone().run(listener, workers, stopping) => served?,
         // It never ends by itself. Without it, what other processes revoke would be cut late.
@@ -240,7 +241,8 @@ fn tell_service_manager(address: &str, mut stopping: watch::Receiver<bool>) {
 fn warn_of_neighbours(gate: &Gate) {
     let user = lifecycle::user_id();
     let settings = gate.settings.now();
-    let names = settings.routes.iter().filter(|route| neighbours::user_of(route) == Some(user));
+    let neighbours = Neighbours::now();
+    let names = settings.routes.iter().filter(|route| neighbours.user_of(route) == Some(user));
     let names: Vec<_> = names.map(|route| route.policy.name.to_string()).collect();
     if !names.is_empty() {
         tracing::warn!(

@@ -210,9 +210,10 @@ fn say_revoked(id: CredentialId, revocation: Revocation) {
 async fn revoke_all(place: Place, user: Option<&Username>, consent: Consent) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
     let whose = user.map_or_else(|| "everybody".to_owned(), ToString::to_string);
-    consent.ask(&format!("Revoke all tokens of {whose} for good?"))?;
+    consent.ask(&format!("Revoke all tokens of {whose} for good, worker tokens too?"))?;
     let count = desk.revoke_all(user).await?;
-    output::say(format_args!("Revoked {count} token{} of {whose}", if count == 1 { "" } else { "s" }));
+    let s = if count == 1 { "" } else { "s" };
+    output::say(format_args!("Revoked {count} token{s} of {whose}, and all worker tokens"));
     Ok(())
 }
 

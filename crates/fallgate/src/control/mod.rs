@@ -41,6 +41,8 @@ pub(crate) enum Request {
         /// Which.
         cut: CutId,
     },
+    /// To find the root key under which the store is sealed now, while the one before still opens it. Nothing is told.
+    FollowKeys {},
     /// A pairing code: [`fallgate_web::view::StartedPairingView`].
     Pair {
         /// For whom; for the first enabled admin, if nobody is named.

@@ -139,6 +139,7 @@ impl Answers {
                 Ok(reloaded) => Answer::Done(reloaded),
                 Err(failure) => Answer::Failed(failure.to_string()),
             }),
+            Request::FollowKeys {} => line_of(&answer_of(self.verifier.follow_keys().await)),
             Request::Pair { username } => {
                 let started = self.verifier.start_pairing_for(username.as_ref(), actor).await;
                 let reached_at = &self.settings.now().reached_at;

@@ -24,30 +24,48 @@ fn said(run: &Run, name: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_rotation_keeps_the_old_root_key_and_a_backup_from_before_opens_with_it() {
+fn rotations_keep_the_old_root_keys_and_a_backup_from_before_says_which_of_them_opens_it() {
     let home = lived_in();
     let (key, backup) = (home.path().join("root.key"), home.beside().join("backup.db"));
-    let old = fs::read(&key).unwrap();
+    let mut keys = vec![fs::read(&key).unwrap()];
     home.fallgate(&["store", "backup", backup.to_str().unwrap()]).ok();
-    let told = home.fallgate(&["key", "rotate"]).ok().stderr;
-    home.fallgate(&["key", "rotate", "--confirm"]).ok();
-    assert_ne!(fs::read(&key).unwrap(), old);
-    let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path());
-    let is_kept = |path: &PathBuf| path.to_string_lossy().contains("root.key.");
-    let kept: Vec<_> = names.filter(is_kept).collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    assert_eq!(fs::read(&kept[0]).unwrap(), old);
-    assert_eq!(fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(told.contains(kept[0].to_str().unwrap()), "{told}");
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for round in 0..2 {
+        let told = home.fallgate(&["key", "rotate"]).ok().stderr;
+        home.fallgate(&["key", "rotate", "--confirm"]).ok();
+        let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path());
+        let is_new = |path: &PathBuf| path.to_string_lossy().contains("root.key.") && !kept.contains(path);
+        let new: Vec<_> = names.filter(is_new).collect();
+        assert_eq!(new.len(), 1, "{new:?}");
+        assert_eq!(fs::read(&new[0]).unwrap(), keys[round]);
+        assert_eq!(fs::metadata(&new[0]).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(told.contains(new[0].to_str().unwrap()), "{told}");
+        kept.extend(new);
+        keys.push(fs::read(&key).unwrap());
+    }
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
 
     for beside in ["fallgate.db-wal", "fallgate.db-shm"] {
         let _ = fs::remove_file(home.path().join(beside));
     }
     fs::copy(&backup, home.path().join("fallgate.db")).unwrap();
     home.fallgate(&["store", "restore", "--accept"]).ok();
-    let refused = home.fallgate(&["serve", "--listen", &nobodys_address().to_string()]).refused(1);
-    assert!(refused.contains("does not fit"), "{refused}");
-    fs::copy(&kept[0], &key).unwrap();
+    let serve = ["serve", "--listen", &nobodys_address().to_string()];
+    let agent = ["agent", "token", "ada"];
+    for arguments in [&serve[..], &agent] {
+        let refused = home.fallgate(arguments).refused(1);
+        assert!(refused.contains("root.key does not fit: it is the key "), "{refused}");
+        let hint = format!("put that one, which {} holds, in its place", kept[0].display());
+        assert!(refused.ends_with(&hint), "{refused}");
+    }
+    // Kept elsewhere, it is named by its id alone.
+    let aside = home.beside().join("aside.key");
+    fs::rename(&kept[0], &aside).unwrap();
+    let refused = home.fallgate(&serve).refused(1);
+    let id = kept[0].extension().unwrap().to_str().unwrap();
+    assert!(refused.ends_with(&format!("sealed under the key {id}; put that one in its place")), "{refused}");
+    assert_eq!(fs::read(&key).unwrap(), keys[2], "nothing was changed");
+    fs::copy(&aside, &key).unwrap();
     Gate::on(home, "");
 }
 

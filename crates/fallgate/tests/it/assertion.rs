@@ -2,11 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
 
 use crate::support::llmux::Llmux;
-use crate::support::{Client, Gate, Home, Response, Token, Upstream};
+use crate::support::{Client, Gate, Home, Jwks, Response, Token, Upstream};
 
 /// A gate whose upstream tells back what it was told.
 fn gate(home: Home, upstream: &Upstream) -> Gate {
@@ -58,16 +57,7 @@ fn part(assertion: &str, at: usize) -> Value {
 
 /// Whether the key that the assertion names is published, and has signed it.
 fn is_signed(gate: &Gate, assertion: &str) -> bool {
-    let keys = Client::get(gate.address(), "/.well-known/jwks.json", None).json();
-    let kid = part(assertion, 0)["kid"].clone();
-    let Some(key) = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == kid) else {
-        return false;
-    };
-    assert_eq!((&key["kty"], &key["crv"]), (&Value::from("OKP"), &Value::from("Ed25519")));
-    let key = URL_SAFE_NO_PAD.decode(key["x"].as_str().unwrap()).unwrap();
-    let (text, signature) = assertion.rsplit_once('.').unwrap();
-    let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
-    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), &signature).is_ok()
+    Jwks::of(gate).have_signed(assertion)
 }
 
 fn now() -> i64 {

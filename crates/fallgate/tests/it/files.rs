@@ -1,13 +1,18 @@
 //! A gate that may have few open files: however many come, it can be asked, told and stopped, and says so once.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, Gate, Home, PATIENCE, WebSocket, WebSocketUpstream, wait_for};
+use crate::support::http2::Http2Upstream;
+use crate::support::scripted::{Scripted, read_head};
+use crate::support::{Client, Gate, Home, PATIENCE, Token, WebSocket, WebSocketUpstream, wait_for};
 
 /// Fewer than `limits.connections` by far, and enough to start with.
 const FILES: &str = "256";
@@ -54,6 +59,15 @@ fn is_served(from: &str, gate: SocketAddr) -> Option<Client> {
     client.is_answered().then_some(client)
 }
 
+/// Asks for a WebSocket.
+fn upgrade(token: &Token) -> String {
+    format!(
+        "GET /app/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
+        token.header()
+    )
+}
+
 #[test]
 fn r67_without_room_for_more_connections_the_gate_is_still_told_and_asked_and_others_still_come_in() {
     let upstream = WebSocketUpstream::echo();
@@ -92,14 +106,9 @@ fn r67_without_room_for_upstreams_requests_are_told_so_and_whoever_leaves_makes_
     let token = gate.token("ada");
     // They are all there before any of them needs an upstream.
     let clients: Vec<_> = std::iter::from_fn(|| is_served("127.0.0.1", gate.address())).take(CROWD).collect();
-    let upgrade = format!(
-        "GET /app/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{}\r\n",
-        token.header()
-    );
     let (mut open, mut refused) = (Vec::new(), 0);
     for mut client in clients {
-        client.send(&upgrade);
+        client.send(upgrade(&token));
         let answer = client.response();
         match answer.status {
             101 => open.push(client),
@@ -116,6 +125,97 @@ fn r67_without_room_for_upstreams_requests_are_told_so_and_whoever_leaves_makes_
     open.truncate(open.len() / 2);
     wait_for("room again", || is_served("127.0.0.1", gate.address()));
     WebSocket::open(gate.address(), "/app/", Some(&token)).unwrap().echo("there");
+}
+
+#[test]
+fn r67_whether_an_upstream_is_up_is_not_looked_at_without_room_for_it() {
+    let upstream = WebSocketUpstream::echo();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let other = Scripted::new(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let config = format!(
+        "[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\n\
+         [[route]]\nname = \"other\"\npath = \"/other\"\nupstream = {:?}\nallow = [\"role:admin\"]\n",
+        upstream.url(),
+        other.url()
+    );
+    let home = Home::new();
+    home.user("ada");
+    home.admin("root");
+    let gate = Gate::started(home, &config, with_few_files);
+    let (token, cookie) = (gate.token("ada"), gate.sign_in("root").cookie());
+    let mut root = is_served("127.0.0.1", gate.address()).unwrap();
+    let mut standing = || {
+        root.send(format!("GET /admin/routes HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n"));
+        let page = root.response().text();
+        let (_, card) = page.split_once("id=\"route-other\"").unwrap_or_else(|| panic!("{page}"));
+        card.split("</section>").next().unwrap().to_owned()
+    };
+    let mut clients: Vec<_> =
+        std::iter::from_fn(|| is_served("127.0.0.1", gate.address())).take(CROWD).collect();
+    for client in &mut clients {
+        client.send(upgrade(&token));
+        let _ = client.response();
+    }
+    let card = standing();
+    assert!(card.contains("no answer yet") && asked.load(Ordering::SeqCst) == 0, "{card}");
+    drop(clients);
+    wait_for("room, and a look", || standing().contains(">up</span>").then_some(()));
+    assert!(asked.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn r67_an_upstream_by_http2_has_the_room_of_connections_that_are_idle() {
+    const IDLE: usize = 24;
+    const MANY: usize = 80;
+    // It answers nobody before they are all there: each has a connection of its own, which is kept.
+    let came = Arc::new(AtomicUsize::new(0));
+    let plain = Scripted::new(move |mut stream, _| {
+        while read_head(&mut stream).is_some() {
+            came.fetch_add(1, Ordering::SeqCst);
+            wait_for("the others", || (came.load(Ordering::SeqCst) >= IDLE).then_some(()));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let upstream = Http2Upstream::at("0.0.0.0:0".parse().unwrap());
+    let url = upstream.url();
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let app = format!("[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {:?}\n", plain.url());
+    // To the gate each is an upstream of its own.
+    let others = (1..=MANY).map(|number| {
+        format!(
+            "[[route]]\nname = \"h{number}\"\npath = \"/h{number}\"\nupstream_http2 = true\n\
+             upstream = \"http://127.0.1.{number}:{port}\"\n"
+        )
+    });
+    let config = app + &others.collect::<Vec<_>>().concat();
+    let home = Home::new();
+    home.user("ada");
+    let gate = Gate::started(home, &config, with_few_files);
+    let token = gate.token("ada");
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", token.header());
+    let mut clients: Vec<_> = (0..IDLE).map(|_| is_served("127.0.0.1", gate.address()).unwrap()).collect();
+    for client in &mut clients {
+        client.send(request("/app/"));
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    // All that clients may have is taken; what is left is for upstreams, and is a quarter of all there is.
+    for from in ["127.0.0.1", "127.0.0.3"] {
+        clients.extend(std::iter::from_fn(|| is_served(from, gate.address())));
+    }
+    let left = (clients.len() + IDLE) / 3 + 1;
+    let mut answers = (1..=MANY).map(|number| {
+        clients[0].send(request(&format!("/h{number}/")));
+        clients[0].response()
+    });
+    let refused = answers.find(|answer| answer.status != 200).unwrap();
+    assert!(refused.status == 503 && refused.text().contains("no room"), "{}", refused.text());
+    let served = upstream.seen().connections;
+    assert!(served > left, "{served} of {left}: the idle ones stay");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! The root key's spellings and places, its rotation, the signing keys, and what they vouch for.
 
+mod halfway;
+mod load;
+mod sealed;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -13,9 +17,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fallgate_domain::audit::{Action, Event, FIRST_PREV, NewEvent};
 use fallgate_domain::clock::Timestamp;
 use rusqlite::Connection;
-use serde_json::Value;
 
-use crate::support::{Clerk, Client, Gate, Home, Run};
+use crate::support::{Clerk, Client, Gate, Home, Jwks, Run};
 
 const VARIABLE: &str = "FALLGATE_ENCRYPTION_KEY";
 const JWKS: &str = "/.well-known/jwks.json";
@@ -58,14 +61,8 @@ fn root_keys(home: &Home) -> (String, usize) {
     (current["id"].as_str().unwrap().to_owned(), keys.len())
 }
 
-fn kids(answer: &Value) -> Vec<String> {
-    answer["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
-}
-
 fn jwks(gate: &Gate) -> Vec<String> {
-    let answer = Client::get(gate.address(), JWKS, None);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    kids(&answer.json())
+    Jwks::of(gate).kids()
 }
 
 /// What is no root key, and a word of what is said about it.

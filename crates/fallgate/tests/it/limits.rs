@@ -11,10 +11,14 @@ use crate::support::http2::{Frames, Outcome, frame, headers};
 use crate::support::scripted::{Scripted, read_head};
 use crate::support::{Client, Close, Gate, Line, Upstream, nobodys_address, wait_for};
 
-fn gate(limits: &str, url: &str) -> Gate {
-    Gate::configured(&format!(
+fn config(limits: &str, url: &str) -> String {
+    format!(
         "[limits]\n{limits}\n[[route]]\nname = \"app\"\npath = \"/app\"\nupstream = {url:?}\npublic = [\"/open\"]\n"
-    ))
+    )
+}
+
+fn gate(limits: &str, url: &str) -> Gate {
+    Gate::configured(&config(limits, url))
 }
 
 /// It took about a second, as was configured.
@@ -64,6 +68,22 @@ fn r67_a_head_has_so_many_bytes_and_fields_and_so_much_time() {
     assert_a_second(since, ended.at);
     dripping.join().unwrap();
     assert_eq!(upstream.requests().len(), 2);
+}
+
+#[test]
+fn r57_r67_other_limits_count_from_the_next_head_on_also_where_nobody_has_asked_for_a_while() {
+    let upstream = Upstream::echo();
+    let gate = gate("", &upstream.url());
+    let mut idle = Client::connect(gate.address());
+    let mut ask = || {
+        let fields = "X-A: b\r\n".repeat(16);
+        idle.send(format!("GET /app/open HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
+        idle.response().status
+    };
+    assert_eq!(ask(), 200);
+    gate.write_config(&config("head_fields = 16", &upstream.url()));
+    gate.fallgate(&["reload"]).ok();
+    assert_eq!(ask(), 431);
 }
 
 #[test]

@@ -401,7 +401,7 @@ fn everybodys_tokens_end_at_a_gate_too_the_one_in_use_among_them() {
     let refused = side.run(&["token", "revoke", "--all"]).refused(2);
     assert!(refused.contains("--yes"), "{refused}");
     let revoked = side.run(&["token", "revoke", "--all", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 4 tokens of everybody\n");
+    assert_eq!(revoked.stderr, "Revoked 4 tokens of everybody, and all worker tokens\n");
     for token in [&ada, &bob, &another, &side.admin] {
         assert_eq!(Client::get(side.gate.address(), "/api/whoami", Some(token)).status, 401);
     }
@@ -442,7 +442,7 @@ fn a_plain_user_works_on_their_own_things_at_a_gate_and_hears_why_not_on_others(
     }
     // The one in use stays, but its children end with the rest.
     let revoked = run(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 1 token of ada\n");
+    assert_eq!(revoked.stderr, "Revoked 1 token of ada, and all worker tokens\n");
     assert_eq!(run(&["token", "list"]).ok().stdout.lines().count(), 2);
 }
 

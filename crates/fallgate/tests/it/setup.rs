@@ -148,6 +148,10 @@ fn whoever_opens_a_page_is_led_to_the_setup_and_makes_the_first_admin_without_a_
         assert_eq!((page.url, page.answer.status), (url("/setup"), 200), "{path}");
         assert!(page.answer.text().contains("setup-token"), "{}", page.answer.text());
     }
+    // So is whoever has had the sign-in page open since before.
+    let fields = [("username", "ada"), ("passphrase", PASSPHRASE), ("returnTo", "/")];
+    let page = ada.submit(&url("/login"), "/login", &fields);
+    assert_eq!((page.url, page.answer.status), (url("/setup"), 200));
     let name = "<b>\u{202e}Ada</b>";
     let sent = |ada: &mut Visitor, token: &str, username: &str, passphrase: &str| {
         let fields = [
@@ -242,6 +246,7 @@ fn the_environment_makes_the_first_admin_and_nobody_after_them() {
         command.env(other, "eve").env("FALLGATE_INIT_PASSPHRASE", "another passphrase of eve's");
     });
     assert!(gate.log().contains("users already"), "{}", gate.log());
+    assert!(!gate.log().contains("another passphrase"), "{}", gate.log());
     assert_eq!(gate.usernames(), ["ada"]);
 }
 

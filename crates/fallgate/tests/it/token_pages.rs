@@ -93,6 +93,27 @@ fn a_user_sees_their_own_tokens_only_and_mints_for_nobody_else() {
 }
 
 #[test]
+fn r7_a_signed_in_device_is_shown_as_people_know_it_and_what_it_said_is_at_hand() {
+    let gate = Gate::start();
+    gate.user("ada");
+    let body = serde_json::json!({"username": "ada", "passphrase": PASSPHRASE, "device_name": "rack 7"});
+    let odd = format!("Mozilla/5.0 (<b>{})", "x".repeat(60));
+    for agent in ["curl/8.5.0 (x86_64)", &odd] {
+        let made = gate.ask("POST /api/login", &format!("User-Agent: {agent}\r\n"), &body);
+        assert_eq!(made.status, 200, "{}", made.text());
+    }
+    let mut ada = signed_in(&gate, "ada");
+    let page = ada.open(&url("/account"));
+    // A name that says the same is not said twice.
+    assert_eq!(page.text().matches("Firefox on Linux").count(), 1, "{}", page.text());
+    shows(&page, 200, "title=\"Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0\"");
+    shows(&page, 200, ">curl/8.5.0 (x86_64)<");
+    let shortened = format!(">Mozilla/5.0 (&#60;b&#62;{}…<", "x".repeat(24));
+    shows(&page, 200, &shortened);
+    shows(&ada.open(&url("/nothing")), 404, "<a href=\"/\">Home</a>");
+}
+
+#[test]
 fn r33_a_form_with_mistakes_comes_back_as_it_was_and_says_what_they_are() {
     let gate = Gate::configured("[tokens]\nmax_lifetime = \"30d\"\n");
     gate.user("ada");

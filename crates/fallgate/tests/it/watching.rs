@@ -3,9 +3,12 @@
 
 mod acting;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use fallgate_domain::audit::{Action, Event, NewEvent};
+use fallgate_domain::clock::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -277,6 +280,59 @@ fn the_audit_trail_is_filtered_paged_followed_and_verified_on_its_page() {
     database.execute("UPDATE audit SET target = 'eve' WHERE seq = 5", []).unwrap();
     let broken = verify();
     assert!(broken.contains("cannot be relied on") && broken.contains("event 5 was changed"), "{broken}");
+}
+
+/// Links so many events behind those that are there; the last of them was changed afterwards.
+fn lengthen_trail(home: &Home, by: u64) {
+    let mut database = rusqlite::Connection::open(home.path().join("fallgate.db")).unwrap();
+    let (last, mut prev): (u64, String) = database
+        .query_row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", [], |row| {
+            Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+        })
+        .unwrap();
+    let act = database.transaction().unwrap();
+    for seq in last + 1..=last + by {
+        let new = NewEvent {
+            at: Timestamp::from_millis(0),
+            action: Action::Setup,
+            actor: "cli:ada".to_owned(),
+            credential: None,
+            target: "config".to_owned(),
+            ip: None,
+            detail: BTreeMap::new(),
+            author: None,
+        };
+        let event = Event::link(seq, prev, new);
+        act.prepare_cached("INSERT INTO audit VALUES (?1, 0, ?2, ?3, NULL, ?4, ?5, NULL, '{}', ?6, ?7)")
+            .unwrap()
+            .execute((
+                i64::try_from(seq).unwrap(),
+                &event.action,
+                &event.actor,
+                if seq == last + by { "eve" } else { &event.target },
+                &event.outcome,
+                &event.prev,
+                &event.hash,
+            ))
+            .unwrap();
+        prev = event.hash;
+    }
+    act.commit().unwrap();
+}
+
+#[test]
+fn a_walk_through_a_long_trail_does_not_hold_up_the_end_of_the_gate() {
+    let mut scene = Scene::set();
+    lengthen_trail(&scene.gate, 160_000);
+    let mut root = scene.visitor("root");
+    let page = scene.url("/admin/audit");
+    assert_eq!(root.send(&page, "/admin/audit/verify", &[]).status, 303);
+    let shown = root.open(&page).text();
+    assert!(shown.contains("It is being verified"), "it is over already");
+    scene.gate.signal(Signal::TERM);
+    assert_eq!(scene.gate.ended().code(), Some(0));
+    // Nobody has waited for what the walk would have found at its end.
+    assert!(!scene.gate.log().contains("cannot be relied on"), "{}", scene.gate.log());
 }
 
 #[test]

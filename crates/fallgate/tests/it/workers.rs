@@ -1,5 +1,6 @@
 //! Worker tokens: signed, short-lived, and ended at once all the same.
 
+mod all;
 mod forged;
 mod killing;
 mod lineage;
@@ -7,6 +8,7 @@ mod ordered;
 mod remembered;
 mod seen;
 mod settings;
+mod streams;
 
 use std::io::Write;
 use std::path::Path;

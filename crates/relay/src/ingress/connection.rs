@@ -146,9 +146,8 @@ impl Connection {
         if self.client.input.is_empty() {
             self.slim_down();
         }
-        let limits = self.settings.now().limits;
         if self.client.input.is_empty() {
-            let idle_until = Instant::now() + limits.idle;
+            let idle_until = Instant::now() + self.settings.now().limits.idle;
             let (client, stock, alarm) = (&mut self.client, &self.worker.stock, &mut self.alarm);
             let readable = poll_fn(|context| match client.poll_readable(context, stock) {
                 Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
@@ -162,6 +161,8 @@ impl Connection {
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Reading::Closed,
             }
         }
+        // Those that count now: it may have been idle for long.
+        let limits = self.settings.now().limits;
         self.head.clear();
         self.shown = false;
         self.answered = None;

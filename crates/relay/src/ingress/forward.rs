@@ -1,93 +1,42 @@
 //! Sending one request to its upstream and the answer back, streamed both ways under the caller's lease.
 
+mod failure;
+mod prepare;
+mod sending;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use fallgate_authority::{Ended, Lease, Principal};
+use fallgate_authority::Lease;
 use fallgate_domain::live::StreamKind;
 use fallgate_domain::path::CanonicalPath;
-use fallgate_domain::problem::Problem;
 
+use self::failure::Failure;
+pub(crate) use self::prepare::prepare;
+use self::prepare::{Prepared, Protocol};
+use self::sending::Sending;
 use super::connection::{After, CONTINUE, Connection};
-use super::decide::{Passage, Way, WayPath};
-use super::refuse::Answer;
-use super::route::{Authorization, Route, Upstream};
+use super::route::{Route, Upstream};
 use crate::gate::Worker;
-use crate::wire::buffer::Stock;
 use crate::wire::dial::DialError;
 use crate::wire::http1::{
-    AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, RequestHead, Version,
+    AnswerHead, BodyKind, ChunkDecoder, FieldId, HeadLimits, Malformed, Progress, Version,
 };
-use crate::wire::hygiene::{self, Downward, Identity, Rewrite, Told, Upward};
-use crate::wire::patience::{Patience, Vigil};
+use crate::wire::hygiene::{self, Downward, Rewrite, Told};
+use crate::wire::patience::Patience;
 use crate::wire::pipe::Word;
 use crate::wire::pump::{Pump, PumpError, Side};
 use crate::wire::socket::Wire;
 use crate::wire::splice::{self, Farewell};
-
-/// The protocol that a connection to any route may change to.
-const WEBSOCKET: &str = "websocket";
 
 /// How many interim answers an upstream may send before the one that counts.
 const MOST_INTERIM: usize = 32;
 
 /// How many bytes of a next request are taken in while this one is under way.
 pub(super) const READ_AHEAD: usize = 16 * 1024;
-
-/// A request, ready to go up.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of the one request, and none excludes another"
-)]
-pub(crate) struct Prepared {
-    /// The head as the upstream will see it.
-    head: Vec<u8>,
-    body: BodyKind,
-    /// The version that the client speaks.
-    client: Version,
-    keep_alive: bool,
-    expects_continue: bool,
-    /// What it asks to change to, if the route has it.
-    upgrade: Option<Protocol>,
-    /// It is a `HEAD`, whose answer has no body.
-    to_head: bool,
-    /// Doing it twice is doing it once (RFC 9110, 9.2.2), and there is no body that could be half gone.
-    repeatable: bool,
-}
-
-/// A protocol that a connection may change to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Protocol {
-    WebSocket,
-    /// One that the route names, as the client spells it.
-    Listed(String),
-}
-
-impl Protocol {
-    /// What a request asks to change to, if that may be. A body would stand between it and the protocol, and nobody
-    /// opens a WebSocket with anything but a `GET` (RFC 6455, 4.1).
-    fn wanted(head: &RequestHead, buffer: &[u8], route: &Route) -> Option<Self> {
-        let wanted = std::str::from_utf8(head.upgrade()?.of(buffer)).ok()?;
-        if !head.body().is_empty() {
-            return None;
-        }
-        if wanted.eq_ignore_ascii_case(WEBSOCKET) {
-            return (head.method().of(buffer) == b"GET").then_some(Self::WebSocket);
-        }
-        let listed = route.upgrades.iter().any(|listed| wanted.eq_ignore_ascii_case(listed));
-        listed.then(|| Self::Listed(wanted.to_owned()))
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::WebSocket => WEBSOCKET,
-            Self::Listed(name) => name,
-        }
-    }
-}
 
 /// How far an exchange got before it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,83 +47,12 @@ enum Reached {
     Answering,
 }
 
-/// Why an exchange failed.
-#[derive(Debug)]
-enum Failure {
-    Dial(DialError),
-    /// The upstream closed before it answered, or its connection broke.
-    UpstreamBroke(io::Error),
-    /// The upstream's answer cannot be read.
-    UpstreamMalformed(Malformed),
-    /// The client's body broke the framing.
-    ClientMalformed(Malformed),
-    /// The client left.
-    ClientGone,
-    /// The client neither sends what it announced nor reads what it asked for.
-    ClientStalled,
-    /// What the caller's passage rests on has ended.
-    Ended(Ended),
-}
-
 /// How an exchange ended well.
 enum Done {
     /// Answered. `reusable`: the client's connection can take another request.
     Answered { reusable: bool },
     /// The upstream agreed to this; nothing of HTTP is left.
     Switched(Wire, Protocol),
-}
-
-/// Writes the head that goes up: cleaned, re-framed, with what we say of the caller.
-pub(crate) fn prepare(connection: &Connection, way: &Way<'_>) -> Prepared {
-    let (head, buffer) = (&connection.head, connection.client.input.filled());
-    let route = &way.route;
-    let stripped = match &way.path {
-        WayPath::Canonical(path) => route.stripped_prefix().and_then(|prefix| path.strip_prefix(prefix)),
-        WayPath::Raw(_) => None,
-    };
-    let path = match &way.path {
-        WayPath::Canonical(path) => path.as_str(),
-        WayPath::Raw(path) => path,
-    };
-    let caller = match &way.passage {
-        Passage::Permitted(permit) if route.identity.headers => Some(permit.principal()),
-        _ => None,
-    };
-    let display_name = caller.and_then(Principal::display_name);
-    let identity = caller.map(|principal| Identity::of(principal, display_name.as_ref()));
-    let upgrade = Protocol::wanted(head, buffer, route);
-    let up = Upward {
-        path: stripped.as_ref().map_or(path, CanonicalPath::as_str),
-        query: way.query,
-        host: route.upstream_host.as_deref(),
-        client: connection.asker.ip,
-        proto: if connection.asker.https { "https" } else { "http" },
-        forwarded_host: head.host().of(buffer),
-        prefix: stripped.is_some().then(|| route.stripped_prefix().map(CanonicalPath::as_str)).flatten(),
-        strip_authorization: route.authorization == Authorization::Ours
-            || head
-                .field(FieldId::Authorization)
-                .is_some_and(|value| connection.worker.gate.verifier.carries_ours(value.of(buffer))),
-        identity,
-        assertion: way.assertion.as_deref(),
-        inject: &route.inject,
-        body: head.body(),
-        upgrade: upgrade.as_ref().map(Protocol::name),
-    };
-    let mut out = connection.worker.stock.take_head();
-    out.reserve(head.len() + 256);
-    hygiene::write_request(&mut out, head, buffer, &up);
-    Prepared {
-        head: out,
-        body: head.body(),
-        client: head.version(),
-        // What a client sends early for another protocol is never taken for a request (requirement R65).
-        keep_alive: head.keep_alive() && head.field(FieldId::Upgrade).is_none(),
-        expects_continue: head.expects_continue(),
-        to_head: head.is_head(),
-        repeatable: head.body().is_empty() && upgrade.is_none() && is_idempotent(head.method().of(buffer)),
-        upgrade,
-    }
 }
 
 /// Carries the exchange out, under the lease that the verifier bound to the caller.
@@ -243,47 +121,6 @@ pub(crate) async fn serve(
     }
 }
 
-impl Failure {
-    /// What the client is told: nothing of the upstream's address or the system's words.
-    fn answer(&self, route: &Route, upstream: &Upstream) -> Answer {
-        let (name, upstream) = (&route.policy.name, &upstream.origin);
-        match self {
-            Self::Ended(ended) => Answer::from(&ended.refusal()),
-            Self::ClientMalformed(malformed) => Answer::from(*malformed),
-            Self::ClientStalled => Problem::new(408, "The request's body took too long to arrive.").into(),
-            Self::ClientGone => Problem::new(400, "The request broke off.").into(),
-            // The log is told of it now and then.
-            Self::Dial(DialError::NoRoom) => {
-                Problem::new(503, "The gate has no room for another connection now; try again.").into()
-            }
-            Self::Dial(error) => {
-                tracing::warn!(route = %name, %upstream, %error, "upstream not reached");
-                match error {
-                    DialError::TimedOut(_) => {
-                        Problem::new(504, format!("The upstream of {name} did not answer in time.")).into()
-                    }
-                    DialError::Refused(_) | DialError::NoRoom => {
-                        Problem::new(502, format!("The upstream of {name} is not reachable.")).into()
-                    }
-                    DialError::NoTls(_) => {
-                        Problem::new(502, format!("The upstream of {name} cannot be trusted.")).into()
-                    }
-                }
-            }
-            Self::UpstreamBroke(error) => {
-                tracing::warn!(route = %name, %upstream, %error, "upstream broke off");
-                Problem::new(502, format!("The upstream of {name} broke off without an answer.")).into()
-            }
-            Self::UpstreamMalformed(malformed) => {
-                let reason = malformed.reason;
-                tracing::warn!(route = %name, %upstream, reason, "upstream answered nonsense");
-                Problem::new(502, format!("The upstream of {name} sent an answer that cannot be read."))
-                    .into()
-            }
-        }
-    }
-}
-
 /// One exchange with an upstream.
 struct Attempt<'a> {
     client: &'a mut Wire,
@@ -318,13 +155,21 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
+        // Where there is no room for it, those that are idle make some.
+        let fresh = match self.fresh().await {
+            Err(DialError::NoRoom) if self.worker.pool.let_go() => self.fresh().await,
+            fresh => fresh,
+        };
+        self.exchange(fresh.map_err(Failure::Dial)?).await
+    }
+
+    async fn fresh(&self) -> Result<Wire, DialError> {
         let (address, tls) = (&self.upstream.address, self.upstream.tls.as_ref());
-        let fresh = if self.by_http2() {
+        if self.by_http2() {
             self.worker.links.open(address, tls).await
         } else {
             self.worker.pool.open(address, tls).await
-        };
-        self.exchange(fresh.map_err(Failure::Dial)?).await
+        }
     }
 
     fn kept(&self) -> Option<Wire> {
@@ -524,84 +369,6 @@ impl Attempt<'_> {
     }
 }
 
-/// The request on its way up, and after that an eye on the client.
-struct Sending {
-    pump: Pump,
-    /// The upstream takes no more of it; perhaps it has answered early.
-    refused: bool,
-    vigil: Vigil,
-    /// Whoever looks at what is live was told that it flows.
-    told: bool,
-}
-
-impl Sending {
-    fn new(pump: Pump) -> Self {
-        Self { pump, refused: false, vigil: Vigil::default(), told: false }
-    }
-
-    fn is_done(&self) -> bool {
-        self.pump.is_done()
-    }
-
-    /// Tells whoever looks at what is live of a body that does not come at once.
-    fn tell(&mut self, lease: &Lease, ip: Option<IpAddr>) {
-        if self.pump.is_read() {
-            if self.told {
-                lease.flows_nothing();
-            }
-        } else if !std::mem::replace(&mut self.told, true) {
-            lease.flows(StreamKind::Upload, ip);
-        }
-        lease.came_in(self.pump.passed());
-    }
-
-    /// Whether it waits for more of the request to come from the client.
-    fn client_owes(&self) -> bool {
-        !self.refused && !self.pump.is_read() && self.pump.waits_for() == Side::Source
-    }
-
-    /// Sends what can be sent; afterwards notices when the client leaves. Fails with what ends the exchange.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        client: &mut Wire,
-        upstream: &mut Wire,
-        stock: &Stock,
-    ) -> Result<(), Failure> {
-        if !self.refused && !self.pump.is_done() {
-            match self.pump.poll(context, client, upstream, stock) {
-                Poll::Ready(Err(PumpError::Malformed(malformed))) => {
-                    return Err(Failure::ClientMalformed(malformed));
-                }
-                Poll::Ready(Err(PumpError::Source(_))) => return Err(Failure::ClientGone),
-                // Whatever it says before it closes is still its answer.
-                Poll::Ready(Err(PumpError::Sink)) => self.refused = true,
-                Poll::Ready(Ok(())) => {}
-                Poll::Pending => {
-                    let unread = self.pump.waits_for() == Side::Sink;
-                    return self.look_after(context, client, unread);
-                }
-            }
-        }
-        // A client that leaves ends the request; one that sends the next one early has it taken in, to a point.
-        while self.pump.is_read() && client.input.len() < READ_AHEAD {
-            match client.poll_fill(context, stock, false) {
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Failure::ClientGone),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => break,
-            }
-        }
-        self.look_after(context, client, !client.input.is_empty())
-    }
-
-    fn look_after(&mut self, context: &mut Context<'_>, client: &Wire, unread: bool) -> Result<(), Failure> {
-        match self.vigil.poll_gone(context, client, unread) {
-            Poll::Ready(()) => Err(Failure::ClientGone),
-            Poll::Pending => Ok(()),
-        }
-    }
-}
-
 /// What flows in an answer.
 fn kind_of(head: &AnswerHead, buffer: &[u8]) -> StreamKind {
     let media_type = head.fields_of(FieldId::ContentType).next().map(|value| value.of(buffer));
@@ -612,8 +379,4 @@ fn kind_of(head: &AnswerHead, buffer: &[u8]) -> StreamKind {
 pub(super) fn is_event_stream(media_type: &[u8]) -> bool {
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-}
-
-fn is_idempotent(method: &[u8]) -> bool {
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
 }

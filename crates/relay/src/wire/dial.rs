@@ -94,12 +94,9 @@ impl Pool {
         Self { idle: Mutex::default(), files }
     }
 
-    /// A new connection. Where there is no room for it, those that are idle make some.
+    /// A new connection.
     pub(crate) async fn open(&self, address: &Address, tls: Option<&Trust>) -> Result<Wire, DialError> {
-        match dial(address, tls, &self.files).await {
-            Err(DialError::NoRoom) if self.let_go() => dial(address, tls, &self.files).await,
-            dialed => dialed,
-        }
+        dial(address, tls, &self.files).await
     }
 
     /// Closes all that are idle; whether there were any.
@@ -177,7 +174,8 @@ pub(super) async fn dial_http2(
 }
 
 /// Whether anybody takes connections there, found out by making one and no more.
-pub(crate) async fn reach(address: &Address, within: Duration) -> Result<(), DialError> {
+pub(crate) async fn reach(address: &Address, within: Duration, files: &Arc<Files>) -> Result<(), DialError> {
+    let _place = files.enter_upstream().ok_or(DialError::NoRoom)?;
     let connecting = async { connect(address).await.map(drop).map_err(DialError::Refused) };
     timeout(within, connecting).await.unwrap_or(Err(DialError::TimedOut(within)))
 }

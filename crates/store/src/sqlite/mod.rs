@@ -4,11 +4,13 @@ pub(crate) mod backup;
 pub(crate) mod column;
 mod file;
 mod inspect;
+mod line;
 mod migrate;
 mod probe;
 mod revision_file;
 mod turns;
 mod worker;
+mod writer;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -17,16 +19,17 @@ use std::thread;
 use std::time::Duration;
 
 use fallgate_domain::audit::Author;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use thread_local::ThreadLocal;
 
+use crate::changes;
 use crate::error::{Fault, StoreError};
 use crate::revision::{Revision, Row};
 use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::{author, changes};
+use crate::sqlite::writer::{Effect, Writer};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -41,7 +44,7 @@ pub(crate) struct Sqlite {
     // Dropped in this order. The writer closes last: the last one to close copies the write-ahead log into the file.
     probes: ThreadLocal<RefCell<Probe>>,
     reader: Worker,
-    writer: Worker,
+    writer: Writer,
     file: Arc<DatabaseFile>,
     reached: Arc<RevisionFile>,
 }
@@ -60,13 +63,9 @@ impl Sqlite {
             file.saw(changes::revision(&writer)?);
             let file = Arc::new(file);
             let reader = file.connect()?;
-            Ok(Self {
-                probes: ThreadLocal::new(),
-                reader: Worker::start("store-reader", reader)?,
-                writer: Worker::start("store-writer", writer)?,
-                file,
-                reached,
-            })
+            let writer = Writer::start(writer, Arc::clone(&file), Arc::clone(&reached))?;
+            let reader = Worker::start("store-reader", reader)?;
+            Ok(Self { probes: ThreadLocal::new(), reader, writer, file, reached })
         })
         .await
         .map_err(|fault: Fault| fault.at(&shown))
@@ -85,45 +84,38 @@ impl Sqlite {
         answer.await.map_err(|fault| fault.at(self.file.path()))
     }
 
-    /// Writes, in one transaction that is durable when the answer arrives. Then no older copy of the database is taken
-    /// for this one any more: whatever takes something away is written by this.
+    /// Writes what takes something away, as one act that is durable when the answer arrives: see [`Effect::Takes`].
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (file, reached) = (Arc::clone(&self.file), Arc::clone(&self.reached));
-        let answer = self.writer.run(move |connection| {
-            let (answer, revision) = transact(connection, &file, author.as_ref(), |transaction| {
-                let answer = act(transaction)?;
-                Ok((answer, changes::revision(transaction)?))
-            })?;
-            reached.raise(revision).map_err(|fault| match fault {
-                Fault::Unavailable(reason) => Fault::Unavailable(format!("the change is made, but {reason}")),
-                fault => fault,
-            })?;
-            Ok(answer)
-        });
-        answer.await.map_err(|fault| fault.at(self.file.path()))
+        self.act(Effect::Takes, author, act).await
     }
 
-    /// Writes what takes nothing from anybody: durable too, but an older copy that lacks it does no harm, and so the
-    /// file that says how far the database has come may lag behind.
+    /// Writes what takes nothing from anybody: durable too, see [`Effect::Adds`].
     pub(crate) async fn add<T: Send + 'static>(
         &self,
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let file = Arc::clone(&self.file);
-        let answer = self.writer.run(move |connection| transact(connection, &file, author.as_ref(), act));
-        answer.await.map_err(|fault| fault.at(self.file.path()))
+        self.act(Effect::Adds, author, act).await
+    }
+
+    async fn act<T: Send + 'static>(
+        &self,
+        effect: Effect,
+        author: Option<Author>,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.act(effect, author, act).await.map_err(|fault| fault.at(self.file.path()))?
     }
 
     /// Copies the write-ahead log into the file and cuts it to nothing, so that what was deleted is in neither. `false`:
     /// somebody was reading from it all the time.
     pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
         let file = Arc::clone(&self.file);
-        let answer = self.writer.run(move |connection| {
+        let answer = self.writer.alone(move |connection| {
             file.check()?;
             for pause in 0..LOG_TRIES {
                 thread::sleep(LOG_PAUSE * pause);
@@ -199,30 +191,6 @@ impl Sqlite {
     }
 }
 
-/// One transaction, durable when this returns.
-fn transact<T>(
-    connection: &mut Connection,
-    file: &DatabaseFile,
-    author: Option<&Author>,
-    act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    file.check()?;
-    // Immediate: the write lock is taken before anything is read, so what is read is still true at the commit.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    migrate::refuse_unknown(&transaction)?;
-    // Nobody commits meanwhile, so whatever anybody has seen is in it. Else nothing is written: an older copy must not
-    // rise above what the revision file says.
-    file.hold_to(file.seen(), changes::revision(&transaction)?)?;
-    if let Some(author) = author {
-        author::refuse_ended(&transaction, author)?;
-    }
-    let answer = act(&transaction)?;
-    let revision = changes::revision(&transaction)?;
-    transaction.commit()?;
-    file.saw(revision);
-    Ok(answer)
-}
-
 #[cfg(test)]
 mod tests {
     use fallgate_domain::clock::Timestamp;
@@ -254,7 +222,7 @@ mod tests {
     }
 
     async fn limit(sqlite: &Sqlite, pages: Option<u32>) {
-        let limited = sqlite.writer.run(move |connection| {
+        let limited = sqlite.writer.alone(move |connection| {
             let present: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
             let most = pages.map_or(u32::MAX - 1, |more| present + more);
             Ok(connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))?)
@@ -356,7 +324,7 @@ mod tests {
     async fn commits_are_synced_in_full() {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
-        let settings = sqlite.writer.run(|connection| {
+        let settings = sqlite.writer.alone(|connection| {
             Ok((
                 connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, u8>(0))?,
                 connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?,

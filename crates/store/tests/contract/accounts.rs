@@ -8,7 +8,9 @@ use fallgate_store::{
     UserChange, Vault,
 };
 
-use crate::support::{Backend, NOW, backend, create, event, load, mint, minutes_later, revocation, revoke};
+use crate::support::{
+    Backend, NOW, backend, create, event, load, mint, minutes_later, now, revocation, revoke,
+};
 
 async fn change(vault: &Vault, user: &User, changes: &[UserChange]) -> ChangedUser {
     let named = |change: &UserChange| match change {
@@ -28,7 +30,7 @@ async fn delete(vault: &Vault, user: &User) -> DeletedUser {
 async fn set_passphrase(vault: &Vault, user: &User, revoke_tokens: bool) -> SetPassphrase {
     let hash = PassphraseHash::new("$argon2id$new".to_owned());
     let event = event(Action::UserPassphrase, user.username.as_str());
-    vault.set_passphrase(user.id, hash, revoke_tokens, ended(), event).await.unwrap()
+    vault.set_passphrase(user.id, hash, revoke_tokens.then(now), ended(), event).await.unwrap()
 }
 
 /// Not the one by which single credentials are revoked in these tests.

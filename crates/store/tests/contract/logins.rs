@@ -10,7 +10,7 @@ use fallgate_store::{
 };
 
 use crate::support::{
-    Backend, backend, create, event, load, mint, minutes_later, revocation, revoke, username,
+    Backend, backend, create, event, load, mint, minutes_later, now, revocation, revoke, username,
 };
 
 fn hash(text: &str) -> PassphraseHash {
@@ -180,16 +180,16 @@ async fn ones_own_passphrase_is_changed_by_whoever_showed_it_and_the_sign_in_in_
         let keep = used.credential.id;
         vault.change_passphrase(alice.id, hash(proof), hash(new), keep, tokens, revocation(), event)
     };
-    assert_eq!(change("another", "new", true).await.unwrap(), ChangedPassphrase::Superseded);
+    assert_eq!(change("another", "new", Some(now())).await.unwrap(), ChangedPassphrase::Superseded);
     assert_eq!(proof_of(&vault, "alice").await, Some(hash("old")));
     let ended = |changed| match changed {
         ChangedPassphrase::Changed(_, ended) => (ended.logins, ended.tokens),
         ChangedPassphrase::Superseded => panic!("superseded"),
     };
-    assert_eq!(ended(change("old", "new", false).await.unwrap()), (1, 0));
+    assert_eq!(ended(change("old", "new", None).await.unwrap()), (1, 0));
     assert_eq!(proof_of(&vault, "alice").await, Some(hash("new")));
     assert_eq!(revoked(&store, token.credential.id).await, None);
-    assert_eq!(ended(change("new", "newer", true).await.unwrap()), (0, 1));
+    assert_eq!(ended(change("new", "newer", Some(now())).await.unwrap()), (0, 1));
     assert_eq!(revoked(&store, used.credential.id).await, None);
     assert!(revoked(&store, token.credential.id).await.is_some());
     assert!(revoked(&store, other.credential.id).await.is_some());

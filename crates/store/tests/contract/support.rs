@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fallgate_domain::audit::{Action, NewEvent};
-use fallgate_domain::clock::Timestamp;
+use fallgate_domain::clock::{TestClock, Timestamp};
 use fallgate_domain::credential::{Credential, CredentialKind, NewCredential, Revocation};
 use fallgate_domain::entropy::{self, TestEntropy};
 use fallgate_domain::id::{CredentialId, UserId};
@@ -13,7 +14,7 @@ use fallgate_domain::scope::Scopes;
 use fallgate_domain::token::{PlainToken, TokenHash, TokenKind};
 use fallgate_domain::user::{DisplayName, Role, User, Username};
 use fallgate_store::{
-    CreatedUser, CredentialFilter, Location, Minted, Revision, Revoked, Row, Store, StoreError, Vault,
+    CreatedUser, CredentialFilter, Location, Minted, Now, Revision, Revoked, Row, Store, StoreError, Vault,
 };
 use tempfile::TempDir;
 
@@ -32,6 +33,11 @@ pub(crate) fn backend() -> Backend {
 
 /// The time at which tests begin.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// The clock, standing still.
+pub(crate) fn now() -> Now {
+    Now::by(Arc::new(TestClock::at(NOW)))
+}
 
 impl Backend {
     /// Another pair of handles on the same database, as another process would have.

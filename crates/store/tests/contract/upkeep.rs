@@ -12,7 +12,8 @@ use fallgate_domain::id::CredentialId;
 use fallgate_store::{Gone, NotedUse, Revision, Row, Store, StoreError, Vault};
 
 use crate::support::{
-    Backend, NOW, backend, create, event, everything, load, mint, minutes_later, revocation, revoke, username,
+    Backend, NOW, backend, create, event, everything, load, mint, minutes_later, now, revocation, revoke,
+    username,
 };
 
 /// The ids of all credentials there are.
@@ -149,13 +150,15 @@ async fn r35_the_end_of_all_tokens_is_one_change_however_many_they_are() {
     mint(&vault, &backend.token(Some(bob.id), 0)).await;
     let before = vault.revision().await.unwrap();
     let kept = tokens[7].credential.id;
-    let all =
-        |owner, except| vault.revoke_all(owner, except, revocation(), event(Action::TokenRevokeAll, "alice"));
+    let all = |owner, except| {
+        vault.revoke_all(owner, except, revocation(), now(), event(Action::TokenRevokeAll, "alice"))
+    };
     assert_eq!(all(Some(alice.id), Some(kept)).await.unwrap(), 99);
     let changes = vault.changes_since(before).await.unwrap();
     assert_eq!(changes.revision, Revision(before.0 + 1));
     assert_eq!((changes.revoked_all, changes.gone.len()), (vec![Some(alice.id)], 0));
-    let [Row::Credential(row)] = &changes.rows[..] else { panic!("{:?}", changes.rows) };
+    // The account, until when its worker tokens have ended.
+    let [Row::User(_), Row::Credential(row)] = &changes.rows[..] else { panic!("{:?}", changes.rows) };
     assert_eq!((row.id, row.revoked), (kept, false));
 
     // Everybody's, and one that was made after it.

@@ -9,10 +9,12 @@ use fallgate_domain::entropy::TestEntropy;
 use fallgate_domain::id::{AgentId, CredentialId};
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::User;
-use fallgate_domain::worker::{Audience, Family, LONGEST_LIFE, MOST_SKEW, WorkerClaims};
-use fallgate_store::{Changes, Gone, Revision, RevokedWorker, Row, StoreError, UserChange, Vault};
+use fallgate_domain::worker::{AllEnded, Audience, Family, LONGEST_LIFE, MOST_SKEW, WorkerClaims};
+use fallgate_store::{
+    Changes, Gone, PassphraseHash, Revision, RevokedWorker, Row, StoreError, UserChange, Vault,
+};
 
-use crate::support::{NOW, backend, create, event, load, mint, minutes_later, revoke};
+use crate::support::{NOW, backend, create, event, load, mint, minutes_later, now, revocation, revoke};
 
 async fn end(vault: &Vault, id: CredentialId, until: Timestamp) -> RevokedWorker {
     vault.revoke_worker(id, until, event(Action::TokenRevoke, &id.to_string())).await.unwrap()
@@ -27,33 +29,85 @@ async fn r42_a_revoked_worker_token_is_told_with_its_family_and_once() {
     let (backend, entropy) = (backend(), TestEntropy::default());
     let (store, vault) = backend.open().await;
     let (_, elsewhere) = backend.open().await;
+    let ada = backend.user("ada");
+    create(&vault, &ada).await;
     let first = id(&entropy);
     let family = Family::of(first);
     let renewed = family.member(minutes_later(5), &entropy).unwrap();
-    assert!(!store.is_worker_revoked(family).await.unwrap());
-    assert_eq!(end(&vault, renewed, minutes_later(10)).await, RevokedWorker::Revoked(Revision(1)));
-    assert!(store.is_worker_revoked(family).await.unwrap());
+    assert!(!store.is_worker_revoked(first, ada.id).await.unwrap());
+    assert_eq!(end(&vault, renewed, minutes_later(10)).await, RevokedWorker::Revoked(Revision(2)));
+    assert!(store.is_worker_revoked(first, ada.id).await.unwrap());
     for handle in [&vault, &elsewhere] {
-        let changes = handle.changes_since(Revision(0)).await.unwrap();
+        let changes = handle.changes_since(Revision(1)).await.unwrap();
         assert_eq!(changes.rows, [Row::RevokedWorker(family)]);
     }
     // R43: whoever starts later knows it, too.
-    assert_eq!(load(&elsewhere).await, (Revision(1), vec![Row::RevokedWorker(family)]));
+    assert_eq!(load(&elsewhere).await.1[0], Row::RevokedWorker(family));
 
     // Any other of the family is the same; nothing more is to be told, and the later time is kept.
     assert_eq!(end(&vault, first, minutes_later(5)).await, RevokedWorker::AlreadyRevoked);
     assert_eq!(end(&vault, first, minutes_later(20)).await, RevokedWorker::AlreadyRevoked);
     assert_eq!(end(&vault, renewed, minutes_later(15)).await, RevokedWorker::AlreadyRevoked);
-    assert_eq!(vault.revision().await.unwrap(), Revision(1));
-    assert_eq!(store.events(None, 10).await.unwrap().len(), 2, "what changed nothing is not recorded");
+    assert_eq!(vault.revision().await.unwrap(), Revision(2));
+    assert_eq!(store.events(None, 10).await.unwrap().len(), 3, "what changed nothing is not recorded");
     assert_eq!(
         vault.sweep_workers(Timestamp::from_millis(minutes_later(20).millis() - 1), 9).await.unwrap(),
         0
     );
     assert_eq!(vault.sweep_workers(minutes_later(20), 9).await.unwrap(), 1);
-    let Changes { rows, gone, .. } = elsewhere.changes_since(Revision(1)).await.unwrap();
+    let Changes { rows, gone, .. } = elsewhere.changes_since(Revision(2)).await.unwrap();
     assert_eq!((rows, gone), (Vec::new(), vec![Gone::RevokedWorker(family)]));
-    assert_eq!(load(&vault).await.1, []);
+    assert!(!load(&vault).await.1.contains(&Row::RevokedWorker(family)));
+}
+
+#[tokio::test]
+async fn r42_all_of_an_owner_end_that_were_made_until_then_but_the_one_in_use() {
+    let (backend, entropy) = (backend(), TestEntropy::default());
+    let (store, vault) = backend.open().await;
+    let [ada, bob] = ["ada", "bob"].map(|name| backend.user(name));
+    create(&vault, &ada).await;
+    create(&vault, &bob).await;
+    let made = |minutes: i64| {
+        let at = Timestamp::from_millis(NOW.millis() + minutes * 60_000);
+        CredentialId::new(at, &entropy).unwrap()
+    };
+    let [earlier, same, in_use, later] = [-1, 0, -2, 1].map(made);
+    let renewed = Family::of(in_use).member(NOW, &entropy).unwrap();
+    let all = async |owner, except| {
+        let event = event(Action::TokenRevokeAll, "ada");
+        vault.revoke_all(owner, except, revocation(), now(), event).await.unwrap()
+    };
+    let ended = async |owner: &User| {
+        let mut ended = Vec::new();
+        for id in [earlier, same, in_use, renewed, later] {
+            ended.push(store.is_worker_revoked(id, owner.id).await.unwrap());
+        }
+        ended
+    };
+    assert_eq!(ended(&ada).await, [false; 5]);
+    let before = vault.revision().await.unwrap();
+    assert_eq!(all(Some(ada.id), Some(in_use)).await, 0);
+    assert_eq!(ended(&ada).await, [true, true, false, false, false]);
+    assert_eq!(ended(&bob).await, [false; 5]);
+    let changes = vault.changes_since(before).await.unwrap();
+    let told: Vec<_> = changes
+        .rows
+        .iter()
+        .map(|row| match row {
+            Row::User(row) => (row.id, row.workers_ended),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let spared = Some(Family::of(in_use));
+    assert_eq!(told, [(ada.id, Some(AllEnded { at: NOW, spared }))]);
+
+    let hash = PassphraseHash::new("$argon2id$new".to_owned());
+    let event = event(Action::UserPassphrase, "ada");
+    let _ = vault.set_passphrase(ada.id, hash, Some(now()), revocation(), event).await.unwrap();
+    assert_eq!(ended(&ada).await, [true, true, true, true, false], "nothing is in use for that");
+    assert_eq!(ended(&bob).await, [false; 5]);
+    all(None, None).await;
+    assert_eq!(ended(&bob).await, [true, true, true, true, false], "everybody's");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use http::{StatusCode, header};
 use zeroize::Zeroizing;
 
 use crate::body;
-use crate::error::{WebError, sentence};
+use crate::error::{WebError, sentence, status_of};
 
 /// A form's body. Refused in this order: too large 413, not called a form 415, not readable 400.
 pub(crate) struct FormBody(Bytes);
@@ -65,7 +65,7 @@ impl Troubles {
         }
         let retry_after = error.retry_after();
         let problem = error.problem();
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let status = status_of(&problem);
         Ok(Self { found: vec![(field, problem.detail)], status, retry_after })
     }
 

@@ -38,6 +38,23 @@ impl std::fmt::Display for Nonce {
     }
 }
 
+/// What surrounds a page with a script and without a viewer.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    pub(crate) nonce: Nonce,
+}
+
+impl Bare {
+    pub(crate) fn draw(app: &App) -> Result<Self, WebError> {
+        Ok(Self { nonce: Nonce::draw(app)? })
+    }
+
+    /// The page. `template` draws the frame too.
+    pub(crate) fn show(&self, template: &impl Template) -> Result<Response, WebError> {
+        self.nonce.show(template)
+    }
+}
+
 /// Where in the house a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -64,7 +81,8 @@ impl Place {
         Self::Routes,
     ];
 
-    const fn says(self) -> &'static str {
+    /// What it is called.
+    pub(crate) const fn says(self) -> &'static str {
         match self {
             Self::Home => "Home",
             Self::Tokens => "Tokens",

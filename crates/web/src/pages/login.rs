@@ -4,20 +4,20 @@ use askama::Template;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, CameByHttps, Challenge, EnterError, EnterOrder, Newcomer, Passerby, PeerAddress, Refusal,
+    CameByHttps, Challenge, EnterError, EnterOrder, Newcomer, Passerby, PeerAddress, Refusal, SignInError,
     SignInOrder, SigningOut, is_navigation,
 };
 use fallgate_domain::return_to::ReturnTo;
 use fallgate_domain::token::PlainToken;
 use fallgate_relay::{CONTENT_POLICY, Settings};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::form::FormBody;
 use super::wanted::Wanted;
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
 use crate::cookie;
-use crate::error::WebError;
+use crate::error::{WebError, mark, status_of};
 
 /// The longest username that is written into the page again. What is longer is nobody's, and may be a passphrase.
 const LONGEST_NAME: usize = 32;
@@ -73,7 +73,8 @@ pub(crate) async fn sign_in(
     let order = SignInOrder { username: username.clone(), passphrase, device_name: None };
     let login = match app.verifier.sign_in(order, &newcomer).await {
         Ok(login) => login,
-        Err(error) if is_navigation(&headers) => {
+        // Who is led to the setup instead is not shown the form again.
+        Err(error) if is_navigation(&headers) && !matches!(error, SignInError::SetupNeeded) => {
             return LoginPage::new(&wanted).again(&username, error.into());
         }
         Err(error) => return Err(error.into()),
@@ -136,16 +137,9 @@ impl<'a> LoginPage<'a> {
         let username = if username.len() <= LONGEST_NAME { username } else { "" };
         let retry_after = error.retry_after();
         let problem = error.problem();
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let status = status_of(&problem);
         let mut response = Self { trouble: Some(problem.detail), username, ..self }.draw()?;
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
-        }
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
+        mark(&mut response, status, retry_after);
         Ok(response)
     }
 

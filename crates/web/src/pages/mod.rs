@@ -16,6 +16,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 mod moment;
 mod notice;
+mod offer;
 pub(crate) mod once;
 pub(crate) mod pair;
 pub(crate) mod pairing;

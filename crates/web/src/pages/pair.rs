@@ -4,28 +4,23 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fallgate_authority::{
-    CHALLENGE, Collected, Newcomer, Occurs, PairingError, PairingOffer, PairingStatus, Passerby, RedeemOrder,
-    Redeemed, Refusal, is_navigation, only_cookie, pairing_cookie_name,
+    Collected, Newcomer, Occurs, PairingError, PairingOffer, PairingStatus, Passerby, RedeemOrder, Redeemed,
+    Refusal, is_navigation, only_cookie, pairing_cookie_name,
 };
 use fallgate_domain::credential::TokenName;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::form::FormBody;
-use super::frame::Nonce;
+use super::frame::Bare;
 use super::see_other;
 use crate::app::App;
 use crate::cookie;
 use crate::doors::Public;
-use crate::error::WebError;
+use crate::error::{WebError, mark, status_of};
 
 /// Where a device waits.
 const WAIT: &str = "/pair/wait";
-
-/// What surrounds a page with a script and without a viewer.
-struct Bare {
-    nonce: Nonce,
-}
 
 /// Takes a code: out of the address by a script, or pasted.
 #[derive(Template)]
@@ -179,10 +174,10 @@ async fn pair(app: &App, newcomer: &Newcomer, form: &FormBody) -> Result<Respons
         let settings = app.settings.now();
         let gate = settings.origin.split_once("://").map_or("", |(_, host)| host);
         let held = Held::of(newcomer, &offer);
-        let frame = Bare { nonce: Nonce::draw(app)? };
+        let frame = Bare::draw(app)?;
         let page =
             ConfirmPage { frame, code: code.trim(), offer: &offer, gate, device: shown, held, trouble };
-        let mut response = page.frame.nonce.show(&page)?;
+        let mut response = page.frame.show(&page)?;
         *response.status_mut() = status;
         Ok(response)
     };
@@ -214,15 +209,9 @@ async fn pair(app: &App, newcomer: &Newcomer, form: &FormBody) -> Result<Respons
             let error = WebError::from(error);
             let retry_after = error.retry_after();
             let problem = error.problem();
-            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            let status = status_of(&problem);
             let mut response = ask(Some(Trouble { field: "passphrase", says: problem.detail }), status)?;
-            let headers = response.headers_mut();
-            if status == StatusCode::UNAUTHORIZED {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
-            }
-            if let Some(seconds) = retry_after {
-                headers.insert(header::RETRY_AFTER, seconds.into());
-            }
+            mark(&mut response, status, retry_after);
             Ok(response)
         }
         Err(error) => Err(error.into()),
@@ -251,7 +240,7 @@ fn told(app: &App, headers: &HeaderMap, error: impl Into<Told>) -> Result<Respon
         return Err(error);
     }
     let problem = error.problem();
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::NOT_FOUND);
+    let status = status_of(&problem);
     let mut response = if is_unknown {
         PairPage::draw(app, Some(problem.detail))?
     } else {
@@ -294,15 +283,15 @@ impl Held {
 
 impl PairPage {
     fn draw(app: &App, trouble: Option<String>) -> Result<Response, WebError> {
-        let page = Self { frame: Bare { nonce: Nonce::draw(app)? }, trouble };
-        page.frame.nonce.show(&page)
+        let page = Self { frame: Bare::draw(app)?, trouble };
+        page.frame.show(&page)
     }
 }
 
 impl WaitPage {
     fn draw(app: &App, number: u8, is_allowed: bool) -> Result<Response, WebError> {
-        let page = Self { frame: Bare { nonce: Nonce::draw(app)? }, number, is_allowed };
-        page.frame.nonce.show(&page)
+        let page = Self { frame: Bare::draw(app)?, number, is_allowed };
+        page.frame.show(&page)
     }
 }
 

@@ -9,21 +9,19 @@ use fallgate_domain::problem::Problem;
 use fallgate_relay::login_for_own;
 use http::{Method, StatusCode, header};
 
+use super::frame::Place;
 use super::resume::SentForm;
 use super::{page, see_other};
 use crate::app::{App, AskedHost};
-use crate::error::WebError;
+use crate::error::{WebError, status_of};
 
 /// Under these there are no pages: whoever asks here wants no page.
 pub(crate) const NO_PAGES: [&str; 5] = [".well-known", "api", "health", "oauth", "static"];
 
-/// Where a page leads on to.
-const FIRST_PAGE: &str = "Go to the first page";
-
 #[derive(Template)]
 #[template(path = "problem.html")]
 pub(crate) struct ProblemPage<'a> {
-    status: u16,
+    status: StatusCode,
     title: &'a str,
     detail: &'a str,
     link: &'a str,
@@ -31,10 +29,10 @@ pub(crate) struct ProblemPage<'a> {
 }
 
 impl<'a> ProblemPage<'a> {
-    /// With a way to our first page.
+    /// With a way Home.
     fn new(problem: &'a Problem, home: &'a str) -> Self {
-        let Problem { status, title, detail, .. } = problem;
-        Self { status: *status, title, detail, link: home, says: FIRST_PAGE }
+        let Problem { title, detail, .. } = problem;
+        Self { status: status_of(problem), title, detail, link: home, says: Place::Home.says() }
     }
 
     /// With a way to where the visitor wanted to go.
@@ -44,13 +42,12 @@ impl<'a> ProblemPage<'a> {
 
     pub(crate) fn answer(&self) -> Result<Response, WebError> {
         let mut response = page(self)?;
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = self.status;
         Ok(response)
     }
 }
 
-/// Draws a refusal that no door has seen. `home` is our first page's address, seen from where it is shown.
+/// Draws a refusal that no door has seen. `home` is that page's address, seen from where it is shown.
 pub fn draw(problem: &Problem, home: &str) -> String {
     // Drawing into memory fails only when there is none.
     ProblemPage::new(problem, home).render().unwrap_or_default()

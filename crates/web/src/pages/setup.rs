@@ -8,12 +8,12 @@ use fallgate_domain::user::{DisplayName, Username};
 use http::StatusCode;
 
 use super::form::FormBody;
-use super::frame::Nonce;
+use super::frame::Bare;
 use super::see_other;
 use crate::app::App;
 use crate::cookie;
 use crate::doors::Public;
-use crate::error::WebError;
+use crate::error::{WebError, status_of};
 
 /// The longest text that is written into the page again.
 const LONGEST_AGAIN: usize = 120;
@@ -21,16 +21,12 @@ const LONGEST_AGAIN: usize = 120;
 #[derive(Template)]
 #[template(path = "setup.html")]
 struct SetupPage {
-    frame: SetupFrame,
+    frame: Bare,
     /// Which field has it, and what it is.
     trouble: Option<(&'static str, String)>,
     username: String,
     display_name: String,
     fewest_bytes: usize,
-}
-
-struct SetupFrame {
-    nonce: Nonce,
 }
 
 /// `GET /setup`, as long as there is no user. It says where the link is to be found, too: whoever opens any other page is
@@ -63,8 +59,7 @@ pub(crate) async fn set_up(
         Err(error) => {
             let field = if matches!(error, SetupError::WrongToken) { "setup_token" } else { "passphrase" };
             let problem = WebError::from(error).problem();
-            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            page()?.again(status, (field, problem.detail))
+            page()?.again(status_of(&problem), (field, problem.detail))
         }
     }
 }
@@ -103,7 +98,7 @@ fn over() -> WebError {
 impl SetupPage {
     fn new(app: &App) -> Result<Self, WebError> {
         Ok(Self {
-            frame: SetupFrame { nonce: Nonce::draw(app)? },
+            frame: Bare::draw(app)?,
             trouble: None,
             username: String::new(),
             display_name: String::new(),
@@ -120,7 +115,7 @@ impl SetupPage {
     }
 
     fn show(&self) -> Result<Response, WebError> {
-        self.frame.nonce.show(self)
+        self.frame.show(self)
     }
 
     fn again(self, status: StatusCode, trouble: (&'static str, String)) -> Result<Response, WebError> {

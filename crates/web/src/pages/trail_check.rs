@@ -7,8 +7,6 @@ use fallgate_authority::actions::ReadAudit;
 use fallgate_authority::{Permit, Verifier, WholeTrail};
 use fallgate_domain::clock::Timestamp;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// How long whoever asks waits for it. What takes longer is told when they look again.
@@ -44,10 +42,10 @@ impl TrailCheck {
             }
             *walk = Walk::Since(verifier.clock().now());
         }
-        let (check, verifier, runtime) = (self.clone(), verifier.clone(), Handle::current());
-        // Hashing a million events is work: not on a thread that serves others.
-        let walking = spawn_blocking(move || {
-            let found = runtime.block_on(verifier.verify_trail(&permit)).map_err(|error| error.to_string());
+        let (check, verifier) = (self.clone(), verifier.clone());
+        // It goes on when nobody waits for it any more, and ends with the gate.
+        let walking = tokio::spawn(async move {
+            let found = verifier.verify_trail(&permit).await.map_err(|error| error.to_string());
             if let Err(error) = &found {
                 tracing::error!("the audit trail cannot be relied on: {error}");
             }

@@ -14,7 +14,8 @@ use super::Check;
 use super::store::Stored;
 use crate::config::{Config, Environment};
 use crate::home::HomeFolder;
-use crate::{lifecycle, neighbours};
+use crate::lifecycle;
+use crate::neighbours::Neighbours;
 
 /// How long an upstream or a daemon is given to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,6 +42,7 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
             "add a [[route]] to the config; docs/quick-start.md has one to copy",
         ));
     }
+    let neighbours = Neighbours::now();
     for route in config.routes.iter() {
         let name = &route.policy.name;
         checks.push(match &route.upstream {
@@ -56,7 +58,7 @@ pub(super) fn check(config: &Config, folder: &HomeFolder, stored: &Stored, check
         });
         checks.extend(admission(route, folder, stored));
         checks.extend(public(route));
-        checks.extend(same_user(route));
+        checks.extend(same_user(route, &neighbours));
     }
 }
 
@@ -212,9 +214,9 @@ fn public(route: &Route) -> Option<Check> {
 }
 
 /// Whoever runs as Fallgate's own user can read its home folder.
-fn same_user(route: &Route) -> Option<Check> {
+fn same_user(route: &Route, neighbours: &Neighbours) -> Option<Check> {
     let user = lifecycle::user_id();
-    (neighbours::user_of(route) == Some(user)).then(|| {
+    (neighbours.user_of(route) == Some(user)).then(|| {
         Check::warn(
             "route",
             format!(

@@ -89,6 +89,9 @@ fn r23_r29_a_token_is_made_used_renamed_and_revoked_in_a_browser() {
     browser.shows(&url("/tokens"), "1 open connection will be cut.");
     browser.looks_right("token-revoke");
     assert_eq!(browser.run("return document.querySelector('dialog').matches(':modal')"), true);
+    // Enter at once ends nothing.
+    let held = "return document.activeElement.textContent.trim()";
+    assert_eq!(browser.run(held), "Go back");
     browser.click("dialog [data-back]");
     assert_eq!(
         browser.run("return document.activeElement.textContent").as_str().unwrap().trim(),
@@ -102,6 +105,12 @@ fn r23_r29_a_token_is_made_used_renamed_and_revoked_in_a_browser() {
     assert_eq!(Client::get(gate.address(), "/api/whoami", Some(&token)).status, 401);
     browser.open(&url("/tokens?ended=1"));
     browser.shows(&url("/tokens?ended=1"), "revoked");
+    // Without a script it is a page, and the same.
+    let token = gate.token("root");
+    let page = url(&format!("/tokens/{}/revoke", token.id));
+    browser.open(&page);
+    browser.shows(&page, "No open connection will be cut.");
+    assert_eq!(browser.run(held), "Go back");
 }
 
 #[test]
@@ -202,6 +211,7 @@ fn r58_accounts_are_made_changed_and_deleted_in_a_browser() {
     browser.click("a[href='/admin/users/ada']");
     browser.click("a[href$='/delete']");
     browser.shows(&url("/admin/users/ada"), "Type ada to confirm");
+    assert_eq!(browser.run("return document.activeElement.name"), "typed");
     browser.looks_right("user-delete");
     browser.fill("typed", "ada");
     browser.click("dialog button");

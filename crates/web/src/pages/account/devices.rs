@@ -2,7 +2,7 @@
 
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
-use fallgate_authority::{Ending, PeerAddress, RevokeOutcome, SignedIn};
+use fallgate_authority::{Ending, PeerAddress, RevokeOutcome, SignedIn, readable_user_agent};
 use fallgate_domain::clock::Timestamp;
 use fallgate_store::Listed;
 
@@ -21,7 +21,8 @@ const HOME: &str = "/account";
 pub(super) struct Device {
     pub(super) id: String,
     pub(super) name: String,
-    pub(super) user_agent: Option<String>,
+    /// What it says of itself, as it came; and for people to read, unless its name says the same.
+    pub(super) user_agent: Option<(String, Option<String>)>,
     pub(super) since: Moment,
     pub(super) last_use: Option<(Moment, Option<String>)>,
     pub(super) ends: Option<Moment>,
@@ -43,10 +44,14 @@ impl Device {
     }
 
     fn of(view: LoginView, now: Timestamp) -> Self {
+        let readable = |said: &str| Some(readable_user_agent(said)).filter(|text| *text != view.name);
         Self {
             id: view.id.to_string(),
+            user_agent: view.user_agent.map(|said| {
+                let readable = readable(&said);
+                (said, readable)
+            }),
             name: view.name,
-            user_agent: view.user_agent,
             since: Moment::of(view.created_at, now),
             last_use: view.last_used_at.map(|at| (Moment::of(at, now), view.last_used_ip)),
             ends: view.expires_at.map(|end| Moment::of(end, now)),

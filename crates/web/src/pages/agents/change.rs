@@ -4,6 +4,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use fallgate_authority::actions::ManageAgents;
 use fallgate_authority::{Ending, PeerAddress, Permit};
+use fallgate_domain::agent::AgentName;
 
 use super::HOME;
 use crate::api::agents::named;
@@ -31,7 +32,7 @@ pub(crate) async fn disable(
     _form: FormBody,
 ) -> Result<Response, WebError> {
     let name = named(&name)?;
-    let open = app.verifier.open_under(Ending::Agent(app.verifier.agent(&permit, &name).await?.agent.id));
+    let open = open_by(&app, &permit, &name).await?;
     app.verifier.disable_agent(&permit, &name, true, peer.0).await?;
     Notice::AgentDisabled.at(HOME, Some(open))
 }
@@ -64,9 +65,15 @@ pub(crate) async fn delete(
     _form: FormBody,
 ) -> Result<Response, WebError> {
     let name = named(&name)?;
-    let open = app.verifier.open_under(Ending::Agent(app.verifier.agent(&permit, &name).await?.agent.id));
+    let open = open_by(&app, &permit, &name).await?;
     app.verifier.delete_agent(&permit, &name, peer.0).await?;
     Notice::AgentDeleted.at(HOME, Some(open))
+}
+
+/// How many connections its end closes.
+async fn open_by(app: &App, permit: &Permit<ManageAgents>, name: &AgentName) -> Result<u64, WebError> {
+    let id = app.verifier.agent(permit, name).await?.agent.id;
+    Ok(app.verifier.open_under(Ending::Agent(id)))
 }
 
 async fn ask(

@@ -9,8 +9,8 @@ use fallgate_authority::actions::ManageAgents;
 use fallgate_authority::{AgentError, AgentOrder, PeerAddress, Permit, Principal};
 use fallgate_domain::agent::AgentName;
 use fallgate_domain::route::RouteName;
-use fallgate_domain::scope::{PlainScope, Scope, Scopes};
-use fallgate_domain::user::{User, Username};
+use fallgate_domain::scope::PlainScope;
+use fallgate_domain::user::Username;
 
 use super::HOME;
 use crate::app::App;
@@ -18,17 +18,14 @@ use crate::error::WebError;
 use crate::pages::form::{FormBody, Troubles};
 use crate::pages::frame::{Frame, Place};
 use crate::pages::notice::Notice;
-use crate::pages::tokens::create::routes_for;
+use crate::pages::offer::{Offer, read_owner, read_scopes, usual_owner, usual_scopes};
 
 #[derive(Template)]
 #[template(path = "agent-new.html")]
 struct NewAgentPage {
     frame: Frame,
     draft: Draft,
-    /// Everybody, for an admin to choose from; for others themselves alone.
-    owners: Vec<User>,
-    scopes: Vec<PlainScope>,
-    routes: Vec<String>,
+    offer: Offer,
     troubles: Troubles,
 }
 
@@ -43,12 +40,7 @@ struct Draft {
 
 pub(crate) async fn show(permit: Permit<ManageAgents>, State(app): State<App>) -> Result<Response, WebError> {
     let caller = permit.principal();
-    let usual = Scopes::default_for_tokens().within(&caller.scopes());
-    let draft = Draft {
-        owner: caller.username().map(ToString::to_string).unwrap_or_default(),
-        scopes: usual.iter().map(|scope| scope.to_string()).collect(),
-        ..Draft::default()
-    };
+    let draft = Draft { owner: usual_owner(caller), scopes: usual_scopes(caller), ..Draft::default() };
     form_page(&app, caller, draft, Troubles::default()).await
 }
 
@@ -91,19 +83,10 @@ async fn form_page(
     draft: Draft,
     troubles: Troubles,
 ) -> Result<Response, WebError> {
-    let store = app.verifier.store();
-    let owners = match caller.user() {
-        _ if caller.is_admin() => store.users().await?,
-        Some(own) => store.user(own).await?.into_iter().collect(),
-        None => return Err(AgentError::NotYours.into()),
-    };
-    let may = caller.scopes();
     let page = NewAgentPage {
         frame: Frame::of(app, caller, Place::Agents)?,
         draft,
-        owners: owners.into_iter().filter(|owner| owner.disabled_at.is_none()).collect(),
-        scopes: PlainScope::ALL.into_iter().filter(|scope| may.allow(&(*scope).into())).collect(),
-        routes: routes_for(&app.settings.now(), caller),
+        offer: Offer::to(app, caller, || AgentError::NotYours.into()).await?,
         troubles,
     };
     Ok(page.troubles.mark(page.frame.show(&page)?))
@@ -142,13 +125,8 @@ impl Draft {
     fn order(&self, caller: &Principal) -> Result<AgentOrder, Troubles> {
         let mut troubles = Troubles::default();
         let name = troubles.note("name", self.name.trim().parse::<AgentName>());
-        let own = caller.username().filter(|_| !caller.is_admin()).cloned();
-        let owner = own.or_else(|| troubles.note("owner", self.owner.parse::<Username>()));
-        let scopes = self.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Vec<_>, _>>();
-        let scopes = troubles.note("scope", scopes.and_then(Scopes::collect));
-        if scopes.as_ref().is_some_and(Scopes::is_empty) {
-            troubles.add("scope", &"choose at least one thing that the agent may do");
-        }
+        let owner = read_owner(caller, &self.owner, "owner", &mut troubles);
+        let scopes = read_scopes(&self.scopes, "agent", &mut troubles);
         let routes = self.routes.iter().map(|name| name.parse()).collect::<Result<Vec<RouteName>, _>>();
         let routes = troubles.note("route", routes);
         match (name, owner, routes) {

@@ -151,7 +151,7 @@ pub(crate) async fn ask_revoke_all(
         verb: "Revoke all tokens",
         heading: format!("Revoke all {whose} tokens?"),
         lines: vec![
-            format!("{tokens} will end, for good."),
+            format!("{tokens} and all worker tokens will end, for good."),
             will_cut(app.verifier.open_under(Ending::Tokens(owner.id))),
             "Sign-ins stay: they are ended under Account.".to_owned(),
         ],

@@ -9,9 +9,8 @@ use fallgate_authority::actions::WriteTokens;
 use fallgate_authority::{MintError, MintOrder, MintedToken, PeerAddress, Permit, Principal};
 use fallgate_domain::credential::TokenName;
 use fallgate_domain::lifetime::Lifetime;
-use fallgate_domain::scope::{PlainScope, Scope, Scopes};
-use fallgate_domain::user::{User, Username};
-use fallgate_relay::Settings;
+use fallgate_domain::scope::PlainScope;
+use fallgate_domain::user::Username;
 use http::StatusCode;
 use zeroize::Zeroizing;
 
@@ -22,6 +21,7 @@ use crate::error::WebError;
 use crate::pages::form::{FormBody, Troubles};
 use crate::pages::frame::{Frame, Place};
 use crate::pages::moment::Moment;
+use crate::pages::offer::{Offer, read_owner, read_scopes, usual_owner, usual_scopes};
 use crate::pages::once::{FormKey, SentAlready};
 use crate::pages::qr;
 
@@ -31,10 +31,7 @@ struct NewTokenPage {
     frame: Frame,
     once: FormKey,
     draft: Draft,
-    /// Everybody, for an admin to choose from; for others themselves alone.
-    owners: Vec<User>,
-    scopes: Vec<PlainScope>,
-    routes: Vec<String>,
+    offer: Offer,
     terms: Terms,
     troubles: Troubles,
 }
@@ -118,33 +115,16 @@ async fn form_page(
     draft: Draft,
     troubles: Troubles,
 ) -> Result<Response, WebError> {
-    let store = app.verifier.store();
-    let owners = match caller.user() {
-        _ if caller.is_admin() => store.users().await?,
-        Some(own) => store.user(own).await?.into_iter().collect(),
-        None => {
-            return Err(WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned()));
-        }
-    };
-    let may = caller.scopes();
+    let nobodys = || WebError::Forbidden("A credential that nobody owns cannot mint tokens.".to_owned());
     let page = NewTokenPage {
         frame: Frame::of(app, caller, Place::Tokens)?,
         once: FormKey::draw(app)?,
         draft,
-        owners: owners.into_iter().filter(|owner| owner.disabled_at.is_none()).collect(),
-        scopes: PlainScope::ALL.into_iter().filter(|scope| may.allow(&(*scope).into())).collect(),
-        routes: routes_for(&app.settings.now(), caller),
+        offer: Offer::to(app, caller, nobodys).await?,
         terms: Terms::of(&app.verifier.policy(), app.verifier.clock().now()),
         troubles,
     };
     Ok(page.troubles.mark(page.frame.show(&page)?))
-}
-
-/// The routes that a token can be made for: those that the caller may use; for an admin all, since others may use others.
-pub(crate) fn routes_for(settings: &Settings, caller: &Principal) -> Vec<String> {
-    let open =
-        settings.routes.iter().filter(|route| caller.is_admin() || caller.may_use(&route.policy).is_ok());
-    open.map(|route| route.policy.name.to_string()).collect()
 }
 
 fn made_page(app: &App, caller: &Principal, minted: MintedToken) -> Result<Response, WebError> {
@@ -197,11 +177,10 @@ impl Draft {
     /// What is asked for when nothing is said.
     fn fill_in(&mut self, caller: &Principal, terms: &Terms) {
         if self.username.is_empty() {
-            self.username = caller.username().map(ToString::to_string).unwrap_or_default();
+            self.username = usual_owner(caller);
         }
         if self.scopes.is_empty() {
-            let usual = Scopes::default_for_tokens().within(&caller.scopes());
-            self.scopes = usual.iter().map(|scope| scope.to_string()).collect();
+            self.scopes = usual_scopes(caller);
         }
         if !terms.offers(&self.expires) {
             self.expires = terms.usual();
@@ -212,7 +191,7 @@ impl Draft {
         self.scopes.iter().any(|chosen| chosen == scope)
     }
 
-    fn has_plain(&self, scope: PlainScope) -> bool {
+    fn has_scope(&self, scope: PlainScope) -> bool {
         self.has(scope.name())
     }
 
@@ -228,13 +207,8 @@ impl Draft {
     fn order(&self, caller: &Principal) -> Result<MintOrder, Troubles> {
         let mut troubles = Troubles::default();
         let name = troubles.note("name", self.name.parse::<TokenName>());
-        let own = caller.username().filter(|_| !caller.is_admin()).cloned();
-        let owner = own.or_else(|| troubles.note("username", self.username.parse::<Username>()));
-        let scopes = self.scopes.iter().map(|scope| scope.parse::<Scope>()).collect::<Result<Vec<_>, _>>();
-        let scopes = troubles.note("scope", scopes.and_then(Scopes::collect));
-        if scopes.as_ref().is_some_and(Scopes::is_empty) {
-            troubles.add("scope", &"choose at least one thing that the token may do");
-        }
+        let owner = read_owner(caller, &self.username, "username", &mut troubles);
+        let scopes = read_scopes(&self.scopes, "token", &mut troubles);
         let lifetime = troubles.note("expires", self.lifetime());
         match (name, owner, scopes, lifetime) {
             (Some(name), Some(owner), scopes @ Some(_), lifetime @ Some(_)) if troubles.is_empty() => {
