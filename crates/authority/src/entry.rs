@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     /// What runs with it, if it is no person's.
     pub(crate) agent: Option<Arc<AgentEntry>>,
     pub(crate) scopes: Scopes,
+    /// Its owner was granted more with it than their role has.
+    granted: bool,
     pub(crate) parent: Parent,
     ended: AtomicBool,
     /// Refused by this process, though the store could not be told.
@@ -127,6 +129,7 @@ impl Entry {
             account,
             agent: None,
             scopes: row.scopes.clone(),
+            granted: row.granted,
             parent,
             ended: AtomicBool::new(row.revoked),
             halted: AtomicBool::new(false),
@@ -154,6 +157,7 @@ impl Entry {
             account: agent.account.clone(),
             agent: Some(agent),
             scopes: claims.scopes.clone(),
+            granted: false,
             parent,
             ended: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -164,6 +168,12 @@ impl Entry {
             idle: None,
             worker: Some(Box::new(worker)),
         }
+    }
+
+    /// What it may be used for at most by an owner of that role. A credential's own scopes count only within it, so a demoted
+    /// admin's tokens shrink at once.
+    pub(crate) fn ceiling(&self, role: Role) -> Scopes {
+        if self.granted { Scopes::grantable(role) } else { Scopes::ceiling(role) }
     }
 
     pub(crate) fn end(&self) {
