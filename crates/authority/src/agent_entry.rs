@@ -178,6 +178,7 @@ mod tests {
             parent: None,
             hash: None,
             scopes: Scopes::plain([PlainScope::RoutesUse]),
+            granted: false,
             expires_at: None,
             revoked: false,
             used_at: None,

@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     /// What runs with it, if it is no person's.
     pub(crate) agent: Option<Arc<AgentEntry>>,
     pub(crate) scopes: Scopes,
+    /// Its owner was granted more with it than their role has.
+    granted: bool,
     pub(crate) parent: Parent,
     ended: AtomicBool,
     /// Refused by this process, though the store could not be told.
@@ -134,6 +136,7 @@ impl Entry {
             account,
             agent: None,
             scopes: row.scopes.clone(),
+            granted: row.granted,
             parent,
             ended: AtomicBool::new(row.revoked),
             halted: AtomicBool::new(false),
@@ -161,6 +164,7 @@ impl Entry {
             account: agent.account.clone(),
             agent: Some(agent),
             scopes: claims.scopes.clone(),
+            granted: false,
             parent,
             ended: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -171,6 +175,12 @@ impl Entry {
             idle: None,
             worker: Some(Box::new(worker)),
         }
+    }
+
+    /// What it may be used for at most by an owner of that role. A credential's own scopes count only within it, so a demoted
+    /// admin's tokens shrink at once.
+    pub(crate) fn ceiling(&self, role: Role) -> Scopes {
+        if self.granted { Scopes::grantable(role) } else { Scopes::ceiling(role) }
     }
 
     pub(crate) fn end(&self) {

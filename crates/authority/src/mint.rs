@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::credential::{Credential, CredentialKind, NewCredential, TokenName};
+use fallgate_domain::credential::{Credential, CredentialKind, GRANT, NewCredential, TokenName};
 use fallgate_domain::entropy::{self, NoEntropy};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::{self, InvalidLifetime, Lifetime};
@@ -126,7 +126,8 @@ impl Registrar {
     /// Mints a token that hangs on nothing, for whoever has access to the home folder.
     pub async fn mint(&self, order: MintOrder, actor: &Actor) -> Result<MintedToken, MintError> {
         let owner = self.owner(&order.owner).await?;
-        self.issue(order, owner, None, actor).await
+        let ceiling = Scopes::grantable(owner.role);
+        self.issue(order, owner, &ceiling, None, actor).await
     }
 
     async fn owner(&self, username: &Username) -> Result<User, MintError> {
@@ -138,11 +139,13 @@ impl Registrar {
         &self,
         order: MintOrder,
         owner: User,
+        ceiling: &Scopes,
         parent: Option<ParentLimits>,
         actor: &Actor,
     ) -> Result<MintedToken, MintError> {
         let now = self.clock.now();
-        let scopes = granted_scopes(order.scopes, &owner, parent.as_ref())?;
+        let scopes = granted_scopes(order.scopes, ceiling, parent.as_ref())?;
+        let is_grant = Scopes::ceiling(owner.role).first_beyond(&scopes).is_some();
         let expires_at = granted_end(order.lifetime, parent.as_ref(), self.policy().token_life, now)?;
         let mut random = entropy::bytes::<32>(&*self.entropy)?;
         let secret = PlainToken::new(TokenKind::Token, &random);
@@ -152,7 +155,7 @@ impl Registrar {
             kind: CredentialKind::Token,
             owner: Some(owner.id),
             parent: parent.map(|parent| parent.id),
-            minted_by: actor.mark(),
+            minted_by: if is_grant { format!("{GRANT}{}", actor.mark()) } else { actor.mark() },
             name: order.name.unwrap_or_default().into_string(),
             hint: secret.hint(),
             scopes,
@@ -203,22 +206,24 @@ impl Verifier {
         if !principal.is_admin() {
             order.owner = username.clone();
         }
-        let actor = if order.owner == *username { actor } else { actor.for_others() };
+        let own = order.owner == *username;
+        let actor = if own { actor } else { actor.for_others() };
         let owner = self.registrar.owner(&order.owner).await?;
         let parent = ParentLimits::of(principal, &owner);
-        self.registrar.issue(order, owner, parent, &actor).await
+        // Nobody grants themselves anything.
+        let ceiling = if own { Scopes::ceiling(owner.role) } else { Scopes::grantable(owner.role) };
+        self.registrar.issue(order, owner, &ceiling, parent, &actor).await
     }
 }
 
 /// Asked-for scopes must fit; defaults are cut down to fit.
 fn granted_scopes(
     asked: Option<Scopes>,
-    owner: &User,
+    ceiling: &Scopes,
     parent: Option<&ParentLimits>,
 ) -> Result<Scopes, MintError> {
-    let ceiling = Scopes::ceiling(owner.role);
     let Some(scopes) = asked else {
-        let scopes = Scopes::default_for_tokens().within(&ceiling);
+        let scopes = Scopes::default_for_tokens().within(ceiling);
         return Ok(parent.map_or_else(|| scopes.clone(), |parent| scopes.within(&parent.scopes)));
     };
     if let Some(scope) = ceiling.first_beyond(&scopes) {
@@ -259,22 +264,10 @@ fn granted_end(
 #[cfg(test)]
 mod tests {
     use fallgate_domain::entropy::TestEntropy;
-    use fallgate_domain::id::UserId;
     use fallgate_domain::scope::PlainScope;
     use fallgate_domain::user::Role;
 
     use super::*;
-
-    fn user(role: Role) -> User {
-        User {
-            id: UserId::new(Timestamp::from_millis(0), &TestEntropy::default()).unwrap(),
-            username: "alice".parse().unwrap(),
-            display_name: "Alice".parse().unwrap(),
-            role,
-            created_at: Timestamp::from_millis(0),
-            disabled_at: None,
-        }
-    }
 
     fn parent(scopes: Scopes, expires_at: Option<Timestamp>) -> ParentLimits {
         let id = CredentialId::new(Timestamp::from_millis(0), &TestEntropy::default()).unwrap();
@@ -285,17 +278,17 @@ mod tests {
     fn r27_a_childs_scopes_stay_within_its_parents() {
         let narrow = parent(Scopes::plain([PlainScope::TokensWrite, PlainScope::IdentityRead]), None);
         let asked = Some(Scopes::plain([PlainScope::RoutesUse]));
-        let refused = granted_scopes(asked, &user(Role::Admin), Some(&narrow));
+        let refused = granted_scopes(asked, &Scopes::ceiling(Role::Admin), Some(&narrow));
         assert!(matches!(refused, Err(MintError::ScopeBeyondParent(_))));
-        let defaults = granted_scopes(None, &user(Role::Admin), Some(&narrow)).unwrap();
+        let defaults = granted_scopes(None, &Scopes::ceiling(Role::Admin), Some(&narrow)).unwrap();
         assert_eq!(defaults, Scopes::plain([PlainScope::IdentityRead]));
     }
 
     #[test]
     fn only_an_admin_gets_the_scope_admin() {
         let asked = Some(Scopes::plain([PlainScope::Admin]));
-        assert!(granted_scopes(asked.clone(), &user(Role::User), None).is_err());
-        assert!(granted_scopes(asked, &user(Role::Admin), None).is_ok());
+        assert!(granted_scopes(asked.clone(), &Scopes::ceiling(Role::User), None).is_err());
+        assert!(granted_scopes(asked, &Scopes::ceiling(Role::Admin), None).is_ok());
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Subject {
             parent: None,
             hash: None,
             scopes: Scopes::plain([PlainScope::RoutesUse]),
+            granted: false,
             expires_at: None,
             revoked: false,
             used_at: None,

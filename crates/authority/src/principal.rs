@@ -60,7 +60,7 @@ impl Principal {
     /// What it may be used for now: its own scopes, within what the owner's role allows.
     pub fn scopes(&self) -> Scopes {
         match self.role() {
-            Some(role) => self.entry.scopes.within(&Scopes::ceiling(role)),
+            Some(role) => self.entry.scopes.within(&self.entry.ceiling(role)),
             None => self.entry.scopes.clone(),
         }
     }

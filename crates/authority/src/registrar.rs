@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fallgate_domain::audit::{self, Author, NewEvent};
 use fallgate_domain::clock::{Clock, Timestamp};
-use fallgate_domain::credential::Revocation;
+use fallgate_domain::credential::{GRANT, Revocation};
 use fallgate_domain::entropy::Entropy;
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::PlainScope;
@@ -292,7 +292,8 @@ impl Verifier {
             return self.revoke_unlisted(permit, id, end, actor).await;
         };
         let own = listed.credential.owner == permit.principal().user();
-        let own = own || listed.credential.minted_by == actor.mark();
+        let minted_by = &listed.credential.minted_by;
+        let own = own || minted_by.strip_prefix(GRANT).unwrap_or(minted_by) == actor.mark();
         if !own && !permit.principal().is_admin() {
             return Ok(RevokeOutcome::NotYours);
         }

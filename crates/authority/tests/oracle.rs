@@ -54,6 +54,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Whether a token's scopes have `introspect`, and for what owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Introspects {
+    No,
+    AsAdmin,
+    Granted,
+}
+
 /// What is known of a token without asking anybody.
 struct Token {
     id: CredentialId,
@@ -61,6 +69,7 @@ struct Token {
     owner: usize,
     parent: Option<usize>,
     admin: bool,
+    introspects: Introspects,
     ends: Timestamp,
     revoked: bool,
 }
@@ -215,7 +224,11 @@ impl World {
     }
 
     async fn mint(&mut self, owner: usize, admin: bool, hours: u64) {
-        let scopes = if admin { [PlainScope::Admin] } else { [PlainScope::TokensWrite] };
+        let scopes = if admin {
+            vec![PlainScope::Admin]
+        } else {
+            vec![PlainScope::TokensWrite, PlainScope::Introspect]
+        };
         let lifetime = Lifetime::For(HOUR * u32::try_from(hours).unwrap());
         let order = MintOrder {
             owner: name(owner),
@@ -228,6 +241,9 @@ impl World {
             Ok(minted) => {
                 assert!(!disabled && (by_role || !admin));
                 self.keep(&minted.credential, minted.secret.expose(), owner, None, admin);
+                if let Some(token) = self.tokens.last_mut() {
+                    token.introspects = if by_role { Introspects::AsAdmin } else { Introspects::Granted };
+                }
             }
             Err(MintError::OwnerDisabled(_)) => assert!(disabled),
             Err(MintError::ScopeBeyond(_)) => assert!(admin && !by_role),
@@ -273,7 +289,8 @@ impl World {
     ) {
         let ends = credential.expires_at.unwrap();
         let (id, secret) = (credential.id, secret.to_owned());
-        self.tokens.push(Token { id, secret, owner, parent, admin, ends, revoked: false });
+        let introspects = Introspects::No;
+        self.tokens.push(Token { id, secret, owner, parent, admin, introspects, ends, revoked: false });
     }
 
     /// On every token there ever was, both say the same.
@@ -285,6 +302,14 @@ impl World {
                     assert_eq!(principal.credential(), token.id);
                     assert_eq!(principal.username().unwrap().as_str(), NAMES[token.owner]);
                     let by_role = self.people[token.owner].admin;
+                    let may_ask = principal.scopes().allow(&PlainScope::Introspect.into());
+                    let should = match token.introspects {
+                        Introspects::No => false,
+                        Introspects::AsAdmin => by_role,
+                        Introspects::Granted => true,
+                    };
+                    assert_eq!(may_ask, should, "token {number} after {after:?}");
+                    assert_eq!(principal.clone().permit::<actions::AskOfCredentials>().is_ok(), may_ask);
                     assert_eq!(
                         principal.is_admin(),
                         token.admin && by_role,

@@ -101,6 +101,10 @@ pub struct LastUse {
     pub user_agent: Option<String>,
 }
 
+/// How what is said of a credential's making begins, where whoever made it gave its owner with it what their role does not
+/// have ([`Scopes::grantable`]).
+pub const GRANT: &str = "grant:";
+
 /// A credential as lists show it: everything but its hash, for which this type has no field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -112,7 +116,7 @@ pub struct Credential {
     pub owner: Option<UserId>,
     /// What it hangs on: it ends when this does.
     pub parent: Option<CredentialId>,
-    /// Who made it, as the audit trail names actors.
+    /// Who made it, as the audit trail names actors; behind [`GRANT`], if that was a grant.
     pub minted_by: String,
     /// What its owner calls it.
     pub name: String,

@@ -39,7 +39,7 @@ pub enum PlainScope {
     LiveRead,
     /// Cut and lift.
     Cut,
-    /// Ask about other people's credentials (RFC 7662). Only an admin can mint it.
+    /// Ask about other people's credentials (RFC 7662). Only an admin can mint it, also for a plain user.
     Introspect,
     /// Everything. Only an admin can mint it.
     Admin,
@@ -230,6 +230,17 @@ impl Scopes {
         }
     }
 
+    /// The same with what an admin, or whoever has access to the home folder, can give somebody of that role with a single
+    /// credential: `introspect`, for the service account of a route. `admin` is not to be had so.
+    pub fn grantable(role: Role) -> Self {
+        match role {
+            Role::Admin => Self::ceiling(role),
+            Role::User => {
+                Self::plain(PlainScope::ALL.into_iter().filter(|scope| *scope != PlainScope::Admin))
+            }
+        }
+    }
+
     /// Whether there is no scope in it.
     pub fn is_empty(&self) -> bool {
         self.plain == 0 && self.routes.is_empty()
@@ -353,6 +364,16 @@ mod tests {
             let json = serde_json::to_string(&a).unwrap();
             prop_assert_eq!(serde_json::from_str::<Scopes>(&json).unwrap(), a);
         }
+    }
+
+    #[test]
+    fn of_what_a_role_does_not_have_introspect_alone_can_be_granted() {
+        let (ceiling, grantable) = (Scopes::ceiling(Role::User), Scopes::grantable(Role::User));
+        let more: Vec<_> = grantable.iter().filter(|scope| !ceiling.allow(scope)).collect();
+        assert_eq!(more, [PlainScope::Introspect.into()]);
+        assert_eq!(ceiling.first_beyond(&grantable), Some(PlainScope::Introspect.into()));
+        assert_eq!(grantable.first_beyond(&ceiling), None);
+        assert_eq!(Scopes::grantable(Role::Admin), Scopes::ceiling(Role::Admin));
     }
 
     #[test]

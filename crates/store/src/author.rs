@@ -20,6 +20,8 @@ struct Standing {
     agent: Option<AgentId>,
     kind: CredentialKind,
     scopes: Scopes,
+    /// Whether its owner was granted more with it than their role has.
+    granted: bool,
     /// It and what it hangs on, from below.
     links: Vec<CredentialId>,
 }
@@ -42,7 +44,8 @@ pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(),
     {
         return Err(Fault::CallerCut(CutNotice { reason: cut.reason, until: cut.expires_at }));
     }
-    let allows = |scope: &Scope| standing.scopes.allow(scope) && Scopes::ceiling(user.role).allow(scope);
+    let ceiling = if standing.granted { Scopes::grantable(user.role) } else { Scopes::ceiling(user.role) };
+    let allows = |scope: &Scope| standing.scopes.allow(scope) && ceiling.allow(scope);
     match author.needs.map(Scope::from) {
         Some(scope) if !allows(&scope) => Err(Fault::CallerEnded),
         _ => Ok(()),
@@ -53,8 +56,8 @@ fn of_row(act: &Transaction<'_>, id: CredentialId, at: Timestamp) -> Result<Opti
     let lineage = credentials::lineage(act, id)?.filter(|end| end.stands(at));
     let row = credentials::row(act, id)?;
     Ok(lineage.zip(row).and_then(|(lineage, row)| {
-        let (kind, scopes) = (row.kind, row.scopes);
-        Some(Standing { owner: row.owner?, agent: None, kind, scopes, links: lineage.links })
+        let (kind, scopes, granted) = (row.kind, row.scopes, row.granted);
+        Some(Standing { owner: row.owner?, agent: None, kind, scopes, granted, links: lineage.links })
     }))
 }
 
@@ -83,5 +86,5 @@ fn of_worker(act: &Transaction<'_>, claims: &WorkerClaims, at: Timestamp) -> Res
         }
     }
     let (kind, scopes) = (CredentialKind::Worker, claims.scopes.clone());
-    Ok(Some(Standing { owner: claims.owner_id, agent, kind, scopes, links }))
+    Ok(Some(Standing { owner: claims.owner_id, agent, kind, scopes, granted: false, links }))
 }

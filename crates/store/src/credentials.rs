@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::{
-    Credential, CredentialKind, LastUse, NewCredential, Revocation, Status, is_expired,
+    Credential, CredentialKind, GRANT, LastUse, NewCredential, Revocation, Status, is_expired,
 };
 use fallgate_domain::id::{CredentialId, UserId};
 use fallgate_domain::scope::Scopes;
@@ -40,7 +40,8 @@ macro_rules! lean_columns {
         "SELECT id, kind, owner, parent, hash, scopes, expires_at, revoked_at IS NOT NULL,
                 CASE kind WHEN 'login' THEN
                     coalesce((SELECT at FROM last_use WHERE last_use.credential = credential.id), created_at)
-                END
+                END,
+                minted_by
          FROM credential "
     };
 }
@@ -406,6 +407,7 @@ fn decide(row: &Row<'_>, seen: &mut ScopesSeen) -> Result<CredentialRow, Fault> 
         parent: row.get::<_, Option<_>>(3)?.map(CredentialId::from_bytes),
         hash: row.get::<_, Option<_>>(4)?.map(TokenHash::from_bytes),
         scopes: seen.parse(text(row, 5)?)?,
+        granted: text(row, 9)?.starts_with(GRANT),
         expires_at: row.get::<_, Option<i64>>(6)?.map(time).transpose()?,
         revoked: row.get(7)?,
         used_at: row.get::<_, Option<i64>>(8)?.map(time).transpose()?,

@@ -67,6 +67,8 @@ pub struct CredentialRow {
     pub hash: Option<TokenHash>,
     /// What it may be used for, before its owner's role is asked.
     pub scopes: Scopes,
+    /// Whether what an admin can grant its owner counts for it, beyond what their role has.
+    pub granted: bool,
     /// It is good *before* this time and refused *at* it.
     pub expires_at: Option<Timestamp>,
     /// Whether somebody ended it.

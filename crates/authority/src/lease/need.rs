@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fallgate_domain::path::CanonicalPath;
 use fallgate_domain::route::RouteName;
-use fallgate_domain::scope::{Scope, Scopes};
+use fallgate_domain::scope::Scope;
 use fallgate_domain::user::Role;
 
 use crate::cuts::{Asked, StandingCut};
@@ -42,7 +42,7 @@ impl Need {
             return Err(Refusal::Cut(cut.notice()));
         }
         let allows = |scope: &Scope| {
-            entry.scopes.allow(scope) && role.is_none_or(|role| Scopes::ceiling(role).allow(scope))
+            entry.scopes.allow(scope) && role.is_none_or(|role| entry.ceiling(role).allow(scope))
         };
         match self {
             Self::Standing | Self::Uncut => Ok(()),

@@ -16,6 +16,7 @@ fn row(id: u8, parent: Option<u8>) -> CredentialRow {
         parent: parent.map(|parent| CredentialId::from_bytes([parent; 16])),
         hash: Some(TokenHash::from_bytes([id; 32])),
         scopes: Scopes::none(),
+        granted: false,
         expires_at: None,
         revoked: false,
         used_at: None,

@@ -101,9 +101,85 @@ fn an_upstream_learns_whether_a_credential_of_any_kind_is_good() {
     assert_eq!(refused("", &asked), (401, "invalid_token".to_owned()));
     assert_eq!(refused(&disabled.header(), &asked), (403, "insufficient_scope".to_owned()));
     assert_eq!(refused(&service, &[]), (400, "invalid_request".to_owned()));
-    // Only an admin has it to give.
-    let ordinary = ["token", "create", "--username", "ada", "--scope", "introspect"];
-    assert!(gate.fallgate(&ordinary).refused(1).contains("introspect"));
+}
+
+/// A service account of a route is no admin: `introspect` is granted to it, with one token and for that alone.
+#[test]
+fn a_plain_users_token_may_ask_if_an_admin_or_the_command_line_gave_it_that() {
+    let gate = Gate::start();
+    gate.admin("root");
+    gate.user("wiki-svc");
+    gate.user("ada");
+    let ask = |headers: &str| form(&gate, "/oauth/introspect", headers, &[("token", "x")]).status;
+    let mint = |headers: &str, body: &Value| gate.ask("POST /api/tokens", headers, body);
+    let scopes = json!(["introspect", "tokens:write", "agents:write", "identity:read"]);
+    let order = json!({ "name": "wiki", "username": "wiki-svc", "scopes": scopes });
+    let admin = gate.token_with("root", &["--scope", "admin"]);
+    let by_admin = mint(&admin.header(), &order);
+    assert_eq!(by_admin.status, 201, "{}", by_admin.text());
+    let by_admin = format!("Authorization: Bearer {}\r\n", by_admin.json()["secret"].as_str().unwrap());
+    let by_hand = gate.token_with("wiki-svc", &["--scope", "introspect"]);
+    let by_page = mint(&gate.sign_in("root").sent_by_page(), &order).json();
+    let by_page = format!("Authorization: Bearer {}\r\n", by_page["secret"].as_str().unwrap());
+    for granted in [&by_admin, &by_hand.header(), &by_page] {
+        assert_eq!(ask(granted), 200);
+        let told = gate.ask("GET /api/whoami", granted, &Value::Null).json();
+        assert_eq!(told["role"], "user");
+        assert!(told["credential"]["scopes"].as_array().unwrap().contains(&json!("introspect")), "{told}");
+    }
+
+    // Nobody grants themselves, and what was granted is handed on to nobody.
+    let login = gate.sign_in("wiki-svc");
+    assert_eq!(ask(&login.bearer()), 403, "a sign-in has what its user's role has");
+    for caller in [&login.bearer(), &by_admin] {
+        let refused = mint(caller, &json!({ "name": "x", "scopes": ["introspect"] }));
+        assert_eq!(refused.status, 403, "{}", refused.text());
+        let usual = mint(caller, &json!({ "name": "x", "scopes": ["identity:read"] }));
+        assert_eq!(usual.status, 201, "{}", usual.text());
+        let worker =
+            gate.ask("POST /api/agents/wiki-svc/tokens", caller, &json!({ "scopes": ["introspect"] }));
+        assert_eq!(worker.status, 403, "{}", worker.text());
+        let agent = json!({ "name": "asker", "scopes": ["introspect"] });
+        assert_eq!(gate.ask("POST /api/agents", caller, &agent).status, 403);
+    }
+    assert_eq!(
+        mint(&admin.header(), &json!({ "name": "x", "username": "ada", "scopes": ["admin"] })).status,
+        403
+    );
+    let all = ["token", "create", "--username", "ada", "--scope", "admin"];
+    assert!(gate.fallgate(&all).refused(1).contains("admin"));
+
+    // What an admin had as an admin goes with the role, whoever minted it.
+    gate.admin("eve");
+    let own = mint(&gate.sign_in("eve").bearer(), &json!({ "name": "x", "scopes": ["introspect"] }));
+    let own = format!("Authorization: Bearer {}\r\n", own.json()["secret"].as_str().unwrap());
+    let order = json!({ "name": "x", "username": "eve", "scopes": ["introspect"] });
+    let others = mint(&admin.header(), &order).json();
+    let others = format!("Authorization: Bearer {}\r\n", others["secret"].as_str().unwrap());
+    let by_hand = gate.token_with("eve", &["--scope", "introspect"]).header();
+    for (role, status) in [("admin", 200), ("user", 403), ("admin", 200)] {
+        gate.fallgate(&["user", "set-role", "eve", role]).ok();
+        for token in [&own, &others, &by_hand] {
+            assert_eq!(ask(token), status, "as {role}");
+        }
+    }
+    // A grant is none of the role's, and stays what it was.
+    for role in ["admin", "user"] {
+        gate.fallgate(&["user", "set-role", "wiki-svc", role]).ok();
+        assert_eq!(ask(&by_admin), 200, "as {role}");
+    }
+
+    // Whoever granted it takes it back, no admin any more.
+    gate.fallgate(&["user", "set-role", "eve", "admin"]).ok();
+    let eves = gate.token_with("eve", &["--scope", "admin", "--scope", "tokens:write"]);
+    let granted =
+        mint(&eves.header(), &json!({ "name": "x", "username": "ada", "scopes": ["introspect"] })).json();
+    gate.fallgate(&["user", "set-role", "eve", "user"]).ok();
+    let id = granted["id"].as_str().unwrap();
+    let granted = format!("Authorization: Bearer {}\r\n", granted["secret"].as_str().unwrap());
+    assert_eq!(ask(&granted), 200);
+    assert_eq!(gate.ask(&format!("DELETE /api/tokens/{id}"), &eves.header(), &Value::Null).status, 204);
+    assert_eq!(ask(&granted), 401);
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn the_readmes_lines_give_a_newcomer_a_user_a_token_and_a_way_through() {
 fn the_api_pages_lines_mint_and_sign_in() {
     let gate = Gate::before("notes", "http://127.0.0.1:9");
     gate.admin("alice");
+    gate.user("wiki-svc");
     let page = page("docs/api.md");
     let (_, behind) = page.split_once(MARK).unwrap();
     let address = gate.address().to_string();
