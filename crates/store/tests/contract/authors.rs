@@ -2,6 +2,7 @@
 
 use fallgate_domain::audit::{Action, Author, NewEvent};
 use fallgate_domain::clock::Timestamp;
+use fallgate_domain::credential::GRANT;
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::scope::{PlainScope, Scopes};
 use fallgate_domain::user::{Role, User};
@@ -58,6 +59,17 @@ async fn r9_whoever_is_shut_out_between_asking_and_doing_does_nothing() {
     assert_eq!(enable(&vault, &ada, by(child, admin, NOW)).await.unwrap_err(), StoreError::CallerEnded);
     assert!(enable(&vault, &ada, by(child, None, NOW)).await.is_ok());
     assert!(enable(&vault, &ada, by(child, Some(PlainScope::TokensWrite), NOW)).await.is_ok());
+    // Beyond that counts what was granted, and nothing else of it.
+    let introspect = Some(PlainScope::Introspect);
+    let mut granted = backend.token(Some(ada.id), 2);
+    granted.credential.scopes = Scopes::plain([PlainScope::Introspect]);
+    granted.credential.minted_by = format!("{GRANT}user:1");
+    mint(&vault, &granted).await;
+    let granted = granted.credential.id;
+    assert!(enable(&vault, &ada, by(granted, introspect, NOW)).await.is_ok());
+    for refused in [by(child, introspect, NOW), by(granted, Some(PlainScope::Cut), NOW)] {
+        assert_eq!(enable(&vault, &ada, refused).await.unwrap_err(), StoreError::CallerEnded);
+    }
     // And with what it hangs on.
     revoke(&vault, parent).await;
     assert_eq!(enable(&vault, &ada, by(child, None, NOW)).await.unwrap_err(), StoreError::CallerEnded);
