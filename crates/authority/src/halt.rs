@@ -92,6 +92,9 @@ impl Verifier {
                     entry.halt();
                 }
             });
+            if what != Owned::Logins {
+                account.end_workers(self.clock().now());
+            }
             account.poke();
         }
         let what = what.name();
