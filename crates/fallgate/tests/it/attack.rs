@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::oauth::form;
-use crate::support::{Client, Gate, PASSPHRASE, Response, Token, Upstream, Worker};
+use crate::support::{Client, Gate, PASSPHRASE, Response, Run, Token, Upstream, Worker};
 
 fn whoami(gate: &Gate, token: &Token) -> u16 {
     Client::get(gate.address(), "/api/whoami", Some(token)).status
@@ -349,4 +349,19 @@ fn r31_whoever_ends_all_their_tokens_is_rid_of_a_thiefs_worker_tokens() {
     assert_eq!(whoami(&gate, &bobs), 200, "another's");
     let again = Gate::on(gate.kill(), "");
     assert!(dead.iter().all(|token| whoami(&again, token) == 401));
+}
+
+#[test]
+fn r37_whoever_ends_a_worker_token_for_routes_alone_is_not_told_that_it_goes_on() {
+    let upstream = Upstream::echo();
+    let gate = Gate::before("app", &upstream.url());
+    let token = gate.worker("ada", &["routes:use"], &["route:app"]).token;
+    let app = || Client::get(gate.address(), "/app/", Some(&token)).status;
+    assert_eq!(app(), 200);
+    let mut command =
+        gate.command(&["token", "revoke", "--stdin", "--server", &format!("http://{}", gate.address())]);
+    command.env_remove("FALLGATE_HOME");
+    let said = Run::of(command, token.secret.as_bytes()).refused(1);
+    assert_eq!(app(), 401);
+    assert!(said.contains("for routes alone and has ended now"), "{said}");
 }
