@@ -235,12 +235,7 @@ impl Registrar {
         let event = actor.event(now, audit::Action::UserPassphrase, username.to_string(), BTreeMap::new());
         let revocation = revocation(now, actor, "passphrase reset");
         match self.vault.set_passphrase(id, hash, revoke_tokens, revocation, event).await? {
-            SetPassphrase::Set(_, ended) => {
-                if revoke_tokens {
-                    self.end_workers(Some((id, username)), actor).await?;
-                }
-                Ok(ended)
-            }
+            SetPassphrase::Set(_, ended) => Ok(ended),
             SetPassphrase::Unknown => Err(UserError::Unknown(username.clone())),
         }
     }

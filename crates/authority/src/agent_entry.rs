@@ -139,7 +139,6 @@ mod tests {
             display_name: "Alice".parse().unwrap(),
             role: Role::User,
             disabled,
-            workers_ended_at: None,
         })
     }
 

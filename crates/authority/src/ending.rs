@@ -29,7 +29,7 @@ impl Ending {
         let owned_by = |user: UserId| link.account.user.as_ref().is_some_and(|owner| owner.id == user);
         match self {
             Self::Credential(id) => link.id == id,
-            Self::Tokens(user) => (link.is_token() || link.worker.is_some()) && owned_by(user),
+            Self::Tokens(user) => link.is_token() && owned_by(user),
             Self::Logins(user, but) => {
                 let spared = but.is_some_and(|but| link.id == but || link.parent.is(but));
                 link.kind == CredentialKind::Login && owned_by(user) && !spared

@@ -92,8 +92,6 @@ pub(crate) struct Account {
     halted: AtomicBool,
     /// The revision at which all its tokens were last found revoked: those that were read before have ended.
     pub(crate) tokens_ended_at: AtomicU64,
-    /// Worker tokens that were first minted until then have ended, in milliseconds.
-    workers_ended_at: AtomicI64,
     display_name: Mutex<Option<DisplayName>>,
     /// Those that there are, the same for all.
     pub(crate) cuts: Arc<Cuts>,
@@ -180,9 +178,7 @@ impl Entry {
     /// Whether somebody ended it, by itself, with all tokens of its owner, or with its owner.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
-            || self.worker.as_ref().is_some_and(|worker| {
-                worker.is_revoked() || self.account.has_ended_workers_of(worker.claims.first_minted_at())
-            })
+            || self.worker.as_ref().is_some_and(|worker| worker.is_revoked())
             || self.account.gone.load(Ordering::Acquire)
             || self.halted.load(Ordering::Acquire)
             || (self.is_token()
@@ -339,7 +335,6 @@ impl Account {
             admin: AtomicBool::new(false),
             halted: AtomicBool::new(false),
             tokens_ended_at: AtomicU64::new(0),
-            workers_ended_at: AtomicI64::new(-1),
             display_name: Mutex::new(None),
             cuts,
             leases: Mutex::new(Slab::new()),
@@ -390,15 +385,6 @@ impl Account {
         self.halted.store(yes, Ordering::Release);
     }
 
-    /// Ends its worker tokens that were first minted until then.
-    pub(crate) fn end_workers(&self, until: Timestamp) {
-        self.workers_ended_at.fetch_max(until.millis(), Ordering::AcqRel);
-    }
-
-    fn has_ended_workers_of(&self, minted_at: Timestamp) -> bool {
-        minted_at.millis() <= self.workers_ended_at.load(Ordering::Acquire)
-    }
-
     /// Whether anything may rest on it now, and with which role.
     pub(crate) fn judge(&self) -> Result<Option<Role>, Denial> {
         if self.gone.load(Ordering::Acquire) {
@@ -416,9 +402,6 @@ impl Account {
     pub(crate) fn update(&self, row: &UserRow) {
         self.disabled.store(row.disabled, Ordering::Release);
         self.admin.store(row.role == Role::Admin, Ordering::Release);
-        if let Some(until) = row.workers_ended_at {
-            self.end_workers(until);
-        }
         *self.display_name.lock() = Some(row.display_name.clone());
     }
 }

@@ -92,9 +92,6 @@ impl Verifier {
                     entry.halt();
                 }
             });
-            if what != Owned::Logins {
-                account.end_workers(self.clock().now());
-            }
             account.poke();
         }
         let what = what.name();

@@ -132,12 +132,8 @@ impl Verifier {
         let revocation = Revocation { at: now, by: actor.mark(), reason };
         let keep = caller.principal().credential();
         let vault = &self.registrar.vault;
-        let mut changed =
+        let changed =
             vault.change_passphrase(caller.owner, proof, hash, keep, revoke_tokens, revocation, event).await;
-        if revoke_tokens && matches!(changed, Ok(ChangedPassphrase::Changed(..))) {
-            let ended = self.registrar.end_workers(Some((caller.owner, caller.username())), &actor).await;
-            changed = ended.and(changed);
-        }
         let to_end = if revoke_tokens { Owned::Everything } else { Owned::Logins };
         let halt = |error: &StoreError| self.halt_owned(caller.owner, to_end, Some(keep), error);
         match or_halt::<_, SignInError>(changed, halt)? {

@@ -40,7 +40,6 @@ impl Subject {
             display_name: "Alice".parse().unwrap_or_else(|_| unreachable!("a constant")),
             role: Role::User,
             disabled: false,
-            workers_ended_at: None,
         };
         let row = CredentialRow {
             id: CredentialId::from_bytes([2; 16]),

@@ -117,11 +117,6 @@ impl Actor {
         })
     }
 
-    /// Whether a worker token acts.
-    pub(crate) const fn is_worker(&self) -> bool {
-        matches!(self, Self::User { worker: Some(_), .. })
-    }
-
     /// The same, acting for somebody else: as an admin.
     pub(crate) fn for_others(mut self) -> Self {
         if let Self::User { by, .. } = &mut self {

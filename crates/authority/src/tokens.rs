@@ -187,12 +187,7 @@ impl Registrar {
         let event = actor.event(now, audit::Action::TokenRevokeAll, target, BTreeMap::new());
         let revocation =
             Revocation { at: now, by: actor.mark(), reason: Some("all tokens revoked".to_owned()) };
-        let count = self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await?;
-        // The one in use is spared, and worker tokens end all or none.
-        if !actor.is_worker() {
-            self.end_workers(owner.map(|owner| (owner.id, &owner.username)), actor).await?;
-        }
-        Ok(count)
+        self.vault.revoke_all(owner.map(|owner| owner.id), except, revocation, event).await
     }
 
     /// A credential that may be managed as a token.
@@ -287,8 +282,7 @@ impl Verifier {
         }
     }
 
-    /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Worker tokens too, unless
-    /// a worker token asks. Open connections
+    /// Ends all tokens of the caller but the one in use; or, for an admin, all of the named user. Open connections
     /// are cut before this returns.
     pub async fn revoke_all(
         &self,

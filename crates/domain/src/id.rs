@@ -42,12 +42,6 @@ macro_rules! id {
                 Self(Uuid::from_bytes(bytes))
             }
 
-            /// When it was made, by the clock of whoever made it.
-            pub fn made_at(&self) -> Timestamp {
-                let millis = self.0.as_u128() >> 80;
-                Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
-            }
-
             /// The 16 bytes, as the store keeps them.
             pub const fn bytes(&self) -> [u8; 16] {
                 self.0.into_bytes()

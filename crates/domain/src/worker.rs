@@ -171,11 +171,6 @@ impl WorkerClaims {
         self.ancestors.split_first().map_or(&[], |(_, credentials)| credentials)
     }
 
-    /// When the first of its family was minted.
-    pub fn first_minted_at(&self) -> Timestamp {
-        self.ancestors.first().map_or(self.issued_at, CredentialId::made_at)
-    }
-
     /// How long it lasts.
     pub fn life(&self) -> Duration {
         self.expires_at.since(self.issued_at)

@@ -35,11 +35,6 @@ pub(crate) fn refuse_ended(act: &Transaction<'_>, author: &Author) -> Result<(),
     let Some(user) = users::row(act, standing.owner)?.filter(|user| !user.disabled) else {
         return Err(Fault::CallerEnded);
     };
-    let is_ended =
-        |claims: &WorkerClaims| user.workers_ended_at.is_some_and(|end| claims.first_minted_at() <= end);
-    if author.worker.as_deref().is_some_and(is_ended) {
-        return Err(Fault::CallerEnded);
-    }
     let is_admins_sign_in = standing.kind == CredentialKind::Login && user.role == Role::Admin;
     let spared = author.though_all_is_cut && is_admins_sign_in;
     if let Some(cut) =

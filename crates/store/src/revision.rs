@@ -48,8 +48,6 @@ pub struct UserRow {
     pub role: Role,
     /// Whether every credential of theirs is refused.
     pub disabled: bool,
-    /// When all their worker tokens were last ended, if they were: those first minted until then are refused.
-    pub workers_ended_at: Option<Timestamp>,
 }
 
 /// What a decision needs to know of a credential.

@@ -115,35 +115,19 @@ pub(crate) fn with_id(connection: &Connection, id: UserId) -> Result<Option<User
 
 /// What a decision needs of one account.
 pub(crate) fn row(connection: &Connection, id: UserId) -> Result<Option<UserRow>, Fault> {
-    let Some(user) = with_id(connection, id)? else { return Ok(None) };
-    let mut ended_at = connection.prepare_cached(r#"SELECT workers_ended_at FROM "user" WHERE id = ?1"#)?;
-    let ended_at: Option<i64> = ended_at.query_row([id.bytes()], |row| row.get(0))?;
-    Ok(Some(decided(user, ended_at.map(time).transpose()?)))
+    Ok(with_id(connection, id)?.map(UserRow::from))
 }
 
 /// What a decision needs of every account, by id.
 pub(crate) fn each(connection: &Connection, give: &mut dyn FnMut(UserRow)) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(
-        r#"SELECT id, username, display_name, role, created_at, disabled_at, workers_ended_at FROM "user" ORDER BY id"#,
+        r#"SELECT id, username, display_name, role, created_at, disabled_at FROM "user" ORDER BY id"#,
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let ended_at = row.get::<_, Option<i64>>(6)?.map(time).transpose()?;
-        give(decided(UserRecord::read(row)?.try_into()?, ended_at));
+        give(User::try_from(UserRecord::read(row)?)?.into());
     }
     Ok(())
-}
-
-/// What a decision needs of this account.
-fn decided(user: User, workers_ended_at: Option<Timestamp>) -> UserRow {
-    UserRow {
-        id: user.id,
-        username: user.username,
-        display_name: user.display_name,
-        role: user.role,
-        disabled: user.disabled_at.is_some(),
-        workers_ended_at,
-    }
 }
 
 /// A row as it lies in the table.
@@ -181,5 +165,17 @@ impl TryFrom<UserRecord<'_>> for User {
             created_at: time(record.created_at)?,
             disabled_at: record.disabled_at.map(time).transpose()?,
         })
+    }
+}
+
+impl From<User> for UserRow {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            username: user.username,
+            display_name: user.display_name,
+            role: user.role,
+            disabled: user.disabled_at.is_some(),
+        }
     }
 }

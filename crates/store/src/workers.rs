@@ -2,7 +2,7 @@
 
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::id::CredentialId;
 use fallgate_domain::worker::Family;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
@@ -11,7 +11,7 @@ use crate::error::{Fault, StoreError};
 use crate::revision::Revision;
 use crate::store::Store;
 use crate::vault::Vault;
-use crate::{audit, changes, users};
+use crate::{audit, changes};
 
 /// What became of [`Vault::revoke_worker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,17 +35,6 @@ impl Vault {
         self.backend.write(event.author.clone(), move |act| revoke(act, id, until, event)).await
     }
 
-    /// Refuses all worker tokens of one owner, or of everybody, that were first minted until then, for good. What is
-    /// minted later is not touched; a later time that is known is kept.
-    pub async fn end_workers(
-        &self,
-        owner: Option<UserId>,
-        until: Timestamp,
-        event: NewEvent,
-    ) -> Result<(), StoreError> {
-        self.backend.write(event.author.clone(), move |act| end_all(act, owner, until, event)).await
-    }
-
     /// Forgets at most `most` revocations whose time is over at `now`; tells how many. It is no act of anybody's.
     pub async fn sweep_workers(&self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         self.backend.add(None, move |act| sweep(act, now, most)).await
@@ -53,12 +42,6 @@ impl Vault {
 }
 
 impl Store {
-    /// Until when all worker tokens of an owner that were first minted by then are ended, if they were.
-    pub async fn workers_ended_at(&self, owner: UserId) -> Result<Option<Timestamp>, StoreError> {
-        let row = self.backend.read(move |connection| users::row(connection, owner)).await?;
-        Ok(row.and_then(|user| user.workers_ended_at))
-    }
-
     /// Whether one of this family was revoked and that is still remembered.
     pub async fn is_worker_revoked(&self, family: Family) -> Result<bool, StoreError> {
         self.backend.read(move |connection| is_revoked(connection, family)).await
@@ -90,27 +73,6 @@ fn revoke(
         return Ok(RevokedWorker::AlreadyRevoked);
     }
     Ok(RevokedWorker::Revoked(changes::note(act, &[Moved::Worker(id)])?))
-}
-
-fn end_all(
-    act: &Transaction<'_>,
-    owner: Option<UserId>,
-    until: Timestamp,
-    event: NewEvent,
-) -> Result<(), Fault> {
-    let mut statement = act.prepare_cached(
-        r#"UPDATE "user" SET workers_ended_at = max(coalesce(workers_ended_at, 0), ?2) WHERE ?1 IS NULL OR id = ?1
-           RETURNING id"#,
-    )?;
-    let rows = statement.query_map((owner.map(|id| id.bytes()), until.millis()), |row| {
-        Ok(Moved::User(UserId::from_bytes(row.get(0)?)))
-    })?;
-    let moved = rows.collect::<Result<Vec<_>, _>>()?;
-    if !moved.is_empty() {
-        changes::note(act, &moved)?;
-        audit::append(act, event)?;
-    }
-    Ok(())
 }
 
 fn sweep(act: &Transaction<'_>, now: Timestamp, most: u32) -> Result<u64, Fault> {

@@ -46,9 +46,6 @@ impl Registrar {
             None => Some(Denial::OwnerGone),
             Some(owner) if owner.disabled_at.is_some() => Some(Denial::OwnerDisabled),
             _ if self.store.is_worker_revoked(claims.family()).await? => Some(Denial::Revoked),
-            _ if self.store.workers_ended_at(claims.owner_id).await? >= Some(claims.first_minted_at()) => {
-                Some(Denial::Revoked)
-            }
             _ if now >= claims.expires_at.plus(skew) => Some(Denial::Expired),
             _ if claims.not_before > now.plus(skew) => Some(Denial::NotYet),
             _ => None,

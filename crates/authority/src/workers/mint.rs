@@ -213,8 +213,7 @@ impl Registrar {
         if audience.is_empty() {
             return Err(WorkerError::NoAudience);
         }
-        // To the millisecond, which tells whether it was there when all of its owner's were ended.
-        let id = CredentialId::new(self.clock.now(), &*self.entropy)?;
+        let id = CredentialId::new(now, &*self.entropy)?;
         let above = minter.map(|minter| minter.lineage).unwrap_or_default();
         Ok(WorkerClaims {
             issuer: issuer.to_owned(),

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fallgate_domain::audit::{self, NewEvent};
+use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
-use fallgate_domain::id::{CredentialId, UserId};
-use fallgate_domain::user::Username;
+use fallgate_domain::id::CredentialId;
 use fallgate_domain::worker::{Family, LONGEST_LIFE, MOST_SKEW};
 use fallgate_store::{RevokedWorker, StoreError};
 use serde_json::Value;
@@ -62,22 +61,6 @@ impl WorkerEnd {
 }
 
 impl Registrar {
-    /// Ends all worker tokens of a user, or of everybody, that there are. An act of its own, behind the one that ends the
-    /// rest: whoever minted while that waited for its turn is shut out by then, and was earlier than this.
-    pub(crate) async fn end_workers(
-        &self,
-        owner: Option<(UserId, &Username)>,
-        actor: &Actor,
-    ) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let target = owner.map_or_else(|| "*".to_owned(), |(_, username)| username.to_string());
-        let detail = BTreeMap::from([("kind".to_owned(), Value::from("worker"))]);
-        // The act before was the caller's, and may have ended them.
-        let event =
-            NewEvent { author: None, ..actor.event(now, audit::Action::TokenRevokeAll, target, detail) };
-        self.vault.end_workers(owner.map(|(id, _)| id), now, event).await
-    }
-
     /// Ends a worker token and all of its family: one durable row.
     pub async fn revoke_worker(
         &self,

@@ -16,7 +16,7 @@ use crate::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, wait_for_lock};
 use crate::sqlite::inspect::{self, Found};
 
 /// The steps, in order: step n takes a file from schema n to n + 1. A step that was released is never edited.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("schema_keys.sql"),
     include_str!("schema_upkeep.sql"),
@@ -24,7 +24,6 @@ const STEPS: [&str; 8] = [
     include_str!("schema_cuts.sql"),
     include_str!("schema_agents.sql"),
     include_str!("schema_workers.sql"),
-    include_str!("schema_worker_ends.sql"),
 ];
 
 /// The newest schema that this program knows.

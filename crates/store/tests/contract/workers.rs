@@ -57,40 +57,6 @@ async fn r42_a_revoked_worker_token_is_told_with_its_family_and_once() {
 }
 
 #[tokio::test]
-async fn r31_all_worker_tokens_of_an_owner_end_until_a_time_that_never_goes_back() {
-    let backend = backend();
-    let (store, vault) = backend.open().await;
-    let (alice, bob) = (backend.user("alice"), backend.user("bob"));
-    for user in [&alice, &bob] {
-        let _ = create(&vault, user).await;
-    }
-    let end = async |owner, until| {
-        let event = event(Action::TokenRevokeAll, "them");
-        vault.end_workers(owner, until, event).await.unwrap();
-        (store.workers_ended_at(alice.id).await.unwrap(), store.workers_ended_at(bob.id).await.unwrap())
-    };
-    let told = async || store.events(None, 10).await.unwrap().len();
-    let before = (vault.revision().await.unwrap(), told().await);
-    assert_eq!(end(Some(alice.id), minutes_later(5)).await, (Some(minutes_later(5)), None));
-    let changes = vault.changes_since(before.0).await.unwrap();
-    assert!(
-        matches!(&changes.rows[..], [Row::User(user)] if user.workers_ended_at == Some(minutes_later(5))),
-        "{changes:?}"
-    );
-    assert_eq!(told().await, before.1 + 1);
-    assert_eq!(end(Some(alice.id), minutes_later(4)).await.0, Some(minutes_later(5)));
-    let all = (Some(minutes_later(6)), Some(minutes_later(6)));
-    assert_eq!(end(None, minutes_later(6)).await, all);
-    let loaded = load(&vault).await.1;
-    let users =
-        loaded.iter().filter_map(|row| if let Row::User(user) = row { user.workers_ended_at } else { None });
-    assert_eq!(users.collect::<Vec<_>>(), [minutes_later(6); 2], "who starts later knows it, too");
-    let nobody = fallgate_domain::id::UserId::from_bytes([9; 16]);
-    assert_eq!(end(Some(nobody), minutes_later(7)).await, all);
-    assert_eq!(store.workers_ended_at(nobody).await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn r42_a_sweep_takes_so_many_at_once_and_none_before_its_second() {
     let (backend, entropy) = (backend(), TestEntropy::default());
     let (_, vault) = backend.open().await;
