@@ -11,6 +11,7 @@ use fallgate_domain::route::RouteName;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::secret::SecretText;
 use fallgate_domain::user::Username;
+use fallgate_domain::worker;
 use fallgate_web::view::{Inspected, InspectedWorkerView, MintedView, TokenView};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -224,6 +225,12 @@ async fn revoke_held(place: Place) -> Result<(), Failure> {
         Some((id, revocation)) => {
             say_revoked(id, revocation);
             Ok(())
+        }
+        None if worker::read(secret.expose().as_bytes()).is_ok() => {
+            // For routes alone it is shown to nobody, its holder neither.
+            let guess =
+                "it was ended before, or is another gate's, or it is for routes alone and has ended now";
+            Err(nobodys(&desk, "nothing that shows itself at", guess))
         }
         None => Err(nobodys(&desk, "nothing that stands at", "it was ended before, or is another gate's")),
     }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::oauth::form;
-use crate::support::{Client, Gate, Response, Token, Upstream, Worker};
+use crate::support::{Client, Gate, PASSPHRASE, Response, Run, Token, Upstream, Worker};
 
 fn whoami(gate: &Gate, token: &Token) -> u16 {
     Client::get(gate.address(), "/api/whoami", Some(token)).status
@@ -292,4 +292,76 @@ fn a_worker_token_with_no_scope_at_all_does_not_fill_the_trail() {
     // Others are not held up, nor is it any less good.
     assert_eq!(gate.renew_worker(&gate.worker("ada", &[], &["fallgate"]).token).status, 201);
     assert_eq!(gate.ask("GET /api/nothing", &last.header(), &Value::Null).status, 404);
+}
+
+#[test]
+fn r31_whoever_ends_all_their_tokens_is_rid_of_a_thiefs_worker_tokens() {
+    let gate = Gate::start();
+    gate.user("ada");
+    gate.user("bob");
+    let mint = |bearer: &str, of: &str| {
+        gate.ask(
+            &format!("POST /api/agents/{of}/tokens"),
+            bearer,
+            &json!({"scopes": ["identity:read", "tokens:write"]}),
+        )
+    };
+    let worker = || Worker::token_of(&mint(&gate.sign_in("ada").bearer(), "ada"));
+    let bobs = Worker::token_of(&mint(&gate.sign_in("bob").bearer(), "bob"));
+    let mut dead = Vec::new();
+    let mut expect_dead = |token: Token| {
+        assert_eq!((whoami(&gate, &token), gate.renew_worker(&token).status), (401, 401));
+        let shown = gate.fallgate_with(&["token", "inspect"], token.secret.clone()).ok().stdout;
+        assert!(shown.contains("status    revoked"), "{shown}");
+        dead.push(token);
+    };
+
+    let stolen = Worker::token_of(&gate.renew_worker(&worker()));
+    let ada = gate.sign_in("ada").bearer();
+    assert_eq!(gate.ask("DELETE /api/tokens", &ada, &Value::Null).status, 200);
+    expect_dead(stolen);
+    let stolen = worker();
+    assert_eq!(whoami(&gate, &stolen), 200, "what is minted later is not touched");
+    gate.fallgate(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
+    expect_dead(stolen);
+    let (stolen, other) = (worker(), worker());
+    assert_eq!(gate.ask("DELETE /api/tokens", &other.header(), &Value::Null).status, 200);
+    assert_eq!([&stolen, &other].map(|token| whoami(&gate, token)), [200, 200], "the one in use is spared");
+
+    // A thief that mints as fast as it can while the passphrase is changed.
+    let (thief, ada) = (gate.sign_in("ada").bearer(), gate.sign_in("ada").bearer());
+    let change =
+        json!({"current": PASSPHRASE, "new": "harbor velvet onion 93 quartz", "revoke_tokens": true});
+    let minted = std::thread::scope(|scope| {
+        let minting = scope.spawn(|| {
+            let answers =
+                std::iter::repeat_with(|| mint(&thief, "ada")).take_while(|answer| answer.status == 201);
+            answers.map(|answer| Worker::token_of(&answer)).collect::<Vec<_>>()
+        });
+        assert_eq!(gate.ask("POST /api/account/passphrase", &ada, &change).status, 200);
+        minting.join().unwrap()
+    });
+    assert!(!minted.is_empty());
+    // The last are the ones that may have come in between.
+    assert!(minted.iter().rev().take(50).all(|token| whoami(&gate, token) == 401));
+    expect_dead(stolen);
+    assert_eq!(whoami(&gate, &Worker::token_of(&mint(&ada, "ada"))), 200);
+    assert_eq!(whoami(&gate, &bobs), 200, "another's");
+    let again = Gate::on(gate.kill(), "");
+    assert!(dead.iter().all(|token| whoami(&again, token) == 401));
+}
+
+#[test]
+fn r37_whoever_ends_a_worker_token_for_routes_alone_is_not_told_that_it_goes_on() {
+    let upstream = Upstream::echo();
+    let gate = Gate::before("app", &upstream.url());
+    let token = gate.worker("ada", &["routes:use"], &["route:app"]).token;
+    let app = || Client::get(gate.address(), "/app/", Some(&token)).status;
+    assert_eq!(app(), 200);
+    let mut command =
+        gate.command(&["token", "revoke", "--stdin", "--server", &format!("http://{}", gate.address())]);
+    command.env_remove("FALLGATE_HOME");
+    let said = Run::of(command, token.secret.as_bytes()).refused(1);
+    assert_eq!(app(), 401);
+    assert!(said.contains("for routes alone and has ended now"), "{said}");
 }
