@@ -326,9 +326,11 @@ fn r31_whoever_ends_all_their_tokens_is_rid_of_a_thiefs_worker_tokens() {
     expect_dead(stolen);
     let (stolen, other) = (worker(), worker());
     assert_eq!(gate.ask("DELETE /api/tokens", &other.header(), &Value::Null).status, 200);
-    assert_eq!([&stolen, &other].map(|token| whoami(&gate, token)), [200, 200], "the one in use is spared");
+    assert_eq!(whoami(&gate, &other), 200, "the one in use is spared");
+    expect_dead(stolen);
 
     // A thief that mints as fast as it can while the passphrase is changed.
+    let stolen = worker();
     let (thief, ada) = (gate.sign_in("ada").bearer(), gate.sign_in("ada").bearer());
     let change =
         json!({"current": PASSPHRASE, "new": "harbor velvet onion 93 quartz", "revoke_tokens": true});
