@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{VARIABLE, bytes, hex, home, key_file, root_keys};
 use crate::support::{
-    Client, Gate, Home, Jwks, Response, Run, SignIn, Token, Upstream, WebSocket, WebSocketUpstream, Worker,
-    wait_for,
+    Client, Gate, Home, Jwks, PATIENCE, Response, Run, SignIn, Token, Upstream, WebSocket, WebSocketUpstream,
+    Worker, wait_for, wait_up_to,
 };
 
 /// How often the rotations are gone through.
@@ -106,7 +106,8 @@ impl<'a> Load<'a> {
                 let on = |(count, before): (&AtomicUsize, &usize)| {
                     count.load(Ordering::SeqCst) >= before + ASKED_EACH
                 };
-                wait_for("everybody's next requests", || {
+                // Commands among them, on a machine that has others to run.
+                wait_up_to(6 * PATIENCE, "everybody's next requests", || {
                     (self.is_over() || counts.iter().zip(&before).all(on)).then_some(())
                 });
                 assert!(!self.is_over(), "a client failed");
