@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{VARIABLE, bytes, hex, home, key_file, root_keys};
 use crate::support::{
-    Client, Gate, Home, Jwks, Response, Run, SignIn, Token, Upstream, WebSocket, WebSocketUpstream, Worker,
-    wait_for,
+    Client, Gate, Home, Jwks, PATIENCE, Response, Run, SignIn, Token, Upstream, WebSocket, WebSocketUpstream,
+    Worker, wait_for, wait_up_to,
 };
 
 /// How often the rotations are gone through.
@@ -106,7 +106,8 @@ impl<'a> Load<'a> {
                 let on = |(count, before): (&AtomicUsize, &usize)| {
                     count.load(Ordering::SeqCst) >= before + ASKED_EACH
                 };
-                wait_for("everybody's next requests", || {
+                // Commands among them, on a machine that has others to run.
+                wait_up_to(6 * PATIENCE, "everybody's next requests", || {
                     (self.is_over() || counts.iter().zip(&before).all(on)).then_some(())
                 });
                 assert!(!self.is_over(), "a client failed");
@@ -176,9 +177,23 @@ impl<'a> Load<'a> {
         count.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Asks for what is written down: where others use the disk too, that may take longer than anything else.
+    fn minted(&self, line: &str, by: &Token, order: &Value) -> Token {
+        let body = order.to_string();
+        let mut client = Client::connect(self.gate.address());
+        client.wait_up_to(6 * PATIENCE);
+        client.send(format!(
+            "POST {line} HTTP/1.1\r\nHost: localhost\r\n{}Content-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            by.header(),
+            body.len()
+        ));
+        Worker::token_of(&client.response())
+    }
+
     fn fresh(&self) -> Token {
         let order = json!({ "scopes": SCOPES, "audience": AUDIENCE });
-        Worker::token_of(&self.gate.mint_worker(&self.worker.minter, "ada", &order))
+        self.minted("/api/agents/ada/tokens", &self.worker.minter, &order)
     }
 
     fn mint(&self, count: &AtomicUsize) {
@@ -188,7 +203,7 @@ impl<'a> Load<'a> {
 
     fn renew(&self, count: &AtomicUsize) {
         let newest = self.minted.lock().unwrap().last().unwrap().clone();
-        self.take(Worker::token_of(&self.gate.renew_worker(&newest)));
+        self.take(self.minted("/api/workers/renew", &newest, &json!({})));
         count.fetch_add(1, Ordering::SeqCst);
     }
 
