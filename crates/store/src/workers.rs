@@ -3,12 +3,14 @@
 use fallgate_domain::audit::NewEvent;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::id::{CredentialId, UserId};
+use fallgate_domain::user::Username;
 use fallgate_domain::worker::{AllEnded, Family};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use crate::changes::Moved;
 use crate::error::{Fault, StoreError};
 use crate::revision::Revision;
+use crate::sqlite::column::parsed;
 use crate::store::Store;
 use crate::vault::Vault;
 use crate::{audit, changes, users};
@@ -47,6 +49,23 @@ impl Store {
     pub async fn is_worker_revoked(&self, id: CredentialId, owner: UserId) -> Result<bool, StoreError> {
         self.backend.read(move |connection| has_ended(connection, id, owner)).await
     }
+
+    /// Who owns the token of this id, as they were called when it was minted: as far as the audit trail goes back, and of
+    /// those that were minted here.
+    pub async fn owner_when_minted(&self, id: CredentialId) -> Result<Option<Username>, StoreError> {
+        self.backend.read(move |connection| owner_when_minted(connection, id)).await
+    }
+}
+
+fn owner_when_minted(connection: &Connection, id: CredentialId) -> Result<Option<Username>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT json_extract(detail, '$.owner') FROM audit WHERE action = 'token.mint' AND target = ?1
+         ORDER BY seq DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([id.to_string()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let owner = row.get_ref(0)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    owner.map(parsed::<Username>).transpose()
 }
 
 /// Whether somebody ended it, by itself or with all of its owner's. An owner who is gone has none that stand.

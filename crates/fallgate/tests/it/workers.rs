@@ -26,7 +26,7 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-fn claims(token: &Token) -> Value {
+pub(crate) fn claims(token: &Token) -> Value {
     part(&token.secret, 1)
 }
 

@@ -16,7 +16,7 @@ use crate::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, wait_for_lock};
 use crate::sqlite::inspect::{self, Found};
 
 /// The steps, in order: step n takes a file from schema n to n + 1. A step that was released is never edited.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     include_str!("schema.sql"),
     include_str!("schema_keys.sql"),
     include_str!("schema_upkeep.sql"),
@@ -26,6 +26,7 @@ const STEPS: [&str; 9] = [
     include_str!("schema_workers.sql"),
     include_str!("schema_all_workers.sql"),
     include_str!("schema_seen.sql"),
+    include_str!("schema_minted.sql"),
 ];
 
 /// The newest schema that this program knows.

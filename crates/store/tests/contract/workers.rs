@@ -111,6 +111,25 @@ async fn r42_all_of_an_owner_end_that_were_made_until_then_but_the_one_in_use() 
 }
 
 #[tokio::test]
+async fn r30_whose_a_worker_token_is_stands_in_the_event_of_its_mint() {
+    let (backend, entropy) = (backend(), TestEntropy::default());
+    let (store, vault) = backend.open().await;
+    let [minted, revoked, unheard] = [0; 3].map(|_| id(&entropy));
+    let owned = |action, id: CredentialId| {
+        let mut event = event(action, &id.to_string());
+        event.detail.insert("owner".to_owned(), "ada".into());
+        event
+    };
+    vault.record(vec![owned(Action::TokenMint, minted), owned(Action::TokenRevoke, revoked)]).await.unwrap();
+    assert_eq!(store.owner_when_minted(minted).await.unwrap(), Some("ada".parse().unwrap()));
+    for id in [revoked, unheard] {
+        assert_eq!(store.owner_when_minted(id).await.unwrap(), None);
+    }
+    vault.record(vec![event(Action::TokenMint, &unheard.to_string())]).await.unwrap();
+    assert_eq!(store.owner_when_minted(unheard).await.unwrap(), None, "nobody's");
+}
+
+#[tokio::test]
 async fn r42_a_sweep_takes_so_many_at_once_and_none_before_its_second() {
     let (backend, entropy) = (backend(), TestEntropy::default());
     let (_, vault) = backend.open().await;
