@@ -32,6 +32,8 @@ use crate::{
 const SOCKETS: u32 = 1000;
 /// Within how many milliseconds all must be closed.
 const WANTED: f64 = 250.0;
+/// How many renewals a family has: so many are let through at once.
+const FAMILY: u32 = 50;
 const RENEW: &str = "/api/workers/renew";
 const ENDED: u16 = 4401;
 const CUT: u16 = 4403;
@@ -44,7 +46,7 @@ enum On {
     OneToken,
     /// As many tokens of one user.
     TokenEach,
-    /// As many worker tokens, each renewed from the one before.
+    /// Worker tokens, each renewed from the one before.
     OneFamily,
     /// As many worker tokens, minted by one token.
     WorkerEach,
@@ -91,7 +93,7 @@ enum Ender {
 const ENDERS: [(Ender, &[On], &[By]); 13] = [
     // Of worker tokens: any of the family by its `jti`, or the one that minted them all.
     (Ender::Revoke, &[OneToken, OneFamily, WorkerEach], &[By::Command, By::Api]),
-    (Ender::RevokeAll, &[TokenEach], &[By::Command, By::Api]),
+    (Ender::RevokeAll, &[TokenEach, WorkerEach], &[By::Command, By::Api]),
     (Ender::Disable, &[OneToken, TokenEach], &[By::Command, By::Api]),
     (Ender::Delete, &[OneToken, TokenEach], &[By::Command, By::Api]),
     (Ender::Demote, &[OneToken, TokenEach], &[By::Command, By::Api]),
@@ -234,13 +236,14 @@ impl Scene {
         let minting = format!("/api/agents/{name}/tokens");
         let mut newest = mint(text(&minter, "secret")?, &minting)?;
         let mut secrets = vec![text(&newest, "secret")?.to_owned()];
-        for _ in 1..SOCKETS {
+        for _ in 1..if on == OneFamily { FAMILY } else { SOCKETS } {
             newest = match on {
                 OneFamily => mint(text(&newest, "secret")?, RENEW)?,
                 _ => mint(text(&minter, "secret")?, &minting)?,
             };
             secrets.push(text(&newest, "secret")?.to_owned());
         }
+        let secrets = secrets.into_iter().cycle().take(SOCKETS as usize).collect();
         let ended_by = text(if on == OneFamily { &newest } else { &minter }, "id")?.to_owned();
         Ok(Held { secrets, ended_by })
     }
