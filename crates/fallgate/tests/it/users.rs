@@ -121,7 +121,7 @@ fn r57_another_passphrase_with_revoke_tokens_ends_their_sockets() {
     assert_alive(&mut kept);
     let kept = kept.watched();
     let run = scene.gate.fallgate_with(&[&reset[..4], &["--revoke-tokens"]].concat(), PASSPHRASE).ok();
-    assert_eq!(run.stderr, "ada has a new passphrase; revoked 1 token\n");
+    assert_eq!(run.stderr, "ada has a new passphrase; revoked 1 token, and all worker tokens\n");
     kept.join().unwrap().assert_closed(4401, "token revoked");
     assert_eq!(
         (scene.status("/api/whoami", &scene.ada), scene.status("/api/whoami", &scene.bob)),
@@ -146,10 +146,11 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     assert!(home.fallgate(&["user", "enable", "ada", "--json"]).ok().json()["disabled_at"].is_null());
     home.fallgate(&["user", "set-role", "ada", "user"]).ok();
     home.fallgate_with(&["user", "reset-passphrase", "ada", "--passphrase-stdin"], PASSPHRASE).ok();
+    home.fallgate(&["agent", "create", "crawler", "--owner", "ada"]).ok();
     let deleted = home.fallgate(&["user", "delete", "ada", "--yes"]).ok();
     assert_eq!(
         (deleted.stdout.as_str(), deleted.stderr.as_str()),
-        ("", "Deleted the user ada; there was nothing to revoke\n")
+        ("", "Deleted the user ada and 1 agent; there was nothing to revoke\n")
     );
     let events = Clerk::of(&home).read(async |store| store.events(None, 100).await).unwrap();
     let actions: Vec<_> = events.iter().rev().map(|event| event.action.as_str()).collect();

@@ -186,12 +186,20 @@ fn r39_a_stolen_signing_key_is_dropped_with_all_that_it_has_signed() {
         Line::ask_for_websocket(gate.address(), "/app/", &old.token).switched().watched(),
         Line::ask_for_websocket(gate.address(), "/app/", &new.token).switched().watched(),
     );
-    gate.fallgate(&["key", "rotate-signing", "--now"]).ok();
+    let rotated = gate.fallgate(&["key", "rotate-signing", "--now"]).ok().stderr;
+    assert!(rotated.contains("every worker token minted so far is dead"), "{rotated}");
     held.join().unwrap().assert_closed(4401, "credential no longer valid");
     later.join().unwrap().assert_closed(4401, "credential no longer valid");
     for dead in [&old, &new] {
         assert_eq!(whoami(&gate, &dead.token).status, 401);
         assert_eq!(whoami(&gate, &dead.minter).status, 200, "nothing else is touched");
+        let shown = gate.fallgate_with(&["token", "inspect"], dead.token.secret.clone()).ok();
+        assert!(shown.stdout.contains("status    not-ours\n"), "{}", shown.stdout);
+        assert!(shown.stderr.contains("signed by a key of this gate that was dropped"), "{}", shown.stderr);
+        let (text, _) = dead.token.secret.rsplit_once('.').unwrap();
+        let forged = format!("{text}.{}", "A".repeat(86));
+        let shown = gate.fallgate_with(&["token", "inspect"], forged).ok();
+        assert!(shown.stderr.contains("anybody can have written"), "{}", shown.stderr);
     }
     assert_eq!(whoami(&gate, &worker().token).status, 200);
 }
