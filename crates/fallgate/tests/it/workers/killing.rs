@@ -254,13 +254,16 @@ fn a_revocation_says_how_long_it_must_be_remembered() {
     let refused = revoke(&[&first.token.id, "--expires-at", &earlier]).refused(1);
     assert!(refused.contains("force"), "{refused}");
     assert_eq!(whoami(&gate, &first.token).status, 200);
-    revoke(&[&first.token.id, "--expires-at", "2001-01-01T00:00:00Z", "--force"]);
+    let past = revoke(&[&first.token.id, "--expires-at", "2001-01-01T00:00:00Z", "--force"]).refused(1);
+    assert!(!past.contains("warning"), "{past}");
     assert_eq!(whoami(&gate, &first.token).status, 200, "that would be no revocation");
     let forced = revoke(&[&first.token.id, "--expires-at", &earlier, "--force"]).ok();
     assert!(forced.stderr.contains("warning"), "{}", forced.stderr);
     assert_eq!(whoami(&gate, &first.token).status, 401);
     revoke(&[&second.token.id, "--expires-at", soon]).ok();
     assert_eq!(whoami(&gate, &second.token).status, 401);
+    let ordinary = revoke(&[&second.minter.id, "--expires-at", soon]).ok().stderr;
+    assert!(ordinary.contains("is no worker token, so --expires-at has no effect on it"), "{ordinary}");
     assert!(revoke(&[&second.token.id]).ok().stderr.contains("revoked before"));
     let swept = gate.fallgate(&["store", "sweep"]).ok();
     assert!(swept.stderr.contains("0 ends of worker tokens"), "{}", swept.stderr);
