@@ -180,7 +180,7 @@ fn of_two_cuts_on_the_same_each_has_to_be_lifted() {
     assert_eq!(detail(), told("first"));
     let lifted = gate.fallgate(&["lift", &cuts[0]]).ok().stderr;
     assert!(lifted.contains("another on it still stands"), "{lifted}");
-    assert!(lifted.trim_end().ends_with(&format!("lift {}", cuts[1])), "{lifted}");
+    assert!(lifted.contains(&format!("lift {}", cuts[1])), "{lifted}");
     assert_eq!(detail(), told("second"));
     assert_eq!(gate.try_lift(&root, &cuts[1]).status, 204);
     assert_eq!(gate.status("/api/whoami", &bob), 200);

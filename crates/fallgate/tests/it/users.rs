@@ -162,6 +162,7 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
         "user.enable",
         "user.role",
         "user.passphrase",
+        "agent.create",
         "user.delete",
     ];
     assert_eq!(actions, wanted);
