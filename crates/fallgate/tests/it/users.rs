@@ -134,6 +134,7 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     let home = Home::new();
     home.admin("root");
     home.user("ada");
+    home.fallgate(&["agent", "create", "crawler", "--owner", "ada"]).ok();
     let changed = home.fallgate(&["user", "set-role", "ada", "admin", "--json"]).ok();
     assert_eq!(
         (changed.json()["role"].as_str(), changed.stderr.as_str()),
@@ -146,7 +147,6 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     assert!(home.fallgate(&["user", "enable", "ada", "--json"]).ok().json()["disabled_at"].is_null());
     home.fallgate(&["user", "set-role", "ada", "user"]).ok();
     home.fallgate_with(&["user", "reset-passphrase", "ada", "--passphrase-stdin"], PASSPHRASE).ok();
-    home.fallgate(&["agent", "create", "crawler", "--owner", "ada"]).ok();
     let deleted = home.fallgate(&["user", "delete", "ada", "--yes"]).ok();
     assert_eq!(
         (deleted.stdout.as_str(), deleted.stderr.as_str()),
@@ -157,12 +157,12 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     let wanted = [
         "user.create",
         "user.create",
+        "agent.create",
         "user.role",
         "user.disable",
         "user.enable",
         "user.role",
         "user.passphrase",
-        "agent.create",
         "user.delete",
     ];
     assert_eq!(actions, wanted);
