@@ -26,10 +26,18 @@ pub(crate) struct Throttle<Who = Network> {
 
 /// Too many tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many tries: try again in {} seconds", self.retry_after.as_secs())]
+#[error("too many tries: try again in {}", seconds(self.retry_after))]
 pub struct Throttled {
     /// When to try again, in whole seconds.
     pub retry_after: Duration,
+}
+
+/// Whole seconds, in words.
+pub(crate) fn seconds(wait: Duration) -> String {
+    match wait.as_secs() {
+        1 => "1 second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
 }
 
 impl Throttle {
@@ -109,6 +117,13 @@ mod tests {
         assert!(!try_from("::ffff:192.0.2.1"), "the same address, mapped");
         assert!(try_from("2001:db8::1") && !try_from("2001:db8::2:3") && try_from("2001:db8:0:1::1"));
         assert!(throttle.count(None, at(0)).is_ok() && throttle.count(None, at(0)).is_err());
+    }
+
+    #[test]
+    fn whoever_waits_a_second_waits_one() {
+        let told = |seconds| Throttled { retry_after: Duration::from_secs(seconds) }.to_string();
+        assert_eq!(told(1), "too many tries: try again in 1 second");
+        assert_eq!(told(30), "too many tries: try again in 30 seconds");
     }
 
     #[test]

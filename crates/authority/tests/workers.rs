@@ -213,12 +213,14 @@ async fn r31_r42_a_renewal_that_is_revoked_meanwhile_is_not_made() {
     let worker = house.mint(Duration::from_hours(1)).await;
     let principal = house.verify(&worker).await.unwrap();
     house.clock.advance(Duration::from_mins(30));
-    let renewed = house.verifier.renew_worker(&principal, None).await.unwrap();
+    let moved = "https://moved.example";
+    let renewed = house.verifier.renew_worker(&principal, moved, None).await.unwrap();
     assert_eq!(renewed.claims.life(), Duration::from_hours(1));
+    assert_eq!((&*worker.claims.issuer, &*renewed.claims.issuer), ("https://gate.example", moved));
     assert_eq!(renewed.claims.family(), worker.claims.family());
     // The caller was let in; then somebody ended the other one, by another process; then the renewal is to be written.
     house.elsewhere.revoke_worker(renewed.claims.id, WorkerEnd::default(), &cli()).await.unwrap();
-    assert!(house.verifier.renew_worker(&principal, None).await.is_err());
+    assert!(house.verifier.renew_worker(&principal, moved, None).await.is_err());
     assert_eq!(house.denial(&worker).await, Some(Denial::Revoked));
     assert_eq!(house.denial(&renewed).await, Some(Denial::Revoked));
 }

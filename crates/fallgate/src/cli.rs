@@ -353,7 +353,7 @@ pub(crate) enum Token {
         /// The one whose secret is on stdin, up to the end of its first line.
         #[arg(long)]
         stdin: bool,
-        /// Until when the end of a worker token must be remembered: its own end, for who knows it [default: 7 days and 5
+        /// Until when the end of a worker token must be remembered: its own end, for who knows it [default: 7 days and 10
         /// minutes from now, when every worker token of today is dead].
         #[arg(long, value_name = "TIME", requires = "ids", value_parser = parse_time)]
         expires_at: Option<Timestamp>,

@@ -227,6 +227,15 @@ pub(crate) fn id_of(connection: &Connection, name: &AgentName) -> Result<Option<
     Ok(users::named(connection, &username)?.map(|user| AgentId::implicit(user.id)))
 }
 
+/// Whose the agent of that name is, also if it is the one that everybody has.
+pub(crate) fn owner_of(connection: &Connection, name: &AgentName) -> Result<Option<UserId>, Fault> {
+    if let Some(listed) = shown(connection, name)? {
+        return Ok(Some(listed.agent.owner));
+    }
+    let Ok(username) = name.as_str().parse() else { return Ok(None) };
+    Ok(users::named(connection, &username)?.map(|user| user.id))
+}
+
 /// What a decision needs of one agent.
 pub(crate) fn row(connection: &Connection, id: AgentId) -> Result<Option<AgentRow>, Fault> {
     Ok(with_id(connection, id)?.map(AgentRow::from))

@@ -137,10 +137,13 @@ fn place(act: &Transaction<'_>, cut: &Cut, mut event: NewEvent) -> Result<Placed
     Ok(PlacedCut::Placed(revision))
 }
 
-/// Says in the event whose credential it is: the trail is asked by user.
+/// Says in the event whose credential or agent it is: the trail is asked by user.
 fn name_owner(act: &Transaction<'_>, target: &CutTarget, event: &mut NewEvent) -> Result<(), Fault> {
-    let CutTarget::Credential(id) = target else { return Ok(()) };
-    let owner = credentials::row(act, *id)?.and_then(|credential| credential.owner);
+    let owner = match target {
+        CutTarget::Credential(id) => credentials::row(act, *id)?.and_then(|credential| credential.owner),
+        CutTarget::Agent(name) => agents::owner_of(act, name)?,
+        CutTarget::User(_) | CutTarget::Route(_) | CutTarget::Everything => None,
+    };
     if let Some(owner) = owner
         && let Some(user) = users::row(act, owner)?
     {

@@ -1,9 +1,10 @@
-//! A request's body as JSON: bounded, typed, and refused in words that name what is wrong.
+//! A request's body as JSON: bounded, typed, and refused in words that name what is wrong. And its query.
 
 use std::fmt;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, Query, Request};
 use http::header;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
@@ -57,6 +58,15 @@ where
             WebError::BadRequest(format!("The body is not as it must be: {}.", fault(&error)))
         })
     }
+}
+
+/// What a query asks, refused in the same words as a body.
+pub(crate) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, WebError> {
+    query.map(|Query(asked)| asked).map_err(|rejection| {
+        let text = rejection.body_text();
+        let fault = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        WebError::BadRequest(format!("The query is not as it must be: {fault}."))
+    })
 }
 
 /// Whether the request says that its body is of that media type.

@@ -157,6 +157,13 @@ impl VerifyingKeys {
         self.at(kid, now).is_some_and(|row| has_signed(&row.public_key, text, signature))
     }
 
+    /// Whether the key of that name, which does not verify any more, has signed a text when it did.
+    pub(crate) fn had_signed(&self, kid: &str, text: &[u8], signature: &[u8; 64], now: Timestamp) -> bool {
+        let row = self.0.iter().find(|(known, _)| **known == *kid).map(|(_, row)| row);
+        let dropped = row.filter(|row| SigningKeyState::of(row, now) == SigningKeyState::Dropped);
+        dropped.is_some_and(|row| has_signed(&row.public_key, text, signature))
+    }
+
     fn at(&self, kid: &str, now: Timestamp) -> Option<&SigningKeyRow> {
         let (_, row) = self.0.iter().find(|(known, _)| **known == *kid)?;
         (SigningKeyState::of(row, now) != SigningKeyState::Dropped).then_some(row)

@@ -23,6 +23,8 @@ pub struct InspectedWorker {
     pub kid: String,
     /// Why it is refused, if it is.
     pub refused: Option<Denial>,
+    /// Whether a key of ours has signed it that verifies no more.
+    pub key_dropped: bool,
 }
 
 impl Registrar {
@@ -31,12 +33,14 @@ impl Registrar {
         let Ok(read) = worker::read(text) else { return Ok(None) };
         let keys = VerifyingKeys::of(&self.store.signing_keys().await?);
         let ReadWorker { claims, kid, signed, signature } = read;
-        let refused = if keys.have_signed(&kid, signed, &signature, self.clock.now()) {
+        let now = self.clock.now();
+        let refused = if keys.have_signed(&kid, signed, &signature, now) {
             self.refused(&claims).await?
         } else {
             Some(Denial::NotOurs)
         };
-        Ok(Some(InspectedWorker { claims, kid, refused }))
+        let key_dropped = keys.had_signed(&kid, signed, &signature, now);
+        Ok(Some(InspectedWorker { claims, kid, refused, key_dropped }))
     }
 
     async fn refused(&self, claims: &WorkerClaims) -> Result<Option<Denial>, StoreError> {

@@ -254,11 +254,13 @@ impl Registrar {
         // Nothing is minted that would not be read.
         let text = claims.check().and_then(|()| claims.to_be_signed(&signer.kid));
         let text = text.map_err(|_| WorkerError::TooLong)?;
+        let audience = claims.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let mut detail = BTreeMap::from([
             ("kind".to_owned(), Value::from(CredentialKind::Worker.name())),
             ("agent".to_owned(), claims.agent.to_string().into()),
             ("owner".to_owned(), claims.owner.to_string().into()),
             ("scopes".to_owned(), claims.scopes.to_string().into()),
+            ("audience".to_owned(), audience.into()),
             ("expires_at".to_owned(), claims.expires_at.to_string().into()),
         ]);
         detail.extend(renews.map(|id| ("renews".to_owned(), id.to_string().into())));

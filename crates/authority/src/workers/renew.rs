@@ -13,10 +13,12 @@ use crate::verifier::Verifier;
 
 impl Verifier {
     /// Mints another worker token in the place of the one that asks, as long-lived and never beyond the end of what that
-    /// hangs on. The old one stays good until its own end. Whoever was revoked meanwhile gets none.
+    /// hangs on. The old one stays good until its own end. Whoever was revoked meanwhile gets none. `issuer` is the
+    /// gate's own origin, which may be another one by now.
     pub async fn renew_worker(
         &self,
         principal: &Principal,
+        issuer: &str,
         ip: Option<IpAddr>,
     ) -> Result<MintedWorker, WorkerError> {
         let Some(worker) = &principal.entry.worker else { return Err(WorkerError::NotAWorker) };
@@ -33,7 +35,9 @@ impl Verifier {
             return Err(WorkerError::ParentEnded);
         }
         let id = old.family().member(made_at, &*registrar.entropy)?;
-        let claims = WorkerClaims { id, issued_at: now, not_before: now, expires_at, ..(**old).clone() };
+        let issuer = issuer.to_owned();
+        let claims =
+            WorkerClaims { issuer, id, issued_at: now, not_before: now, expires_at, ..(**old).clone() };
         let signer = self.current_signer().await?;
         registrar.issue_worker(claims, &signer, Some(old.id), &actor).await
     }

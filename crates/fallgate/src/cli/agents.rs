@@ -18,6 +18,8 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
     /// Make an agent.
+    ///
+    /// Its scopes and routes are set now: to change them, delete it, which ends its tokens, and make it anew.
     #[command(
         after_help = "Example: fallgate agent create nightly-build --owner alice --scope routes:use --route ci"
     )]
@@ -31,7 +33,8 @@ pub(crate) enum Agent {
         /// sessions:read sessions:attach sessions:write].
         #[arg(long = "scope", value_name = "SCOPE")]
         scopes: Vec<Scope>,
-        /// A route that its tokens are good for; can be given several times [default: none but Fallgate itself].
+        /// A route that its tokens are good for unless another audience is asked for; can be given several times
+        /// [default: none but Fallgate itself].
         #[arg(long = "route", value_name = "ROUTE")]
         routes: Vec<RouteName>,
         #[command(flatten)]

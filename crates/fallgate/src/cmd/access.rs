@@ -14,7 +14,7 @@ use crate::cli::{Format, Login, Passwd, Where};
 use crate::client::{Client, Fault, SavedLogin, SavedLogins, With};
 use crate::cmd::device_login;
 use crate::cmd::passphrase::PassphraseSource;
-use crate::cmd::user::ended_in_words;
+use crate::cmd::user::{Tokens, ended_in_words};
 use crate::config::{Environment, Origin};
 use crate::failure::Failure;
 use crate::output;
@@ -156,8 +156,8 @@ pub(crate) fn passwd(passwd: &Passwd, flags: &Where, environment: &Environment) 
     let body = Change { current: &current, new: &new, revoke_tokens: passwd.revoke_tokens };
     let ended: EndedView =
         client.send(Method::POST, "/api/account/passphrase", &body).map_err(Fault::into_failure)?;
-    let kept = (!passwd.revoke_tokens).then_some("your tokens stay");
-    output::say(format_args!("You have a new passphrase; {}", ended_in_words(&ended, kept)));
+    let tokens = if passwd.revoke_tokens { Tokens::WithWorkers } else { Tokens::Kept("your tokens stay") };
+    output::say(format_args!("You have a new passphrase; {}", ended_in_words(&ended, tokens)));
     if passwd.format.json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 

@@ -136,6 +136,9 @@ async fn disable(place: Place, name: &AgentName, disabled: bool, json: bool) -> 
             output::to_the_second(since),
             desk.command(format_args!("agent enable {name}"))
         ),
+        None if agent.owner_disabled => {
+            format!("is enabled, but its owner {} is disabled, which stops it still", agent.owner)
+        }
         None => "is enabled; what was revoked stays revoked".to_owned(),
     };
     output::say(format_args!("The agent {name} {state}"));

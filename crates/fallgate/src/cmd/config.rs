@@ -76,19 +76,28 @@ fn strangers(config: &Config, folder: &HomeFolder) -> Vec<String> {
     };
     let is_user = |name: &str| users.iter().any(|user| user.username.as_str() == name);
     let told = named.into_iter().filter_map(|(admit, route)| {
+        let route_name = &route.policy.name;
+        if let Admit::Agent(name) = admit
+            && let Some(listed) = agents.iter().find(|listed| listed.agent.name == *name)
+        {
+            return (!listed.agent.routes.contains(route_name)).then(|| {
+                format!(
+                    "the route {route_name} allows {admit}, and that agent was made without this route, so its tokens do not \
+                     open it unless --audience route:{route_name} is asked for: make the agent anew with --route \
+                     {route_name}, or mint them so"
+                )
+            });
+        }
         let (what, make) = match admit {
             Admit::User(name) if !is_user(name.as_str()) => ("user", format!("user create {name}")),
             // Everybody has an agent of their own name.
-            Admit::Agent(name)
-                if !is_user(name.as_str()) && !agents.iter().any(|listed| listed.agent.name == *name) =>
-            {
+            Admit::Agent(name) if !is_user(name.as_str()) => {
                 ("agent", format!("agent create {name} --owner USER"))
             }
             _ => return None,
         };
         Some(format!(
-            "the route {} allows {admit}, and there is no such {what}: correct the name, or make the {what}: {}",
-            route.policy.name,
+            "the route {route_name} allows {admit}, and there is no such {what}: correct the name, or make the {what}: {}",
             folder.command(make)
         ))
     });

@@ -79,7 +79,19 @@ fn row(cut: &CutView) -> Vec<String> {
 async fn lift_cut(place: Place, id: CutId, json: bool) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
     let cut = desk.lift(id).await?;
-    output::say(format_args!("Lifted the cut on {}: what was not revoked meanwhile works again", cut.target));
+    // It is lifted whether or not the others can be seen.
+    let others = desk.cuts().await.map(|list| list.cuts).unwrap_or_default();
+    match others.iter().find(|other| other.target == cut.target) {
+        None => output::say(format_args!(
+            "Lifted the cut on {}: what was not revoked meanwhile works again",
+            cut.target
+        )),
+        Some(other) => output::say(format_args!(
+            "Lifted this cut on {}; another on it still stands. To lift that: {}",
+            cut.target,
+            desk.command(format_args!("lift {}", other.id))
+        )),
+    }
     if json { output::data(&output::json(&cut)?) } else { Ok(()) }
 }
 

@@ -192,9 +192,10 @@ async fn rotate_signing(folder: &HomeFolder, environment: &Environment, now: boo
         output::warn("the database's log is in use and keeps the old key, sealed, until it is overwritten");
     }
     output::say(if now {
-        "A new key signs. What older ones have signed is good no more."
+        "A new key signs. What older ones have signed is good no more: every worker token minted so far is dead, and agents \
+         need new ones (`fallgate agent token NAME`). Tokens and sign-ins stay as they are."
     } else {
-        "A new key signs. What the old one has signed is good until it expires, for 7 days at most."
+        "A new key signs. What the old one has signed is good until it expires, for 7 days and 5 minutes at most."
     });
     Ok(())
 }

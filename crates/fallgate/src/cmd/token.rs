@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use fallgate_authority::{Denial, WorkerEnd};
-use fallgate_domain::credential::{CredentialKind, TokenName};
+use fallgate_domain::clock::{Clock, SystemClock};
+use fallgate_domain::credential::{CredentialKind, Status, TokenName};
 use fallgate_domain::id::CredentialId;
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::name::on_one_line;
@@ -50,7 +51,8 @@ pub(crate) fn run(verb: Token, place: Place) -> Result<(), Failure> {
         )),
         Token::Revoke { ids, expires_at, force, .. } => {
             let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
-            if let Some(end) = expires_at.filter(|_| force) {
+            // One that is past is refused anyway.
+            if let Some(end) = expires_at.filter(|end| force && *end > SystemClock.now()) {
                 output::warn(format_args!(
                     "a worker token that ends later than {end}, or was renewed and does, is good again from then on: --force says that none does"
                 ));
@@ -187,6 +189,14 @@ fn parse_id(text: &str) -> Result<CredentialId, Failure> {
 /// Each revocation is durable before the next begins; those that fail are named, and do not stop the rest.
 async fn revoke(place: Place, ids: &[CredentialId], end: WorkerEnd) -> Result<(), Failure> {
     let desk = Desk::open(place, false).await?;
+    // Whoever may not list tokens is not told, and may revoke all the same.
+    let listed = match end.expires_at {
+        Some(_) => desk.tokens(None, true).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    for id in ids.iter().filter(|id| listed.iter().any(|token| token.id == **id)) {
+        output::warn(format_args!("{id} is no worker token, so --expires-at has no effect on it"));
+    }
     let mut failed = Vec::new();
     for id in ids {
         match desk.revoke(*id, end).await {
@@ -214,7 +224,8 @@ async fn revoke_all(place: Place, user: Option<&Username>, consent: Consent) -> 
     consent.ask(&format!("Revoke all tokens of {whose} for good, worker tokens too?"))?;
     let count = desk.revoke_all(user).await?;
     let s = if count == 1 { "" } else { "s" };
-    output::say(format_args!("Revoked {count} token{s} of {whose}, and all worker tokens"));
+    let theirs = if user.is_some() { " of theirs" } else { "" };
+    output::say(format_args!("Revoked {count} token{s} of {whose}, and all worker tokens{theirs}"));
     Ok(())
 }
 
@@ -329,12 +340,22 @@ fn show_worker(desk: &Desk, worker: &InspectedWorkerView) -> Result<(), Failure>
     ];
     let lines = lines.map(|(name, value)| format!("{name:<10}{value}"));
     output::data(&format!("{}\n", lines.join("\n")))?;
+    if worker.key_dropped {
+        output::say(
+            "It is signed by a key of this gate that was dropped: it is good no more, and nothing is left to end",
+        );
+        return Ok(());
+    }
     if worker.status == Denial::NotOurs.name() {
         output::say("No key that counts here has signed this: anybody can have written what it says");
         return Ok(());
     }
-    let end = desk.command(format_args!("token revoke {}", worker.jti));
-    output::say(format_args!("To end it, and all its renewals: {end}"));
+    // What is only stopped may go on one day.
+    let stopped = [Denial::OwnerDisabled, Denial::AgentDisabled, Denial::NotYet].map(Denial::name);
+    if worker.status == Status::Active.name() || stopped.contains(&worker.status.as_str()) {
+        let end = desk.command(format_args!("token revoke {}", worker.jti));
+        output::say(format_args!("To end it, and all its renewals: {end}"));
+    }
     Ok(())
 }
 

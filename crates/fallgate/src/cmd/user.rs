@@ -112,11 +112,14 @@ async fn delete(place: Place, username: &Username, consent: Consent) -> Result<(
     let desk = Desk::open(place, false).await?;
     desk.user(username).await?;
     consent.ask(&format!("Delete the user {username} and end every credential of theirs for good?"))?;
+    let agents = desk.agents(Some(username)).await.map_or(0, |list| list.agents.len() as u64);
     let ended = desk.delete_user(username).await?;
-    let ended = ended.as_ref();
-    let ended =
-        ended.map_or_else(|| "revoked all that was theirs".to_owned(), |ended| ended_in_words(ended, None));
-    output::say(format_args!("Deleted the user {username}; {ended}"));
+    let ended = ended.map_or_else(
+        || "revoked all that was theirs".to_owned(),
+        |ended| ended_in_words(&ended, Tokens::Counted),
+    );
+    let with = if agents > 0 { format!(" and {}", output::counted(agents, "agent")) } else { String::new() };
+    output::say(format_args!("Deleted the user {username}{with}; {ended}"));
     Ok(())
 }
 
@@ -131,21 +134,34 @@ async fn reset_passphrase(
     let user = desk.user(username).await?;
     let passphrase = source.read(username, desk.fewest_bytes())?;
     let ended = desk.reset_passphrase(&user, passphrase, revoke_tokens).await?;
-    let kept = (!revoke_tokens).then_some("their tokens stay");
-    output::say(format_args!("{username} has a new passphrase; {}", ended_in_words(&ended, kept)));
+    let tokens = if revoke_tokens { Tokens::WithWorkers } else { Tokens::Kept("their tokens stay") };
+    output::say(format_args!("{username} has a new passphrase; {}", ended_in_words(&ended, tokens)));
     if json { output::data(&output::json(&ended)?) } else { Ok(()) }
 }
 
+/// What became of tokens beside the sign-ins that ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tokens {
+    /// They were kept on purpose, in these words.
+    Kept(&'static str),
+    /// What ended of them was counted.
+    Counted,
+    /// And all worker tokens ended, which nobody can count.
+    WithWorkers,
+}
+
 /// What was revoked, and what was kept on purpose.
-pub(crate) fn ended_in_words(ended: &EndedView, kept: Option<&str>) -> String {
+pub(crate) fn ended_in_words(ended: &EndedView, tokens: Tokens) -> String {
     let counts = [(ended.revoked_logins, "sign-in"), (ended.revoked_tokens, "token")];
     let some = counts.into_iter().filter(|(number, _)| *number > 0);
     let some: Vec<_> = some.map(|(number, what)| output::counted(number, what)).collect();
     let revoked = (!some.is_empty()).then(|| format!("revoked {}", some.join(" and ")));
-    match (revoked, kept) {
-        (Some(revoked), Some(kept)) => format!("{revoked}; {kept}"),
-        (Some(revoked), None) => revoked,
-        (None, Some(kept)) => kept.to_owned(),
-        (None, None) => "there was nothing to revoke".to_owned(),
+    match (revoked, tokens) {
+        (Some(revoked), Tokens::Kept(kept)) => format!("{revoked}; {kept}"),
+        (Some(revoked), Tokens::Counted) => revoked,
+        (Some(revoked), Tokens::WithWorkers) => format!("{revoked}, and all worker tokens"),
+        (None, Tokens::Kept(kept)) => kept.to_owned(),
+        (None, Tokens::Counted) => "there was nothing to revoke".to_owned(),
+        (None, Tokens::WithWorkers) => "revoked all worker tokens".to_owned(),
     }
 }

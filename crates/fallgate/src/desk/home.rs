@@ -252,6 +252,13 @@ impl HomeDesk {
 
     pub(super) async fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
         let changed = self.registrar.disable_agent(name, disabled, &lifecycle::actor()).await;
+        if disabled
+            && matches!(changed, Err(AgentError::Unknown(_)))
+            && let Ok(username) = name.as_str().parse()
+            && self.find_user(&username).await?.is_some()
+        {
+            return Err(words::everybodys_own(name));
+        }
         changed.map(AgentView::from).map_err(words::agent)
     }
 

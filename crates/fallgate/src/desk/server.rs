@@ -458,6 +458,9 @@ impl ServerDesk {
     pub(super) fn disable_agent(&self, name: &AgentName, disabled: bool) -> Result<AgentView, Failure> {
         let body = ChangeAgent { disabled };
         let changed = self.client.send(Method::PATCH, &format!("/api/agents/{name}"), &body);
+        if disabled && matches!(changed, Err(Fault::Refused(404, _))) && self.is_somebodys_own(name)? {
+            return Err(words::everybodys_own(name));
+        }
         changed.map_err(|fault| about_agent(fault, name))
     }
 
@@ -480,6 +483,13 @@ impl ServerDesk {
         let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
         let for_all = me.credential.scopes.allow(&PlainScope::Admin.into());
         if for_all || me.username.as_ref() == Some(owner) { Ok(()) } else { Err(words::for_others(what)) }
+    }
+
+    /// Whether it is a user's name, as far as one may know.
+    fn is_somebodys_own(&self, agent: &AgentName) -> Result<bool, Failure> {
+        let Ok(username) = agent.as_str().parse() else { return Ok(false) };
+        let me: WhoAmI = self.client.get("/api/whoami").map_err(Fault::into_failure)?;
+        Ok(me.username.as_ref() == Some(&username) || self.account_if_shown(&username)?.is_some())
     }
 
     fn listed(&self) -> Result<TokenList, Failure> {

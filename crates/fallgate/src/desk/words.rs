@@ -1,6 +1,7 @@
 //! Why something was refused, and what to do about it: the same words for the home folder's errors and for a gate's.
 
 use fallgate_authority::{AgentError, CutError, MintError, TokenError, UserError, WorkerError};
+use fallgate_domain::agent::AgentName;
 use fallgate_domain::cut::CutTarget;
 use fallgate_domain::lifetime::InvalidLifetime;
 use fallgate_domain::user::Username;
@@ -56,6 +57,13 @@ pub(super) fn agent(error: AgentError) -> Failure {
     Failure::failed(format_args!("{error}: {see}"))
 }
 
+/// The agent that everybody has is nobody's to disable by itself.
+pub(super) fn everybodys_own(name: &AgentName) -> Failure {
+    Failure::failed(format_args!(
+        "everybody's own agent cannot be disabled: cut it (`fallgate cut agent:{name}`), or disable the user"
+    ))
+}
+
 pub(super) fn worker(error: WorkerError) -> Failure {
     match &error {
         WorkerError::UnknownAgent(name) => Failure::failed(format_args!(
@@ -86,9 +94,14 @@ pub(super) fn token(error: TokenError) -> Failure {
 
 pub(super) fn cut(error: CutError) -> Failure {
     let see = match &error {
+        CutError::UnknownTarget(CutTarget::Credential(id)) => {
+            return Failure::failed(format_args!(
+                "{error}: `fallgate token list` shows tokens; if it is a worker token's, `fallgate token revoke {id}` \
+                 ends it, and `fallgate cut agent:NAME` stops its agent"
+            ));
+        }
         CutError::UnknownTarget(CutTarget::User(_)) => "`fallgate user list` shows who there is",
         CutError::UnknownTarget(CutTarget::Agent(_)) => "`fallgate agent list` shows agents",
-        CutError::UnknownTarget(CutTarget::Credential(_)) => "`fallgate token list` shows tokens",
         CutError::UnknownTarget(CutTarget::Route(_)) => "`fallgate config explain` shows the routes",
         CutError::Unknown(_) => "`fallgate cuts` shows those that do",
         _ => return error.into(),

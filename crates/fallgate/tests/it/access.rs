@@ -239,7 +239,7 @@ fn one_who_changes_their_passphrase_keeps_this_sign_in_and_their_tokens_alone() 
     assert!(stands(&gate, &machine.saved()) && stands(&gate, &token) && !stands(&gate, &other.saved()));
     machine.login(&gate, "ada").refused(1);
     let changed = change(&["--revoke-tokens"], &format!("{ANOTHER}\n{PASSPHRASE}")).ok();
-    assert_eq!(changed.stderr, "You have a new passphrase; revoked 1 token\n");
+    assert_eq!(changed.stderr, "You have a new passphrase; revoked 1 token, and all worker tokens\n");
     assert!(!stands(&gate, &token));
 }
 

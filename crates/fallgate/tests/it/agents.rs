@@ -77,7 +77,11 @@ fn an_agent_is_made_shown_disabled_and_deleted_and_the_command_line_shows_the_sa
     house.gate.fallgate(&["user", "disable", "ada"]).ok();
     let shown = house.call("GET /api/agents/crawler", &house.admin, &Value::Null).json();
     assert_eq!(shown["owner_disabled"], true, "{shown}");
+    let enabled = house.gate.fallgate(&["agent", "enable", "crawler"]).ok().stderr;
+    assert!(enabled.contains("its owner ada is disabled, which stops it still"), "{enabled}");
     house.gate.fallgate(&["user", "enable", "ada"]).ok();
+    let refused = house.gate.fallgate(&["agent", "disable", "ada"]).refused(1);
+    assert!(refused.contains("cut it (`fallgate cut agent:ada`), or disable the user"), "{refused}");
 
     let delete = || house.call("DELETE /api/agents/crawler", &house.ada, &Value::Null).status;
     assert_eq!((delete(), delete()), (204, 404));

@@ -60,6 +60,8 @@ fn the_trail_is_listed_alike_by_the_command_line_and_the_api() {
     for query in ["?limit=0", "?limit=1001", "?limit=x", "?before=-1", "?who=ada"] {
         assert_eq!(get(query).status, 400, "{query}");
     }
+    let told = get("?limit=x").json()["detail"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("The query is not as it must be: limit: "), "{told}");
     for typed in [&["audit", "list", "--limit", "0"], &["audit", "list", "--limit", "1001"]] {
         assert_eq!(gate.fallgate(typed).code, Some(2), "{typed:?}");
     }

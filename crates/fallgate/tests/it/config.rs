@@ -108,6 +108,7 @@ fn config_check_warns_of_what_may_not_be_meant() {
         "0.0.0.0:7400: other machines can reach this address",
         "the route app injects x-key into each request, also into those for its public path /hook",
         "the route app allows user:eve, and there is no such user",
+        "the route app allows agent:crawler, and that agent was made without this route",
         "the route app allows agent:eve, and there is no such agent",
     ];
     let checked = check(&format!("{server}{route}"), &[]);
@@ -120,7 +121,7 @@ fn config_check_warns_of_what_may_not_be_meant() {
     let checked = check(&format!("{server}{route}"), &["--json"]);
     let told = checked.json();
     let warnings = told["warnings"].as_array().unwrap();
-    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (4, &json!(1), ""));
+    assert_eq!((warnings.len(), &told["routes"], checked.stderr.as_str()), (5, &json!(1), ""));
     for (warning, wanted) in warnings.iter().zip(wanted) {
         assert!(warning.as_str().unwrap().starts_with(wanted), "{warning}");
     }

@@ -178,7 +178,9 @@ fn of_two_cuts_on_the_same_each_has_to_be_lifted() {
     let cuts = ["first", "second"].map(|reason| id_of(&gate.cut(&root, "user:bob", reason)));
     let detail = || Client::get(gate.address(), "/api/whoami", Some(&bob)).json()["detail"].clone();
     assert_eq!(detail(), told("first"));
-    assert_eq!(gate.try_lift(&root, &cuts[0]).status, 204);
+    let lifted = gate.fallgate(&["lift", &cuts[0]]).ok().stderr;
+    assert!(lifted.contains("another on it still stands"), "{lifted}");
+    assert!(lifted.contains(&format!("lift {}", cuts[1])), "{lifted}");
     assert_eq!(detail(), told("second"));
     assert_eq!(gate.try_lift(&root, &cuts[1]).status, 204);
     assert_eq!(gate.status("/api/whoami", &bob), 200);
@@ -220,9 +222,20 @@ fn what_is_asked_of_the_trail_by_user_has_the_cuts_on_them_and_on_what_is_theirs
     let (bob, eve) = (gate.token("bob"), gate.token("eve"));
     let sign_in = gate.sign_in("bob");
     let root = gate.token_with("root", &["--scope", "admin"]).header();
-    let targets =
-        ["user:bob".to_owned(), format!("credential:{}", bob.id), format!("credential:{}", sign_in.id)];
-    let beside = ["user:eve".to_owned(), format!("credential:{}", eve.id), "route:app".to_owned()];
+    gate.fallgate(&["agent", "create", "crawler", "--owner", "bob"]).ok();
+    let targets = [
+        "user:bob".to_owned(),
+        format!("credential:{}", bob.id),
+        format!("credential:{}", sign_in.id),
+        "agent:crawler".to_owned(),
+        "agent:bob".to_owned(),
+    ];
+    let beside = [
+        "user:eve".to_owned(),
+        format!("credential:{}", eve.id),
+        "agent:eve".to_owned(),
+        "route:app".to_owned(),
+    ];
     for (number, target) in targets.iter().chain(&beside).enumerate() {
         if number % 2 == 0 {
             let placed = gate.cut(&root, target, "x");
@@ -274,6 +287,9 @@ fn what_cannot_be_cut_is_refused_in_words_and_nothing_is_done() {
         let refused = gate.ask("POST /api/cuts", &root, &body);
         assert_eq!(refused.status, 400, "{body}: {}", refused.text());
     }
+    // A worker token has no row.
+    let refused = gate.fallgate(&["cut", &format!("credential:{nobody}")]).refused(1);
+    assert!(refused.contains(&format!("`fallgate token revoke {nobody}` ends it")), "{refused}");
     assert_eq!(gate.try_lift(&root, nobody).status, 404);
     assert_eq!(gate.try_lift(&root, "7").status, 404);
     let listed = gate.ask("GET /api/cuts", &root, &Value::Null);

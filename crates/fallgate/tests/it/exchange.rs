@@ -107,6 +107,7 @@ fn r27_a_token_is_exchanged_for_a_narrower_worker_token_that_ends_with_it() {
     let minted = events.iter().find(|event| event["target"] == worker.id).unwrap();
     assert_eq!((&minted["actor"], &minted["credential"]), (&json!("ada"), &json!(subject.id)));
     assert_eq!((&minted["ip"], &minted["detail"]["kind"]), (&json!("127.0.0.1"), &json!("worker")));
+    assert_eq!(minted["detail"]["audience"], "route:app fallgate", "{minted}");
     wait_for("the use of the token", || {
         let listed = gate.fallgate(&["token", "list", "--all", "--json"]).ok().json();
         let tokens = listed["tokens"].as_array().unwrap();

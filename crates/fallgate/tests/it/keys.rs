@@ -298,7 +298,8 @@ fn the_signing_keys_are_published_and_rotated_while_the_gate_runs() {
     assert_eq!(Client::get(gate.address(), "/api/version", None).header("cache-control"), Some("no-store"));
 
     let first = jwks(&gate);
-    gate.fallgate(&["key", "rotate-signing"]).ok();
+    let rotated = gate.fallgate(&["key", "rotate-signing"]).ok().stderr;
+    assert!(rotated.contains("for 7 days and 5 minutes at most"), "{rotated}");
     let both = jwks(&gate);
     assert_eq!((both.len(), &both[1]), (2, &first[0]));
     gate.fallgate(&["key", "rotate-signing", "--now"]).ok();

@@ -442,7 +442,7 @@ fn a_plain_user_works_on_their_own_things_at_a_gate_and_hears_why_not_on_others(
     }
     // The one in use stays, but its children end with the rest.
     let revoked = run(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 1 token of ada, and all worker tokens\n");
+    assert_eq!(revoked.stderr, "Revoked 1 token of ada, and all worker tokens of theirs\n");
     assert_eq!(run(&["token", "list"]).ok().stdout.lines().count(), 2);
 }
 

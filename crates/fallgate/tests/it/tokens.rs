@@ -106,7 +106,7 @@ fn all_tokens_of_a_user_or_of_everybody_are_revoked_when_that_is_confirmed() {
     assert!(refused.contains("there is no user eve"), "{refused}");
     assert!(statuses(&home).iter().all(|(_, status)| status == "active"));
     let revoked = home.fallgate(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 2 tokens of ada, and all worker tokens\n");
+    assert_eq!(revoked.stderr, "Revoked 2 tokens of ada, and all worker tokens of theirs\n");
     let owned = |owner: &str, status: &str| (owner.to_owned(), status.to_owned());
     assert_eq!(statuses(&home), [owned("ada", "revoked"), owned("ada", "revoked"), owned("bob", "active")]);
     let revoked = home.fallgate(&["token", "revoke", "--all", "--yes"]).ok();

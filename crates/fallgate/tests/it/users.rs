@@ -121,7 +121,7 @@ fn r57_another_passphrase_with_revoke_tokens_ends_their_sockets() {
     assert_alive(&mut kept);
     let kept = kept.watched();
     let run = scene.gate.fallgate_with(&[&reset[..4], &["--revoke-tokens"]].concat(), PASSPHRASE).ok();
-    assert_eq!(run.stderr, "ada has a new passphrase; revoked 1 token\n");
+    assert_eq!(run.stderr, "ada has a new passphrase; revoked 1 token, and all worker tokens\n");
     kept.join().unwrap().assert_closed(4401, "token revoked");
     assert_eq!(
         (scene.status("/api/whoami", &scene.ada), scene.status("/api/whoami", &scene.bob)),
@@ -134,6 +134,7 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     let home = Home::new();
     home.admin("root");
     home.user("ada");
+    home.fallgate(&["agent", "create", "crawler", "--owner", "ada"]).ok();
     let changed = home.fallgate(&["user", "set-role", "ada", "admin", "--json"]).ok();
     assert_eq!(
         (changed.json()["role"].as_str(), changed.stderr.as_str()),
@@ -149,13 +150,14 @@ fn accounts_are_changed_from_the_command_line_and_each_act_is_in_the_trail_once(
     let deleted = home.fallgate(&["user", "delete", "ada", "--yes"]).ok();
     assert_eq!(
         (deleted.stdout.as_str(), deleted.stderr.as_str()),
-        ("", "Deleted the user ada; there was nothing to revoke\n")
+        ("", "Deleted the user ada and 1 agent; there was nothing to revoke\n")
     );
     let events = Clerk::of(&home).read(async |store| store.events(None, 100).await).unwrap();
     let actions: Vec<_> = events.iter().rev().map(|event| event.action.as_str()).collect();
     let wanted = [
         "user.create",
         "user.create",
+        "agent.create",
         "user.role",
         "user.disable",
         "user.enable",

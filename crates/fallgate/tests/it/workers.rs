@@ -273,7 +273,8 @@ fn whoever_finds_a_worker_token_learns_by_what_name_to_end_it() {
     assert_eq!(ask(&gate.token("bob")).status, 404);
 
     gate.revoke_worker(&worker.token);
-    assert!(inspect().stdout.contains("status    revoked\n"));
+    let ended = inspect();
+    assert!(ended.stdout.contains("status    revoked\n") && ended.stderr.is_empty(), "{}", ended.stderr);
     let other = Gate::start();
     other.user("ada");
     let elsewhere = other.fallgate_with(&["token", "inspect"], worker.token.secret.clone()).ok();

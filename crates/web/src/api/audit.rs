@@ -11,6 +11,7 @@ use fallgate_store::EventFilter;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::body::asked;
 use crate::error::WebError;
 use crate::view::EventPage;
 
@@ -42,8 +43,7 @@ pub(crate) async fn list(
     State(verifier): State<Arc<Verifier>>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<EventPage>, WebError> {
-    let Query(Which { before, limit, user, action }) =
-        which.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    let Which { before, limit, user, action } = asked(which)?;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(WebError::BadRequest(format!("The limit is from 1 to {LONGEST_PAGE}.")));

@@ -20,7 +20,7 @@ use serde_json::Number;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::answer::{Created, NoContent};
-use crate::body::{JsonBody, SecretText};
+use crate::body::{JsonBody, SecretText, asked};
 use crate::doors::Public;
 use crate::error::WebError;
 use crate::openapi::words;
@@ -162,8 +162,7 @@ pub(crate) async fn revoke(
     end: Result<Query<End>, QueryRejection>,
 ) -> Result<NoContent, WebError> {
     let id = identified(&id)?;
-    let Query(End { expires_at, force }) =
-        end.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    let End { expires_at, force } = asked(end)?;
     match verifier.revoke(&permit, id, WorkerEnd { expires_at, force }, peer.0).await? {
         RevokeOutcome::Revoked | RevokeOutcome::AlreadyRevoked => Ok(NoContent),
         RevokeOutcome::Unknown => Err(unknown()),
@@ -239,8 +238,7 @@ pub(crate) async fn revoke_all(
     Extension(peer): Extension<PeerAddress>,
     whose: Result<Query<Whose>, QueryRejection>,
 ) -> Result<Json<RevokedCount>, WebError> {
-    let Query(whose) =
-        whose.map_err(|rejection| WebError::BadRequest(format!("{}.", rejection.body_text())))?;
+    let whose = asked(whose)?;
     let revoked = verifier.revoke_all(&permit, whose.username.as_ref(), peer.0).await?;
     Ok(Json(RevokedCount { revoked }))
 }

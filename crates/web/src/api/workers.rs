@@ -1,11 +1,10 @@
 //! Worker tokens: mint one for an agent, renew one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, State};
 use fallgate_authority::actions::ManageAgents;
-use fallgate_authority::{PeerAddress, Permit, Principal, Verifier, WorkerOrder};
+use fallgate_authority::{PeerAddress, Permit, Principal, WorkerOrder};
 use fallgate_domain::lifetime::Lifetime;
 use fallgate_domain::scope::Scopes;
 use fallgate_domain::worker::Audience;
@@ -72,8 +71,9 @@ pub(crate) async fn mint(
 /// Another one in the place of the one that asks. It needs no scope.
 pub(crate) async fn renew(
     principal: Principal,
-    State(verifier): State<Arc<Verifier>>,
+    State(app): State<App>,
     Extension(peer): Extension<PeerAddress>,
 ) -> Result<Created<MintedWorkerView>, WebError> {
-    Ok(Created(MintedWorkerView::of(verifier.renew_worker(&principal, peer.0).await?)))
+    let issuer = &app.settings.now().origin;
+    Ok(Created(MintedWorkerView::of(app.verifier.renew_worker(&principal, issuer, peer.0).await?)))
 }

@@ -79,6 +79,9 @@ pub struct InspectedWorkerView {
     pub status: String,
     /// The name of the key that signed it.
     pub kid: String,
+    /// Whether that is a key of this gate's that was dropped, so that it verifies no more.
+    #[serde(default)]
+    pub key_dropped: bool,
     /// What it says.
     #[schema(value_type = Object)]
     pub claims: WorkerClaims,
@@ -86,8 +89,8 @@ pub struct InspectedWorkerView {
 
 impl From<InspectedWorker> for InspectedWorkerView {
     fn from(inspected: InspectedWorker) -> Self {
-        let InspectedWorker { claims, kid, refused } = inspected;
+        let InspectedWorker { claims, kid, refused, key_dropped } = inspected;
         let status = refused.map_or("active", fallgate_authority::Denial::name).to_owned();
-        Self { jti: claims.id, kind: CredentialKind::Worker, status, kid, claims }
+        Self { jti: claims.id, kind: CredentialKind::Worker, status, kid, key_dropped, claims }
     }
 }

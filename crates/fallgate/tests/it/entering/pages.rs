@@ -47,7 +47,7 @@ fn r17_r52_the_sign_in_page_says_what_went_wrong_and_leads_nowhere_else() {
     }
     assert_eq!(last.status, 429);
     let seconds = last.header("retry-after").unwrap();
-    assert!(last.text().contains(&format!("try again in {seconds} seconds")), "{}", last.text());
+    assert!(last.text().contains(&format!("try again in {seconds} second")), "{}", last.text());
     assert!(last.text().contains("name=\"enter\""), "the way on is lost: {}", last.text());
 }
 

@@ -80,7 +80,7 @@ fn r42_all_that_is_open_by_somebodys_worker_tokens_closes_with_them_and_a_start_
     let token = Worker::token_of(&gate.ask("POST /api/agents/ada/tokens", &login.bearer(), &order));
     let held = Line::ask_for_websocket(gate.address(), "/app/", &token).switched().watched();
     let revoked = gate.fallgate(&["token", "revoke", "--all", "--user", "ada", "--yes"]).ok();
-    assert_eq!(revoked.stderr, "Revoked 0 tokens of ada, and all worker tokens\n");
+    assert_eq!(revoked.stderr, "Revoked 0 tokens of ada, and all worker tokens of theirs\n");
     held.join().unwrap().assert_closed(4401, "token revoked");
     let again = Gate::on(gate.kill(), "");
     assert_eq!(whoami(&again, &token).status, 401);

@@ -186,12 +186,20 @@ fn r39_a_stolen_signing_key_is_dropped_with_all_that_it_has_signed() {
         Line::ask_for_websocket(gate.address(), "/app/", &old.token).switched().watched(),
         Line::ask_for_websocket(gate.address(), "/app/", &new.token).switched().watched(),
     );
-    gate.fallgate(&["key", "rotate-signing", "--now"]).ok();
+    let rotated = gate.fallgate(&["key", "rotate-signing", "--now"]).ok().stderr;
+    assert!(rotated.contains("every worker token minted so far is dead"), "{rotated}");
     held.join().unwrap().assert_closed(4401, "credential no longer valid");
     later.join().unwrap().assert_closed(4401, "credential no longer valid");
     for dead in [&old, &new] {
         assert_eq!(whoami(&gate, &dead.token).status, 401);
         assert_eq!(whoami(&gate, &dead.minter).status, 200, "nothing else is touched");
+        let shown = gate.fallgate_with(&["token", "inspect"], dead.token.secret.clone()).ok();
+        assert!(shown.stdout.contains("status    not-ours\n"), "{}", shown.stdout);
+        assert!(shown.stderr.contains("signed by a key of this gate that was dropped"), "{}", shown.stderr);
+        let (text, _) = dead.token.secret.rsplit_once('.').unwrap();
+        let forged = format!("{text}.{}", "A".repeat(86));
+        let shown = gate.fallgate_with(&["token", "inspect"], forged).ok();
+        assert!(shown.stderr.contains("anybody can have written"), "{}", shown.stderr);
     }
     assert_eq!(whoami(&gate, &worker().token).status, 200);
 }
@@ -246,13 +254,16 @@ fn a_revocation_says_how_long_it_must_be_remembered() {
     let refused = revoke(&[&first.token.id, "--expires-at", &earlier]).refused(1);
     assert!(refused.contains("force"), "{refused}");
     assert_eq!(whoami(&gate, &first.token).status, 200);
-    revoke(&[&first.token.id, "--expires-at", "2001-01-01T00:00:00Z", "--force"]);
+    let past = revoke(&[&first.token.id, "--expires-at", "2001-01-01T00:00:00Z", "--force"]).refused(1);
+    assert!(!past.contains("warning"), "{past}");
     assert_eq!(whoami(&gate, &first.token).status, 200, "that would be no revocation");
     let forced = revoke(&[&first.token.id, "--expires-at", &earlier, "--force"]).ok();
     assert!(forced.stderr.contains("warning"), "{}", forced.stderr);
     assert_eq!(whoami(&gate, &first.token).status, 401);
     revoke(&[&second.token.id, "--expires-at", soon]).ok();
     assert_eq!(whoami(&gate, &second.token).status, 401);
+    let ordinary = revoke(&[&second.minter.id, "--expires-at", soon]).ok().stderr;
+    assert!(ordinary.contains("is no worker token, so --expires-at has no effect on it"), "{ordinary}");
     assert!(revoke(&[&second.token.id]).ok().stderr.contains("revoked before"));
     let swept = gate.fallgate(&["store", "sweep"]).ok();
     assert!(swept.stderr.contains("0 ends of worker tokens"), "{}", swept.stderr);
