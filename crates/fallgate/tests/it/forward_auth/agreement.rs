@@ -166,6 +166,9 @@ fn forward_auth(gate: &Gate, endpoint: &str, asked: &Asked) -> (Decision, Respon
     (decision, answer)
 }
 
+/// How often the requests are made anew at most.
+const ROUNDS: usize = 10;
+
 #[test]
 fn r3_r7_the_inline_proxy_and_forward_auth_decide_alike() {
     let upstream = Upstream::echo();
@@ -197,10 +200,7 @@ fn r3_r7_the_inline_proxy_and_forward_auth_decide_alike() {
         *tally.borrow_mut().entry(told).or_default() += 1;
         Ok::<_, TestCaseError>(())
     };
-    TestRunner::new(config).run(&asked(credentials), alike).unwrap();
-    // Or it would prove little.
-    let tally = tally.into_inner();
-    for decision in [
+    let wanted = [
         "goes for \"\"",
         "goes for \"ada\"",
         "goes for \"root\"",
@@ -209,7 +209,13 @@ fn r3_r7_the_inline_proxy_and_forward_auth_decide_alike() {
         "Refused(401)",
         "Refused(403)",
         "Refused(421)",
-    ] {
-        assert!(tally.contains_key(decision), "no request that {decision}: {tally:?}");
+    ];
+    // Until each of these has come, or it would prove little. Most do at once; what goes to the upstream is rare.
+    for _ in 0..ROUNDS {
+        TestRunner::new(config.clone()).run(&asked(credentials.clone()), alike).unwrap();
+        if wanted.iter().all(|decision| tally.borrow().contains_key(*decision)) {
+            return;
+        }
     }
+    panic!("not all of {wanted:?} have come: {tally:?}");
 }

@@ -202,8 +202,8 @@ impl<'a> Load<'a> {
     }
 
     fn renew(&self, count: &AtomicUsize) {
-        let newest = self.minted.lock().unwrap().last().unwrap().clone();
-        self.take(self.minted("/api/workers/renew", &newest, &json!({})));
+        // One of each family: renewals of one are limited.
+        self.take(self.minted("/api/workers/renew", &self.fresh(), &json!({})));
         count.fetch_add(1, Ordering::SeqCst);
     }
 
