@@ -101,6 +101,8 @@ pub(crate) struct Account {
     /// Until when its worker tokens were all ended, in milliseconds, and the family that was spared then.
     workers_ended_at: AtomicI64,
     worker_spared: AtomicU64,
+    /// Held by whoever changes these two.
+    ending_workers: parking_lot::Mutex<()>,
     display_name: Mutex<Option<DisplayName>>,
     /// Those that there are, the same for all.
     pub(crate) cuts: Arc<Cuts>,
@@ -355,6 +357,7 @@ impl Account {
             tokens_ended_at: AtomicU64::new(0),
             workers_ended_at: AtomicI64::new(NOT_YET),
             worker_spared: AtomicU64::new(0),
+            ending_workers: parking_lot::Mutex::default(),
             display_name: Mutex::new(None),
             cuts,
             leases: Mutex::new(Slab::new()),
@@ -421,6 +424,7 @@ impl Account {
 
     /// Ends all worker tokens that were made until then, but a family.
     pub(crate) fn end_workers(&self, all: AllEnded) {
+        let _one = self.ending_workers.lock();
         if self.workers_ended_at.load(Ordering::Acquire) <= all.at.millis() {
             let spared = all.spared.map_or(0, |family| u64::from_be_bytes(family.bytes()));
             // First, so that nobody finds the one that is spared ended.

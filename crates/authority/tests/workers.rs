@@ -11,7 +11,7 @@ use fallgate_authority::{
     Principal, Refusal, Registrar, RequestFacts, TokenError, UserOrder, UserPatch, Verifier, WorkerEnd,
     WorkerOrder,
 };
-use fallgate_domain::clock::{TestClock, Timestamp};
+use fallgate_domain::clock::{Clock, TestClock, Timestamp};
 use fallgate_domain::entropy::SystemEntropy;
 use fallgate_domain::root_key::RootKey;
 use fallgate_domain::scope::{PlainScope, Scopes};
@@ -242,4 +242,23 @@ async fn r45_more_tokens_than_are_kept_in_mind_are_all_judged_alike() {
                 house.elsewhere.revoke_worker(worker.claims.id, WorkerEnd::default(), &cli()).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn r42_what_is_minted_after_all_were_ended_stands_though_the_clock_was_wrong_then() {
+    let house = House::new(Duration::ZERO).await;
+    let right = house.clock.now();
+    let month = Duration::from_secs(30 * 86_400);
+    house.clock.set(right.plus(month));
+    let early = house.mint(SECOND * 3_600).await;
+    house.elsewhere.revoke_all(Some(&"ada".parse().unwrap()), &cli()).await.unwrap();
+    assert_eq!(house.denial(&early).await, Some(Denial::Revoked));
+    house.clock.set(right);
+    let later = house.mint(SECOND * 3_600).await;
+    assert_eq!(house.denial(&later).await, None);
+    // Those are ended as well, and what comes after them is not.
+    house.elsewhere.revoke_all(Some(&"ada".parse().unwrap()), &cli()).await.unwrap();
+    assert_eq!(house.denial(&later).await, Some(Denial::Revoked));
+    let last = house.mint(SECOND * 3_600).await;
+    assert_eq!(house.denial(&last).await, None);
 }

@@ -169,7 +169,7 @@ impl Vault {
     /// be the last one, and leaves the checkpoint in their and all earlier ones' place. How many were deleted; `None`:
     /// the trail is not like that, there is a later checkpoint, or another key signs now, and nothing was done.
     pub async fn trim_audit(&self, checkpoint: Checkpoint) -> Result<Option<u64>, StoreError> {
-        self.backend.write(None, move |act| trim(act, &checkpoint)).await
+        self.backend.write_alone(None, move |act| trim(act, &checkpoint)).await
     }
 }
 

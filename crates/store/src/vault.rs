@@ -249,7 +249,7 @@ impl Vault {
 
     /// Forgets what moved more than `kept` revisions ago, about `most` rows at once; tells how many. Nothing else changes.
     pub async fn prune_changes(&self, kept: u64, most: u32) -> Result<u64, StoreError> {
-        self.backend.add(None, move |act| changes::prune(act, kept, most)).await
+        self.backend.add_alone(None, move |act| changes::prune(act, kept, most)).await
     }
 
     /// Makes an account. Someone without a passphrase cannot sign in with one.
@@ -284,7 +284,7 @@ impl Vault {
         event: NewEvent,
     ) -> Result<DeletedUser, StoreError> {
         self.backend
-            .write(event.author.clone(), move |act| accounts::delete(act, id, &revocation, event))
+            .write_alone(event.author.clone(), move |act| accounts::delete(act, id, &revocation, event))
             .await
     }
 
@@ -341,7 +341,7 @@ impl Vault {
         event: NewEvent,
     ) -> Result<u64, StoreError> {
         self.backend
-            .write(event.author.clone(), move |act| {
+            .write_alone(event.author.clone(), move |act| {
                 tokens::revoke_all(act, owner, except, &revocation, now.told(), event)
             })
             .await
@@ -396,7 +396,9 @@ impl Vault {
         dry_run: bool,
         event: NewEvent,
     ) -> Result<Imported, StoreError> {
-        self.backend.write(event.author.clone(), move |act| imports::take(act, &import, dry_run, event)).await
+        self.backend
+            .write_alone(event.author.clone(), move |act| imports::take(act, &import, dry_run, event))
+            .await
     }
 
     /// Writes down when credentials were last used (requirement R32). The revision does not rise. A later note that
@@ -406,14 +408,14 @@ impl Vault {
             return Ok(());
         }
         let uses = uses.to_vec();
-        self.backend.add(None, move |act| credentials::note_uses(act, &uses)).await
+        self.backend.add_alone(None, move |act| credentials::note_uses(act, &uses)).await
     }
 
     /// Takes away at most `most` credentials that ended before `before`, so that a call is short; 0 means that there
     /// are none left. What still has something hanging on it goes in a later call. The event's detail is told the
     /// count; none: nothing is recorded.
     pub async fn purge(&self, before: Timestamp, most: u32, event: NewEvent) -> Result<u64, StoreError> {
-        self.backend.add(event.author.clone(), move |act| upkeep::purge(act, before, most, event)).await
+        self.backend.add_alone(event.author.clone(), move |act| upkeep::purge(act, before, most, event)).await
     }
 
     /// Ends those of the tokens that were still not used since then (requirement R34), each with its event, and tells
@@ -424,7 +426,9 @@ impl Vault {
         since: Timestamp,
         revocation: Revocation,
     ) -> Result<Vec<CredentialId>, StoreError> {
-        self.backend.write(None, move |act| upkeep::revoke_unused(act, tokens, since, &revocation)).await
+        self.backend
+            .write_alone(None, move |act| upkeep::revoke_unused(act, tokens, since, &revocation))
+            .await
     }
 
     /// Writes events of which the store knows nothing more, all or none. The revision does not rise. An event's author

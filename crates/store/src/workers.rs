@@ -39,7 +39,7 @@ impl Vault {
 
     /// Forgets at most `most` revocations whose time is over at `now`; tells how many. It is no act of anybody's.
     pub async fn sweep_workers(&self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
-        self.backend.add(None, move |act| sweep(act, now, most)).await
+        self.backend.add_alone(None, move |act| sweep(act, now, most)).await
     }
 }
 
@@ -48,6 +48,13 @@ impl Store {
     /// remembered.
     pub async fn is_worker_revoked(&self, id: CredentialId, owner: UserId) -> Result<bool, StoreError> {
         self.backend.read(move |connection| has_ended(connection, id, owner)).await
+    }
+
+    /// Whether all worker tokens of this owner were ever ended at once.
+    pub async fn all_workers_ended(&self, owner: UserId) -> Result<Option<AllEnded>, StoreError> {
+        self.backend
+            .read(move |connection| Ok(users::row(connection, owner)?.and_then(|owner| owner.workers_ended)))
+            .await
     }
 
     /// Who owns the token of this id, as they were called when it was minted: as far as the audit trail goes back, and of
@@ -103,13 +110,15 @@ fn revoke(
 }
 
 /// Ends all worker tokens of an owner, or of everybody, that were made until now, but a family. The revision is the
-/// caller's to raise. `now` is asked while nobody else writes: what was minted before this act was made before that.
+/// caller's to raise. `now` is asked while nobody else writes: what was minted before this act was made before that, or
+/// before the newest there is, if the clock was set back.
 pub(crate) fn end_all(
     act: &Transaction<'_>,
     owner: Option<UserId>,
     spared: Option<CredentialId>,
     now: Timestamp,
 ) -> Result<Vec<Moved>, Fault> {
+    let now = newest_minted(act)?.map_or(now, |newest| now.max(newest.made_at()));
     let mut statement = act.prepare_cached(
         r#"UPDATE "user" SET workers_ended_at = max(ifnull(workers_ended_at, ?2), ?2), worker_spared = ?3
            WHERE ?1 IS NULL OR id = ?1 RETURNING id"#,
@@ -117,6 +126,15 @@ pub(crate) fn end_all(
     let row = (owner.map(|id| id.bytes()), now.millis(), spared.map(|id| Family::of(id).bytes()));
     let moved = statement.query_map(row, |row| Ok(Moved::User(UserId::from_bytes(row.get(0)?))))?;
     Ok(moved.collect::<Result<_, _>>()?)
+}
+
+/// The last made of all tokens that were ever minted here: ids sort by when they were made, as texts too.
+fn newest_minted(act: &Transaction<'_>) -> Result<Option<CredentialId>, Fault> {
+    let newest: Option<String> = act
+        .prepare_cached("SELECT target FROM audit WHERE action = 'token.mint' ORDER BY target DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(newest.and_then(|newest| newest.parse().ok()))
 }
 
 fn sweep(act: &Transaction<'_>, now: Timestamp, most: u32) -> Result<u64, Fault> {

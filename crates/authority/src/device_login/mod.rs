@@ -190,10 +190,10 @@ impl Verifier {
         if approve {
             // Written down before anybody comes in by it, and by one alone: the trail tells of no approval that was none.
             self.devices.answer(&asking.hash, Standing::Taken, now)?;
-            let recorded = vault.record(vec![event]).await;
-            let standing = if recorded.is_ok() { standing } else { Standing::Waiting };
-            self.devices.settle(&asking.hash, standing, now)?;
-            recorded?;
+            // Also if whoever approves goes away meanwhile: then somebody can again.
+            let taken = self.devices.taken(asking.hash, now);
+            vault.record(vec![event]).await?;
+            taken.settle(standing)?;
         } else {
             self.devices.answer(&asking.hash, standing, now)?;
             vault.record(vec![event]).await?;

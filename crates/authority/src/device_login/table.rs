@@ -55,6 +55,27 @@ pub(super) struct Asking {
     pub(super) standing: Standing,
 }
 
+/// One that somebody approves, while that is being written down.
+pub(super) struct Taken<'a> {
+    devices: &'a DeviceLogins,
+    hash: TokenHash,
+    now: Timestamp,
+}
+
+impl Taken<'_> {
+    /// What came of it.
+    pub(super) fn settle(self, standing: Standing) -> Result<(), DeviceLoginError> {
+        self.devices.settle(&self.hash, standing, self.now)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        // One that was settled is not taken any more, and stays as it is.
+        let _ = self.devices.settle(&self.hash, Standing::Waiting, self.now);
+    }
+}
+
 /// Where a device stands.
 #[derive(Debug, Clone)]
 pub(super) enum Standing {
@@ -152,13 +173,12 @@ impl DeviceLogins {
         })
     }
 
-    /// What came of one that was taken.
-    pub(super) fn settle(
-        &self,
-        hash: &TokenHash,
-        standing: Standing,
-        now: Timestamp,
-    ) -> Result<(), DeviceLoginError> {
+    /// Holds one that was taken until it is settled: it waits again if it never is.
+    pub(super) fn taken(&self, hash: TokenHash, now: Timestamp) -> Taken<'_> {
+        Taken { devices: self, hash, now }
+    }
+
+    fn settle(&self, hash: &TokenHash, standing: Standing, now: Timestamp) -> Result<(), DeviceLoginError> {
         self.edit(hash, now, |asking| match asking.standing {
             Standing::Taken => {
                 asking.standing = standing;
@@ -319,6 +339,16 @@ mod tests {
         let devices = started();
         devices.answer(&hash(1), approval(), at(599)).unwrap();
         assert!(matches!(devices.look(&hash(1), "cli", at(600)), Err(DeviceLoginError::Late)));
+    }
+
+    #[test]
+    fn r62_a_code_whose_approval_broke_off_waits_again_and_one_that_was_settled_stays() {
+        let devices = started();
+        devices.answer(&hash(1), Standing::Taken, at(1)).unwrap();
+        drop(devices.taken(hash(1), at(1)));
+        devices.answer(&hash(1), Standing::Taken, at(1)).unwrap();
+        devices.taken(hash(1), at(1)).settle(approval()).unwrap();
+        assert!(devices.look(&hash(1), "cli", at(1)).is_ok());
     }
 
     #[test]

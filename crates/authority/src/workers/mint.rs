@@ -10,7 +10,7 @@ use fallgate_domain::audit;
 use fallgate_domain::clock::Timestamp;
 use fallgate_domain::credential::CredentialKind;
 use fallgate_domain::entropy::NoEntropy;
-use fallgate_domain::id::{AgentId, CredentialId};
+use fallgate_domain::id::{AgentId, CredentialId, UserId};
 use fallgate_domain::lifetime;
 use fallgate_domain::scope::{Scope, Scopes};
 use fallgate_domain::user::User;
@@ -159,6 +159,8 @@ impl Minter {
 /// An agent, as far as it decides what its tokens may be.
 struct AgentLimits {
     id: AgentId,
+    /// When a token of its is made now.
+    made_at: Timestamp,
     owner: User,
     scopes: Scopes,
     /// What its tokens are for and may do when nothing is said.
@@ -193,10 +195,12 @@ impl Registrar {
             return Err(WorkerError::OwnerDisabled(name.clone()));
         }
         let ceiling = Scopes::ceiling(owner.role);
+        let made_at = self.worker_made_at(owner.id).await?;
         let Some(agent) = made else {
             // The one that everybody has.
             let (id, usual) = (AgentId::implicit(owner.id), Scopes::default_for_tokens().within(&ceiling));
-            return Ok(AgentLimits { id, owner, scopes: ceiling, audience: vec![Audience::Gate], usual });
+            let audience = vec![Audience::Gate];
+            return Ok(AgentLimits { id, made_at, owner, scopes: ceiling, audience, usual });
         };
         if agent.disabled_at.is_some() {
             return Err(WorkerError::AgentDisabled(name.clone()));
@@ -204,7 +208,15 @@ impl Registrar {
         let scopes = agent.scopes.within(&ceiling);
         let routes = agent.routes.into_iter().map(Audience::Route);
         let audience = std::iter::once(Audience::Gate).chain(routes).collect();
-        Ok(AgentLimits { id: agent.id, owner, usual: scopes.clone(), scopes, audience })
+        Ok(AgentLimits { id: agent.id, made_at, owner, usual: scopes.clone(), scopes, audience })
+    }
+
+    /// When a worker token of theirs is made now, as its id tells it. What ends all that there are goes by that: it is
+    /// after the last time that this was done, though the clock was set back since.
+    pub(super) async fn worker_made_at(&self, owner: UserId) -> Result<Timestamp, StoreError> {
+        let now = self.clock.now();
+        let ended = self.store.all_workers_ended(owner).await?;
+        Ok(ended.map_or(now, |all| now.max(all.at.plus(Duration::from_millis(1)))))
     }
 
     fn claims(
@@ -214,9 +226,7 @@ impl Registrar {
         minter: Option<Minter>,
         issuer: &str,
     ) -> Result<WorkerClaims, WorkerError> {
-        // Its name tells to the millisecond when it was made: what ends all that there are goes by that.
-        let made_at = self.clock.now();
-        let now = to_the_second(made_at);
+        let now = to_the_second(self.clock.now());
         let scopes = granted_scopes(order.scopes, &agent, minter.as_ref())?;
         let latest = minter.as_ref().and_then(|minter| minter.expires_at);
         let expires_at = granted_end(order.life, self.policy().worker_life, latest, now)?;
@@ -224,7 +234,7 @@ impl Registrar {
         if audience.is_empty() {
             return Err(WorkerError::NoAudience);
         }
-        let id = CredentialId::new(made_at, &*self.entropy)?;
+        let id = CredentialId::new(agent.made_at, &*self.entropy)?;
         let above = minter.map(|minter| minter.lineage).unwrap_or_default();
         Ok(WorkerClaims {
             issuer: issuer.to_owned(),

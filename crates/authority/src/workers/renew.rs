@@ -25,15 +25,16 @@ impl Verifier {
         let actor = Actor::standing(principal, ip).ok_or(WorkerError::Ownerless)?;
         let old = &worker.claims;
         let registrar = &self.registrar;
-        let made_at = self.clock().now();
-        self.worker_throttles.renewals.count_for(old.family(), made_at)?;
-        let now = to_the_second(made_at);
+        let now = self.clock().now();
+        self.worker_throttles.renewals.count_for(old.family(), now)?;
+        let now = to_the_second(now);
         let latest = principal.entry.parent_deadline().map(to_the_second);
         let end = now.plus(old.life());
         let expires_at = latest.map_or(end, |latest| end.min(latest));
         if expires_at <= now {
             return Err(WorkerError::ParentEnded);
         }
+        let made_at = registrar.worker_made_at(old.owner_id).await?;
         let id = old.family().member(made_at, &*registrar.entropy)?;
         let issuer = issuer.to_owned();
         let claims =

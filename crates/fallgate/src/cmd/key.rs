@@ -163,8 +163,16 @@ async fn confirm(folder: &HomeFolder, environment: &Environment) -> Result<(), F
         RootKeyFile::of(&home).make_durable()?;
     }
     // A gate whose variable holds the old key may not have looked since the rotation, and would find its key worthless.
-    // None may run; one that cannot follow says so in its log.
-    let _: Result<(), Failure> = control::ask(folder, &control::Request::FollowKeys {}, GATE_LOOKS_WITHIN);
+    let followed: Result<(), Failure> =
+        control::ask(folder, &control::Request::FollowKeys {}, GATE_LOOKS_WITHIN);
+    if let Err(failure) = followed
+        && control::is_running(folder)
+    {
+        return Err(Failure::failed(format_args!(
+            "the gate on {} may not know of the rotation yet, and would lose its keys: {failure}; restart it, or try again",
+            folder.path.display()
+        )));
+    }
     let confirmed = registrar.confirm_root_key(&held.key, &lifecycle::actor()).await?;
     // Also when there was nothing to confirm: the log may have been in use the last time.
     if !matches!(registrar.forget_old_seals().await, Ok(true)) {

@@ -45,6 +45,12 @@ pub(crate) fn ask<T: DeserializeOwned>(
     }
 }
 
+/// Whether a gate serves this home folder.
+pub(crate) fn is_running(folder: &HomeFolder) -> bool {
+    let address = Address::within(&folder.path);
+    address.is_ok_and(|address| connect(&address, Duration::from_secs(1)).is_ok())
+}
+
 /// Whoever has no time for us is not waited for longer than that: neither here nor when it is written to or read.
 fn connect(address: &Address, within: Duration) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -13,7 +13,7 @@ use fallgate_domain::id::{CutId, PairingId};
 use fallgate_domain::user::Username;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::client::ask;
+pub(crate) use self::client::{ask, is_running};
 pub(crate) use self::server::{Answers, ControlSocket};
 
 /// The socket's name in the home folder.

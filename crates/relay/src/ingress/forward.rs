@@ -155,9 +155,12 @@ impl Attempt<'_> {
                 outcome => return outcome,
             }
         }
-        // Where there is no room for it, those that are idle make some.
+        // Where there is no room for it, those that are idle make some; or somebody else's has, who asked for the same.
         let fresh = match self.fresh().await {
-            Err(DialError::NoRoom) if self.worker.pool.let_go() => self.fresh().await,
+            Err(DialError::NoRoom) => {
+                self.worker.pool.let_go();
+                self.fresh().await
+            }
             fresh => fresh,
         };
         self.exchange(fresh.map_err(Failure::Dial)?).await

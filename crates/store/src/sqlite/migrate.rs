@@ -91,6 +91,8 @@ pub(crate) fn open(path: PathBuf) -> Result<(DatabaseFile, Connection), Fault> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // What is deleted is overwritten: an old root key must not find what it used to open.
     connection.pragma_update(None, "secure_delete", "fast")?;
+    // What an act would undo is not for a folder that others share, which may not even be there.
+    connection.pragma_update(None, "temp_store", "memory")?;
     migrate(&mut connection)?;
     leave_log_alone(&connection, false)?;
     file.check()?;

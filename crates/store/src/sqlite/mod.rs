@@ -29,7 +29,7 @@ use crate::sqlite::file::{DatabaseFile, wait_for_lock};
 use crate::sqlite::probe::Probe;
 use crate::sqlite::revision_file::{Reached, RevisionFile};
 use crate::sqlite::worker::Worker;
-use crate::sqlite::writer::{Effect, Writer};
+use crate::sqlite::writer::{Company, Effect, Writer};
 
 pub(crate) use migrate::KNOWN_SCHEMA;
 
@@ -90,7 +90,16 @@ impl Sqlite {
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.act(Effect::Takes, author, act).await
+        self.act((Effect::Takes, Company::Any), author, act).await
+    }
+
+    /// The same for what may take long: see [`Company::Alone`].
+    pub(crate) async fn write_alone<T: Send + 'static>(
+        &self,
+        author: Option<Author>,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.act((Effect::Takes, Company::Alone), author, act).await
     }
 
     /// Writes what takes nothing from anybody: durable too, see [`Effect::Adds`].
@@ -99,16 +108,25 @@ impl Sqlite {
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.act(Effect::Adds, author, act).await
+        self.act((Effect::Adds, Company::Any), author, act).await
+    }
+
+    /// The same for what may take long.
+    pub(crate) async fn add_alone<T: Send + 'static>(
+        &self,
+        author: Option<Author>,
+        act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.act((Effect::Adds, Company::Alone), author, act).await
     }
 
     async fn act<T: Send + 'static>(
         &self,
-        effect: Effect,
+        how: (Effect, Company),
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.act(effect, author, act).await.map_err(|fault| fault.at(self.file.path()))?
+        self.writer.act(how, author, act).await.map_err(|fault| fault.at(self.file.path()))?
     }
 
     /// Copies the write-ahead log into the file and cuts it to nothing, so that what was deleted is in neither. `false`:
@@ -321,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn commits_are_synced_in_full() {
+    async fn commits_are_synced_in_full_and_what_undoes_an_act_is_kept_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = Sqlite::open(folder.path().join("fallgate.db"), false).await.unwrap();
         let settings = sqlite.writer.alone(|connection| {
@@ -329,8 +347,9 @@ mod tests {
                 connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, u8>(0))?,
                 connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))?,
                 connection.query_row("PRAGMA foreign_keys", [], |row| row.get::<_, bool>(0))?,
+                connection.query_row("PRAGMA temp_store", [], |row| row.get::<_, u8>(0))?,
             ))
         });
-        assert_eq!(settings.await.unwrap(), (2, "wal".to_owned(), true));
+        assert_eq!(settings.await.unwrap(), (2, "wal".to_owned(), true, 2), "and nothing outside the folder");
     }
 }

@@ -40,6 +40,15 @@ pub(crate) enum Effect {
     Adds,
 }
 
+/// Whether an act may share its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// With those that wait beside it.
+    Any,
+    /// With none: it takes long, and whoever ends something must not wait for it.
+    Alone,
+}
+
 enum Job {
     /// Something that is no act, with the connection for itself.
     Alone(Box<dyn FnOnce(&mut Connection) + Send>),
@@ -49,6 +58,7 @@ enum Job {
 /// An act in line.
 trait Act: Send {
     fn effect(&self) -> Effect;
+    fn company(&self) -> Company;
     /// Does it, if its author may.
     fn perform(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
     /// Tells how it went; not `Ok` before the commit.
@@ -58,6 +68,7 @@ trait Act: Send {
 /// An act of which somebody waits for the answer.
 struct Awaited<T, F> {
     effect: Effect,
+    company: Company,
     author: Option<Author>,
     act: Option<F>,
     done: Option<T>,
@@ -71,6 +82,10 @@ where
 {
     fn effect(&self) -> Effect {
         self.effect
+    }
+
+    fn company(&self) -> Company {
+        self.company
     }
 
     fn perform(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault> {
@@ -103,12 +118,12 @@ impl Writer {
     /// Does an act; it is durable when the answer arrives.
     pub(crate) async fn act<T: Send + 'static>(
         &self,
-        effect: Effect,
+        (effect, company): (Effect, Company),
         author: Option<Author>,
         act: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<Result<T, StoreError>, Fault> {
         let (answer, answered) = oneshot::channel();
-        let awaited = Awaited { effect, author, act: Some(act), done: None, answer };
+        let awaited = Awaited { effect, company, author, act: Some(act), done: None, answer };
         self.0.put(Job::Act(Box::new(awaited))).await?;
         answered.await.map_err(|_| ended())
     }
@@ -147,7 +162,7 @@ impl Desk {
             match job {
                 Job::Alone(job) => job(&mut self.connection),
                 Job::Act(act) => self.commit_together(act, || match line.try_recv() {
-                    Ok(Job::Act(act)) => Some(act),
+                    Ok(Job::Act(act)) if act.company() == Company::Any => Some(act),
                     Ok(alone) => {
                         next = Some(alone);
                         None
@@ -188,8 +203,9 @@ impl Desk {
         // Nobody commits meanwhile, so whatever anybody has seen is in it. Else nothing is written: an older copy must
         // not rise above what the revision file says.
         self.file.hold_to(self.file.seen(), changes::revision(&transaction)?)?;
+        let alone = acts.iter().any(|act| act.company() == Company::Alone);
         perform_last(&transaction, acts, &self.file)?;
-        while acts.len() < MOST && Instant::now() < until {
+        while !alone && acts.len() < MOST && Instant::now() < until {
             let Some(act) = waiting() else { break };
             acts.push(act);
             perform_last(&transaction, acts, &self.file)?;
@@ -331,6 +347,25 @@ mod tests {
         }
         assert_eq!(after.await.unwrap(), Revision(1));
         assert_eq!(sqlite.read(events).await.unwrap(), "after");
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_is_waited_for_by_nobody_who_came_before() {
+        let (_folder, sqlite) = opened().await;
+        let go = held_up(&sqlite).await;
+        let before = put(&sqlite, |act| event(act, "before"));
+        let (file, beside) = (Arc::clone(&sqlite.file), Arc::clone(&sqlite));
+        let long = async move { beside.add_alone(None, move |_| changes::revision(&file.connect()?)).await };
+        let mut long = Box::pin(long);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(long.as_mut().poll(&mut context).is_pending());
+        let file = Arc::clone(&sqlite.file);
+        let behind =
+            put(&sqlite, move |act| Ok((changes::revision(&file.connect()?)?, event(act, "behind")?)));
+        drop(go);
+        assert_eq!(before.await.unwrap(), Revision(1));
+        assert_eq!(long.await.unwrap(), Revision(1), "what came before it is committed");
+        assert_eq!(behind.await.unwrap(), (Revision(1), Revision(2)));
     }
 
     #[tokio::test]

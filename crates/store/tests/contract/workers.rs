@@ -130,6 +130,24 @@ async fn r30_whose_a_worker_token_is_stands_in_the_event_of_its_mint() {
 }
 
 #[tokio::test]
+async fn r42_all_end_also_what_was_made_before_the_clock_was_set_back() {
+    let (backend, entropy) = (backend(), TestEntropy::default());
+    let (store, vault) = backend.open().await;
+    let ada = backend.user("ada");
+    create(&vault, &ada).await;
+    assert_eq!(store.all_workers_ended(ada.id).await.unwrap(), None);
+    let ahead = CredentialId::new(minutes_later(10), &entropy).unwrap();
+    for id in [ahead, CredentialId::new(NOW, &entropy).unwrap()] {
+        vault.record(vec![event(Action::TokenMint, &id.to_string())]).await.unwrap();
+    }
+    let event = event(Action::TokenRevokeAll, "ada");
+    let _ = vault.revoke_all(Some(ada.id), None, revocation(), now(), event).await.unwrap();
+    assert!(store.is_worker_revoked(ahead, ada.id).await.unwrap());
+    let ended = store.all_workers_ended(ada.id).await.unwrap().unwrap();
+    assert_eq!((ended.at, ended.spared), (minutes_later(10), None));
+}
+
+#[tokio::test]
 async fn r42_a_sweep_takes_so_many_at_once_and_none_before_its_second() {
     let (backend, entropy) = (backend(), TestEntropy::default());
     let (_, vault) = backend.open().await;

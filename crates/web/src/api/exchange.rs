@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fallgate_authority::{ExchangeError, ExchangeOrder, Refusal, RequestFacts, WorkerError};
 use fallgate_domain::scope::{PlainScope, Scopes};
-use fallgate_domain::worker::Audience;
+use fallgate_domain::worker::{self, Audience};
 use fallgate_relay::Settings;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -113,9 +113,14 @@ fn audiences(texts: &[String]) -> Result<Vec<Audience>, OAuthError> {
     let mut audiences = Vec::new();
     for text in texts {
         let audience = text.parse().map_err(|_| unknown_target())?;
-        if !audiences.contains(&audience) {
-            audiences.push(audience);
+        if audiences.contains(&audience) {
+            continue;
         }
+        // No token names more, and looking through more takes its time.
+        if audiences.len() == worker::MOST_AUDIENCES {
+            return Err(unknown_target());
+        }
+        audiences.push(audience);
     }
     Ok(audiences)
 }
