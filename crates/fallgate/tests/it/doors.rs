@@ -2,6 +2,7 @@
 
 mod ends;
 mod every;
+mod given_back;
 mod order;
 mod table;
 mod tokens;
