@@ -221,10 +221,10 @@ pub fn assembled(signed: &str, signature: &[u8; SIGNATURE.0]) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// Whether a text is meant to be a worker token: it begins like one and is as long as one may be. No other secret of ours
-/// begins so.
+/// Whether a text is meant to be a worker token: it begins like one and is as long as one may be, and longer than the
+/// signature alone. No other secret of ours begins so.
 pub fn is_meant(text: &[u8]) -> bool {
-    text.starts_with(BEGINNING) && text.len() <= MOST_BYTES
+    text.starts_with(BEGINNING) && (SIGNATURE.1 + 1..=MOST_BYTES).contains(&text.len())
 }
 
 /// What a token is known by where it was seen before: SHA-256 of its whole text.

@@ -64,6 +64,14 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn r8_what_is_no_longer_than_a_signature_is_not_meant_to_be_a_token() {
+    for (length, meant) in [(2, false), (86, false), (87, true), (MOST_BYTES, true), (MOST_BYTES + 1, false)]
+    {
+        assert_eq!(is_meant(&[b"ey", &vec![b'x'; length - 2][..]].concat()), meant, "{length}");
+    }
+}
+
+#[test]
 fn r39_a_header_has_just_what_we_write() {
     for (name, member) in [
         ("alg", json!("none")),
